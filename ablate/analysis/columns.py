@@ -1,0 +1,23 @@
+"""The columns of a frame that people bring, checked: present, and numbers where numbers are needed."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from ablate.errors import InputError, did_you_mean
+
+
+def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
+    columns = [str(column) for column in frame.columns]
+    missing = [name for name in dict.fromkeys(names) if name not in columns]
+    if missing:
+        raise InputError("\n".join(f"no column '{name}' (there: {', '.join(columns)}){did_you_mean(name, columns)}" for name in missing))
+
+
+def numbers(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
+    """The column as floats, so that products of counts cannot overflow later; text that is no number is an error."""
+    values = pd.to_numeric(frame[column], errors="coerce").astype(float)
+    broken = values.isna() & frame[column].notna()
+    if broken.any():
+        raise InputError(f"column {column}: {frame[column][broken].iloc[0]!r} is not a number")
+    return values

@@ -1,0 +1,352 @@
+"""A results frame becomes effects: each level (or arm) against its baseline, paired by seed, with an interval.
+
+What counts as one observation: **one seed**. Trials of one seed share their data order and initialisation, and the
+cells of the other axes are the cells the author chose, not a sample of anything. So where the other axes vary, the
+differences of one seed are first averaged over the cells, and n is the number of seeds: 3 seeds x 9 cells are 3
+observations of the average effect, not 27. Every seed must be averaged over the same cells, or the cells' own
+differences would pass as noise.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import exp, inf, isfinite, lgamma, log, sqrt
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.power import detectable_difference
+from ablate.errors import InputError, did_you_mean
+from ablate.study import Level
+
+USABLE = ("done", "cached")
+"""States whose metrics are final; a frame without a `state` column counts as all done."""
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """`level` minus `baseline` on `metric`. A number that does not exist is None and `note` says why."""
+
+    axis: str
+    level: Level
+    baseline: Level
+    metric: str
+    mean_diff: float | None
+    ci: Interval | None
+    p: float | None
+    n: int
+    """Paired seeds."""
+    df: int
+    level_mean: float | None
+    """Mean over the paired trials only, so `level_mean - baseline_mean == mean_diff`."""
+    baseline_mean: float | None
+    hedges_g: float | None
+    """Mean difference in units of the seeds' SD within a level (root mean square of the two), corrected for small n."""
+    note: str = ""
+    se: float | None = None
+    confidence: float = 0.95
+    cells: int = 1
+    """Cells of the other axes that each seed is averaged over."""
+    p_holm: float | None = None
+    p_bh: float | None = None
+
+    def interval(self, confidence: float) -> Interval | None:
+        """The Student-t interval at another confidence; None where `ci` is."""
+        if self.mean_diff is None or self.se is None:
+            return None
+        half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.se
+        return self.mean_diff - half, self.mean_diff + half
+
+    def reversed(self) -> "Effect":
+        """`baseline` minus `level`."""
+        return replace(
+            self,
+            level=self.baseline,
+            baseline=self.level,
+            mean_diff=None if self.mean_diff is None else -self.mean_diff,
+            ci=None if self.ci is None else (-self.ci[1], -self.ci[0]),
+            level_mean=self.baseline_mean,
+            baseline_mean=self.level_mean,
+            hedges_g=None if self.hedges_g is None else -self.hedges_g,
+        )
+
+    @property
+    def sd(self) -> float | None:
+        """SD of the seeds' differences."""
+        return None if self.se is None else self.se * sqrt(self.n)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Seed-to-seed SD within an arm, pooled over all arms."""
+
+    sd: float | None
+    df: int
+
+
+@dataclass(frozen=True)
+class ArmEffects:
+    """Every arm of a plain frame against one arm."""
+
+    effects: tuple[Effect, ...]
+    noise: Noise
+    mde: float | None
+    """Smallest true difference that the paired test finds with power 0.8, in the metric's unit."""
+    goal: Literal["min", "max"]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "effects": [_effect_json(effect, goal=self.goal) for effect in self.effects],
+            "noise": {"sd": self.noise.sd, "df": self.noise.df},
+            "mde": self.mde,
+        }
+
+
+def level_effects(
+    frame: pd.DataFrame,
+    *,
+    axis: str,
+    baseline: Level,
+    metric: str,
+    axes: Sequence[str] | None = None,
+    level: float = 0.95,
+) -> tuple[Effect, ...]:
+    """Each level of `axis` against `baseline`, paired by seed and by the labels of all other `axes` of the study.
+
+    `axes` may be left out only where `axis` alone tells the arms apart. The levels of one call are Holm's family.
+    """
+    _check(frame, needs=[axis, "seed", *(axes or ())], confidence=level)
+    others = [name for name in axes or () if name != axis]
+    table = _trials(frame, axis=axis, others=others, metric=metric)
+    if baseline not in set(table["level"]):
+        found = list(dict.fromkeys(map(str, table["level"])))
+        raise InputError(
+            f"axis {axis}: no trial at the baseline {baseline!r} (there: {', '.join(found)}){did_you_mean(str(baseline), found)}"
+        )
+    levels = [found for found in _in_order(table["level"]) if found != baseline]
+    values = _keyed(table)
+    return adjust(
+        _effect(values[found], values[baseline], axis=axis, level=found, baseline=baseline, metric=metric, confidence=level)
+        for found in levels
+    )
+
+
+def arm_effects(frame: pd.DataFrame, *, baseline: str, metric: str, goal: Literal["min", "max"], level: float = 0.95) -> ArmEffects:
+    """The same for a plain frame `arm, seed, <metric>`: every arm against the arm `baseline`, with the noise floor."""
+    if goal not in ("min", "max"):
+        raise InputError(f"goal: unknown '{goal}' (min, max)")
+    effects = level_effects(frame, axis="arm", baseline=baseline, metric=metric, level=level)
+    noise = pooled_noise(frame, metric=metric)
+    counted = [(effect.n, effect.sd) for effect in effects if effect.n > 1 and effect.sd is not None]
+    if not counted:
+        return ArmEffects(effects, noise, None, goal)
+    sd = sqrt(sum(sd**2 for _, sd in counted) / len(counted))
+    mde = detectable_difference(min(n for n, _ in counted), sd=sd, alpha=1 - level) if sd > 0 else None
+    return ArmEffects(effects, noise, mde, goal)
+
+
+def pooled_noise(frame: pd.DataFrame, *, metric: str, by: str = "arm") -> Noise:
+    """SD over seeds within each arm, pooled over arms with two or more seeds."""
+    table = _trials(frame, axis=by, others=[], metric=metric).dropna(subset="value")
+    grouped = table.groupby("level", dropna=False)["value"]
+    df = int((grouped.size() - 1).clip(lower=0).sum())
+    squares = float(((table["value"] - grouped.transform("mean")) ** 2).sum())
+    return Noise(sqrt(squares / df) if df else None, df)
+
+
+def adjust(effects: Iterable[Effect]) -> tuple[Effect, ...]:
+    """Fills `p_holm` and `p_bh` (Benjamini-Hochberg) over these effects as one family; without a p they stay None."""
+    effects = tuple(effects)
+    tested = [effect.p for effect in effects if effect.p is not None]
+    if not tested:
+        return effects
+    holm, screened = iter(multipletests(tested, method="holm")[1]), iter(multipletests(tested, method="fdr_bh")[1])
+    return tuple(
+        effect if effect.p is None else replace(effect, p_holm=float(next(holm)), p_bh=float(next(screened))) for effect in effects
+    )
+
+
+def _check(frame: pd.DataFrame, *, needs: Iterable[str], confidence: float) -> None:
+    require_columns(frame, needs)
+    if frame.empty:
+        raise InputError("the frame has no rows")
+    if frame["seed"].isna().any():
+        raise InputError(f"column seed: {int(frame['seed'].isna().sum())} rows without a seed; effects are paired by seed")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence level {confidence}: must lie between 0 and 1")
+
+
+def _trials(frame: pd.DataFrame, *, axis: str, others: Sequence[str], metric: str) -> pd.DataFrame:
+    """Columns `level, cell, seed, value`, one row a trial; NaN unless the trial is done and its metric finite."""
+    usable = frame["state"].isin(USABLE) if "state" in frame else pd.Series(True, index=frame.index)
+    if metric not in frame and not usable.any():
+        values = pd.Series(np.nan, index=frame.index)  # a study before its first finished trial
+    else:
+        require_columns(frame, [metric])
+        values = numbers(frame, metric)
+    cells = frame.groupby(list(others), dropna=False, sort=False).ngroup() if others else 0
+    table = pd.DataFrame({"level": frame[axis].map(_plain), "cell": cells, "seed": frame["seed"], "value": values}, index=frame.index)
+    table["value"] = table["value"].where(usable & np.isfinite(table["value"]))
+    repeated = table.duplicated(["level", "cell", "seed"], keep=False) & table["value"].notna()
+    if table[repeated].duplicated(["level", "cell", "seed"]).any():
+        first = table[repeated].iloc[0]
+        raise InputError(
+            f"several values of {metric} at {axis} = {first['level']}, seed {first['seed']}: "
+            "name all axes of the study, or keep one row per arm and seed"
+        )
+    return table
+
+
+def _plain(value: Any) -> Level:
+    """A label as Python's own: numpy scalars unwrapped, missing is None."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _in_order(levels: "pd.Series[Any]") -> list[Level]:
+    """Numbers ascending, labels as they first appear."""
+    found = list(dict.fromkeys(levels))
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+    return sorted(found) if numeric else found
+
+
+def _keyed(table: pd.DataFrame) -> dict[Level, "Values"]:
+    """Per level the value by (cell, seed); a failed trial and its finished repeat are one."""
+    keyed: dict[Level, Values] = {}
+    for level, cell, seed, value in zip(table["level"], table["cell"], table["seed"], table["value"], strict=True):
+        values = keyed.setdefault(level, {})
+        if isfinite(value) or (cell, seed) not in values:
+            values[cell, seed] = value
+    return keyed
+
+
+Values = dict[tuple[int, Any], float]
+
+
+class _Pairs(NamedTuple):
+    level: "np.ndarray[Any, np.dtype[np.float64]]"
+    base: "np.ndarray[Any, np.dtype[np.float64]]"
+    cells: int
+    note: str
+
+
+def _pairs(level: Values, base: Values) -> _Pairs:
+    """The seeds' means over the same cells, and what had to be left out."""
+    shared = {cell for cell, _ in level} & {cell for cell, _ in base}
+    planned = [key for key in level.keys() | base.keys() if key[0] in shared]
+    whole = [key for key in planned if isfinite(level.get(key, np.nan)) and isfinite(base.get(key, np.nan))]
+    seeds, cells = _same_cells(whole)
+    notes = []
+    if dropped := len(planned) - len(whole):
+        notes.append(f"{dropped} of {len(planned)} pairs dropped (failed, unfinished or without a partner)")
+    if unbalanced := len(whole) - len(seeds) * len(cells):
+        notes.append(f"{unbalanced} pairs left out so that every seed is averaged over the same cells")
+    means = [[float(np.mean([side[cell, seed] for cell in cells])) for seed in seeds] for side in (level, base)]
+    return _Pairs(np.array(means[0]), np.array(means[1]), len(cells), "; ".join(notes))
+
+
+def _same_cells(pairs: Iterable[tuple[int, Any]]) -> tuple[list[Any], list[int]]:
+    """Seeds and cells of the full block that promises the narrowest interval; among the seeds the fullest come first.
+
+    The width goes as t(seeds - 1) / sqrt(seeds x cells): a third seed is worth more than four times the cells.
+    """
+    cells_of: dict[Any, set[int]] = {}
+    for cell, seed in sorted(pairs):
+        cells_of.setdefault(seed, set()).add(cell)
+    seeds = sorted(cells_of, key=lambda seed: -len(cells_of[seed]))
+    blocks = [(seeds[:count], set.intersection(*(cells_of[seed] for seed in seeds[:count]))) for count in range(1, len(seeds) + 1)]
+    best = min(
+        (block for block in blocks if block[1]),
+        key=lambda block: _width(len(block[0]), len(block[1])),
+        default=([], set[int]()),
+    )
+    return sorted(best[0]), sorted(best[1])
+
+
+def _width(seeds: int, cells: int) -> tuple[float, int]:
+    return (float(stats.t.ppf(0.975, seeds - 1)) / sqrt(seeds * cells) if seeds > 1 else inf, -cells)
+
+
+def _effect(
+    level_values: Values,
+    base_values: Values,
+    *,
+    axis: str,
+    level: Level,
+    baseline: Level,
+    metric: str,
+    confidence: float,
+) -> Effect:
+    pairs = _pairs(level_values, base_values)
+    differences = pairs.level - pairs.base
+    n = len(differences)
+    empty = Effect(
+        axis,
+        level,
+        baseline,
+        metric,
+        None,
+        None,
+        None,
+        n,
+        max(n - 1, 0),
+        None,
+        None,
+        None,
+        confidence=confidence,
+        cells=pairs.cells,
+    )
+    if n == 0:
+        return replace(empty, note=_joined("no pair: no seed has a finished trial on both sides", pairs.note))
+    known = replace(
+        empty,
+        mean_diff=float(differences.mean()),
+        level_mean=float(pairs.level.mean()),
+        baseline_mean=float(pairs.base.mean()),
+        note=pairs.note,
+    )
+    if n == 1:
+        return replace(known, note=_joined("one seed: no interval; a second seed gives one", pairs.note))
+    sd = float(differences.std(ddof=1))
+    if sd <= 1e-12 * float(np.abs([pairs.level, pairs.base]).max()):
+        return replace(known, note=_joined(f"all {n} differences are identical: no spread, so no interval", pairs.note))
+    known = replace(known, se=sd / sqrt(n), hedges_g=_hedges_g(known, pairs))
+    p = 2 * float(stats.t.sf(abs(float(differences.mean())) / (sd / sqrt(n)), n - 1))
+    return replace(known, p=p, ci=known.interval(confidence))
+
+
+def _hedges_g(effect: Effect, pairs: _Pairs) -> float | None:
+    """g_av: mean difference over the root mean square of the two SDs, times J for 2 (n - 1) degrees of freedom."""
+    spread = sqrt((float(pairs.level.var(ddof=1)) + float(pairs.base.var(ddof=1))) / 2)
+    if spread == 0 or effect.mean_diff is None:
+        return None
+    df = 2 * (effect.n - 1)
+    correction = exp(lgamma(df / 2) - lgamma((df - 1) / 2) - log(df / 2) / 2)
+    return effect.mean_diff / spread * correction
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
+
+
+def _effect_json(effect: Effect, *, goal: Literal["min", "max"]) -> dict[str, Any]:
+    """The verdict is on the claim that the arm is better than the baseline, its interval taken alone."""
+    sign = 1 if goal == "max" else -1
+    low, high = sorted((sign * effect.ci[0], sign * effect.ci[1])) if effect.ci else (-1.0, 1.0)
+    return {
+        "arm": effect.level,
+        "mean_diff": effect.mean_diff,
+        "ci": list(effect.ci) if effect.ci else None,
+        "p": effect.p,
+        "p_holm": effect.p_holm,
+        "p_bh": effect.p_bh,
+        "hedges_g": effect.hedges_g,
+        "n": effect.n,
+        "verdict": "supported" if low > 0 else "contradicted" if high < 0 else "inconclusive",
+        "note": effect.note,
+    }

@@ -1,0 +1,186 @@
+"""What a study in the store says: its effects, the verdicts on its claims, and its law. The one place where frames meet analysis."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ablate.analysis.effects import Effect, adjust, arm_effects, level_effects
+from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
+from ablate.analysis.verdicts import Verdict, verdicts
+from ablate.errors import InputError, did_you_mean
+from ablate.fingerprint import fingerprint
+from ablate.report import StudyReport
+from ablate.results import curves_frame, find_study, law_frame, results_frame
+from ablate.stores import Store, StudyRecord
+from ablate.study import Metric, Study
+
+SHOTS = (0, 4, 8)
+NO_LAW = (
+    "the study '{name}' declares no law; add `law: {{hyperparameter: AXIS}}` with the learning rate's axis to its file and run it again"
+)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """All that a study's finished trials say so far."""
+
+    record: StudyRecord
+    study: Study
+    results: pd.DataFrame
+    effects: tuple[Effect, ...]
+    """Every level of every axis against the axis's baseline, on the study's metric: one family."""
+    verdicts: tuple[Verdict, ...]
+    law: LawReport | None
+    """None where the study has no `law:` section, or nothing to fit yet (`law_missing` says what)."""
+    law_missing: str
+    law_runs: pd.DataFrame | None
+    """What the law is fitted to; None where the study has no `law:` section."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "study": self.study.name,
+            "metric": self.study.metric.name,
+            "goal": self.study.metric.goal,
+            "simulated": self.record.simulated,
+            "effects": [asdict(effect) for effect in self.effects],
+            "verdicts": [
+                {
+                    "lesson": verdict.claim.lesson,
+                    "claim": verdict.statement,
+                    "verdict": verdict.verdict,
+                    "reason": verdict.reason,
+                    "effect": asdict(verdict.effect) if verdict.effect else None,
+                }
+                for verdict in self.verdicts
+            ],
+        }
+
+
+def conclude(store: Store, name: str) -> Conclusion:
+    """Raises InputError for a study the store does not know. A study with nothing finished has no effects, and its claims are inconclusive."""
+    record, frame = find_study(store, name), results_frame(store, name)
+    study = Study.model_validate(record.spec)
+    runs = law_frame(store, name, law=study.law, metric=study.metric.name) if study.law else None
+    law, missing = _law(study, runs)
+    return Conclusion(
+        record=record,
+        study=study,
+        results=frame,
+        effects=_effects(frame, axes=record.axes, metric=study.metric),
+        verdicts=verdicts(frame, claims=study.claims, metric=study.metric, levels=record.axes),
+        law=law,
+        law_missing=missing,
+        law_runs=runs,
+    )
+
+
+def study_report(store: Store, name: str) -> StudyReport:
+    """What the HTML page says of a study."""
+    conclusion = conclude(store, name)
+    study, record = conclusion.study, conclusion.record
+    states: dict[str, int] = {}
+    for state in conclusion.results["state"]:
+        states[state] = states.get(state, 0) + 1
+    seconds = [job.seconds for job in store.jobs(name) if job.seconds is not None]
+    return StudyReport(
+        study=study.name,
+        question=study.question,
+        simulated=record.simulated,
+        metric=study.metric.name,
+        goal=study.metric.goal,
+        results=conclusion.results,
+        curves=curves_frame(store, name, metrics=[study.metric.name]),
+        effects=conclusion.effects,
+        verdicts=conclusion.verdicts,
+        law=conclusion.law,
+        states=states,
+        seconds_total=sum(seconds) if seconds else None,
+        provenance=_provenance(conclusion),
+        axes=tuple(axis for axis, levels in record.axes.items() if len(levels) > 1),
+        metrics=shot_family(study.metric.name, known=list(conclusion.results.columns)),
+        law_runs=conclusion.law_runs,
+        target=study.law.target if study.law else None,
+    )
+
+
+def shot_family(metric: str, *, known: Collection[str]) -> tuple[str, ...]:
+    """`few_shot/4` with its siblings at 0, 4 and 8 shots, as far as they were measured; any other metric alone."""
+    family, slash, _ = metric.rpartition("/")
+    siblings = tuple(f"{family}/{shots}" for shots in SHOTS if f"{family}/{shots}" in known)
+    return siblings if slash and metric in siblings else (metric,)
+
+
+def fit_study_law(store: Store, name: str, *, target: float | None) -> LawReport:
+    """The law of a study that declares one. Raises InputError where it does not, or has too little to fit."""
+    study = Study.model_validate(find_study(store, name).spec)
+    if study.law is None:
+        raise InputError(NO_LAW.format(name=name))
+    runs = law_frame(store, name, law=study.law, metric=study.metric.name)
+    return fit_runs(runs, metric=study.metric.name, goal=study.metric.goal, target=target or study.law.target)
+
+
+def csv_law(path: Path, *, metric: str, goal: str, target: float | None, points: bool) -> LawReport:
+    """The law of runs made elsewhere: `n_params, lr, seed, <metric>`, or known optima `n_params, eta`."""
+    frame = _read_csv(path)
+    if points:
+        return fit_points(frame, target=target or TARGET)
+    return fit_runs(frame, metric=metric, goal=_goal(goal), target=target or TARGET)
+
+
+def csv_effects(path: Path, *, baseline: str, metric: str, goal: str) -> dict[str, Any]:
+    """Effects of runs made elsewhere: `arm, seed, <metric>`."""
+    if not baseline or not metric:
+        raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME")
+    return arm_effects(_read_csv(path), baseline=baseline, metric=metric, goal=_goal(goal)).to_json()
+
+
+def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metric) -> tuple[Effect, ...]:
+    if metric.name not in frame:
+        return ()
+    found: list[Effect] = []
+    for axis, levels in axes.items():
+        if len(levels) > 1 and levels[0] in set(frame[axis]):
+            found += level_effects(frame, axis=axis, baseline=levels[0], metric=metric.name, axes=list(axes))
+    return adjust(found)
+
+
+def _law(study: Study, runs: pd.DataFrame | None) -> tuple[LawReport | None, str]:
+    if study.law is None or runs is None:
+        return None, NO_LAW.format(name=study.name)
+    try:
+        return fit_runs(runs, metric=study.metric.name, goal=study.metric.goal, target=study.law.target), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _provenance(conclusion: Conclusion) -> dict[str, str]:
+    packages = ("ablate", "torch", "transformers", "ray")
+    versions = {package: version(package) for package in packages}
+    changed = datetime.fromtimestamp(conclusion.record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return {
+        "study file": fingerprint(dict(conclusion.record.spec)),
+        "last change": changed,
+        "trainer": conclusion.study.trainer,
+    } | versions
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise InputError(f"no file {path}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a CSV table: {error}") from error
+
+
+def _goal(goal: str) -> Literal["min", "max"]:
+    if goal == "min":
+        return "min"
+    if goal == "max":
+        return "max"
+    raise InputError(f"--goal {goal}: min or max{did_you_mean(goal, ('min', 'max'))}")

@@ -1,0 +1,187 @@
+"""Arms and seeds become a `Plan`: trials, and the jobs they come down to once shared stages are counted once.
+
+A job's identity is what the author wrote for its stage, the code and data version, the seed where it enters, and the identity of the
+stages before it. Nothing about the machine enters, so the same plan has the same ids everywhere and growth only adds jobs.
+"""
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ablate.design import Arm
+from ablate.fingerprint import fingerprint, slug
+from ablate.study import Level, Resources, Study
+from ablate.trainers import Stage, Trainer, load_trainer
+
+SETTLED_BADLY = ("failed", "pruned")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage to execute once, for every trial that agrees on it."""
+
+    id: str
+    """`<stage>-<fingerprint>`; also the name of its artefact and of its attempts' folder."""
+    trainer: str
+    spec: Stage
+    seed: int
+    needs: Mapping[str, str]
+    """Stage name -> id of the job whose artefact this one reads."""
+    resources: Resources
+    metric: str | None
+    """The study's metric where this is a trial's last stage: without a finite value the job has failed. Not identity."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm with one seed."""
+
+    id: str
+    arm: str
+    seed: int
+    levels: Mapping[str, Level]
+    changes: Mapping[str, Any]
+    config: Mapping[str, Any]
+    chain: tuple[str, ...]
+    """Ids of its jobs in order; the last one's metrics are the trial's."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    study: Study
+    arms: tuple[Arm, ...]
+    trials: tuple[Trial, ...]
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    """Every job once, upstream stages first."""
+
+    @property
+    def train_flops(self) -> float:
+        return sum(job.spec.train_flops for job in self.jobs.values())
+
+    @property
+    def unshared_jobs(self) -> int:
+        """Jobs there would be if every trial ran all its stages itself."""
+        return sum(len(trial.chain) for trial in self.trials)
+
+
+def make_plan(study: Study, arms: Sequence[Arm]) -> Plan:
+    trainer = load_trainer(study.trainer)
+    jobs: dict[str, Job] = {}
+    trials = []
+    for arm in arms:
+        stages = trainer.stages(trainer.Config.model_validate(dict(arm.config)))
+        for seed in study.seeds:
+            trials.append(_trial(study, arm, seed=seed, stages=stages, jobs=jobs))
+    return Plan(study=study, arms=tuple(arms), trials=tuple(trials), jobs=jobs)
+
+
+def is_simulated(study: Study) -> bool:
+    """Whether the trainer says its results are simulated."""
+    return bool(getattr(load_trainer(study.trainer), "SIMULATED", False))
+
+
+def unfinished(plan: Plan, *, states: Mapping[str, str], artefacts: frozenset[str]) -> tuple[Job, ...]:
+    """The jobs to execute, upstream first: last stages neither done nor failed, and what they read unless its artefact is there.
+
+    A failed job stays failed until somebody asks for it again, and so does every trial that needs it.
+    """
+    wanted: set[str] = set()
+    for trial in plan.trials:
+        if states.get(trial.chain[-1]) != "done" and not any(states.get(job) in SETTLED_BADLY for job in trial.chain):
+            _want(trial.chain[-1], plan.jobs, wanted, artefacts)
+    return tuple(job for job in plan.jobs.values() if job.id in wanted)
+
+
+def plan_json(plan: Plan, *, states: Mapping[str, str], cached: Collection[str]) -> dict[str, Any]:
+    """The plan as `ablate plan --json` answers it. `states`: trial id -> state; `cached`: jobs that are done already."""
+    return {
+        "study": plan.study.name,
+        "arms": [{"name": arm.name, "levels": dict(arm.levels), "changes": dict(arm.changes)} for arm in plan.arms],
+        "trials": [
+            {
+                "id": trial.id,
+                "arm": trial.arm,
+                "seed": trial.seed,
+                "changes": dict(trial.changes),
+                "state": states[trial.id],
+                "jobs": list(trial.chain),
+            }
+            for trial in plan.trials
+        ],
+        "jobs": [
+            {
+                "id": job.id,
+                "stage": job.spec.name,
+                "needs": list(job.needs.values()),
+                "state": "cached" if job.id in cached else "queued",
+                "num_params": job.spec.num_params,
+                "train_flops": job.spec.train_flops,
+                "memory_bytes": job.spec.memory_bytes,
+            }
+            for job in plan.jobs.values()
+        ],
+        "totals": {
+            "arms": len(plan.arms),
+            "trials": len(plan.trials),
+            "jobs": len(plan.jobs),
+            "shared_jobs": plan.unshared_jobs - len(plan.jobs),
+            "cached_jobs": len(cached),
+            "train_flops": plan.train_flops,
+        },
+    }
+
+
+def _want(job_id: str, jobs: Mapping[str, Job], wanted: set[str], present: frozenset[str]) -> None:
+    wanted.add(job_id)
+    for upstream in jobs[job_id].needs.values():
+        if upstream not in present and upstream not in wanted:
+            _want(upstream, jobs, wanted, present)
+
+
+def _trial(study: Study, arm: Arm, *, seed: int, stages: Sequence[Stage], jobs: dict[str, Job]) -> Trial:
+    chain: dict[str, str] = {}
+    for stage in stages:
+        last = stage is stages[-1]
+        job = _job(study, stage, seed=seed, chain=chain, metric=study.metric.name if last else None)
+        jobs.setdefault(job.id, job)
+        chain[stage.name] = job.id
+    final = chain[stages[-1].name]
+    return Trial(
+        id=f"{slug(arm.name)}.s{seed}-{final.rpartition('-')[2][:8]}",
+        arm=arm.name,
+        seed=seed,
+        levels=arm.levels,
+        changes=arm.changes,
+        config=arm.config,
+        chain=tuple(chain.values()),
+    )
+
+
+def _job(study: Study, stage: Stage, *, seed: int, chain: Mapping[str, str], metric: str | None) -> Job:
+    # a stage without a seed of its own still inherits the seeds of what it reads, through their ids
+    needs = {name: chain[name] for name in stage.needs}
+    identity = {
+        "trainer": study.trainer,
+        "stage": stage.name,
+        "version": stage.version,
+        "config": stage.config,
+        "seed": seed if stage.seeded else None,
+        "needs": needs,
+    }
+    return Job(
+        id=f"{stage.name}-{fingerprint(identity)}",
+        trainer=study.trainer,
+        spec=stage,
+        seed=seed if stage.seeded else 0,
+        needs=needs,
+        resources=study.resources,
+        metric=metric,
+    )
+
+
+@functools.cache
+def metric_texts(trainer: str) -> Mapping[str, str]:
+    """Metric name -> what it means, as the trainer declares it."""
+    loaded: Trainer = load_trainer(trainer)
+    return loaded.METRICS

@@ -1,0 +1,206 @@
+"""What a scheduler says becomes rows in the store: the only writer of a running study.
+
+Curves are read from the attempts' journals while they grow, in whole lines, so that pages are live and nothing is asked of the
+workers. A journal that finished unseen (the last run was killed) is absorbed at the start.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ablate.attempt import Outcome, Point, read_outcome, read_points
+from ablate.plan import SETTLED_BADLY, Job, Plan, unfinished
+from ablate.schedule import Event, Finished, Proposed, Skipped, Started, Tick
+from ablate.stores import Store
+from ablate.study import Level
+from ablate.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    job: str
+    label: str
+    """The trial it belongs to, or how many share it."""
+    seconds: float
+    step: int | None
+    last: tuple[str, float | None] | None
+    """Newest point: metric and value."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a study stands now; what a screen shows."""
+
+    study: str
+    counts: Mapping[str, int]
+    """Trial state -> how many."""
+    running: tuple[RunningJob, ...]
+    jobs_left: int
+    seconds_left: float | None
+    """None until a job of each kind still to run has finished once."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run of one study ended."""
+
+    study: str
+    counts: Mapping[str, int]
+    executed: int
+    """Jobs that ran to an end in this run."""
+    seconds: float
+    """Wall time of this run."""
+    busy: float | None
+    """Share of slot-seconds between the first start and the last end that lay inside jobs."""
+    failures: tuple[tuple[str, str], ...]
+    """(trial, reason)."""
+    interrupted: bool
+
+
+class Recorder:
+    """Keeps the store in step with one study's run."""
+
+    def __init__(self, plan: Plan, *, store: Store, workspace: Workspace, axes: Mapping[str, Sequence[Level]], simulated: bool) -> None:
+        self.plan = plan
+        self._store, self._workspace = store, workspace
+        self._axes, self._simulated = axes, simulated
+        self._outcomes: list[Outcome] = []
+        self._running: dict[str, tuple[int, float]] = {}
+        self._offsets: dict[str, int] = {}
+        self._newest: dict[str, Point] = {}
+        self._clock = time.monotonic()
+        self._record_plan()
+
+    def absorb(self) -> None:
+        """Takes over what finished unseen, and puts what was running when the last run died back in the queue."""
+        known = self._store.job_states(self.plan.jobs)
+        orphans = [job for job, (state, _) in known.items() if state in ("running", "lost")]
+        if orphans:
+            self._store.requeue(self.plan.study.name, orphans, why="its run ended before it did")
+        for job, (state, attempts) in known.items():
+            if state == "done" or state in SETTLED_BADLY:
+                continue
+            for number in range(max(attempts, 1), self._attempts_on_disk(job) + 1):
+                outcome = read_outcome(self._workspace.attempt(job, number))
+                if outcome and outcome.state in ("done", "failed"):
+                    self._tail({job: number})
+                    self._store.finish(self.plan.study.name, outcome)
+                    break
+
+    def missing(self) -> tuple[Job, ...]:
+        """The jobs this run has to execute."""
+        artefacts = frozenset(job for job in self.plan.jobs if (self._workspace.artifacts / job).is_dir())
+        return unfinished(self.plan, states=self._states(), artefacts=artefacts)
+
+    def attempts(self) -> dict[str, int]:
+        """Attempts each job had before, in the store or only on disk."""
+        known = self._store.job_states(self.plan.jobs)
+        return {job: max(known[job][1], self._attempts_on_disk(job)) for job in self.plan.jobs}
+
+    def apply(self, event: Event) -> None:
+        study = self.plan.study.name
+        match event:
+            case Proposed(trial=trial, jobs=jobs):
+                self.plan = replace(self.plan, trials=(*self.plan.trials, trial), jobs={**self.plan.jobs, **jobs})
+                self._record_plan()
+            case Started(job=job, attempt=attempt):
+                self._running[job] = attempt, time.monotonic()
+                self._store.start(study, job, attempt=attempt)
+            case Finished(outcome=outcome, final=final):
+                self._tail({outcome.job: outcome.attempt})
+                self._running.pop(outcome.job, None)
+                self._outcomes.append(outcome)
+                # an interrupted job is no failure: it is queued, and the next run goes on with it
+                self._store.finish(study, outcome, final=final and outcome.cause != "interrupted")
+            case Skipped(job=job, because=because):
+                self._store.skip(study, job, because=because)
+            case Tick():
+                self._tail({job: attempt for job, (attempt, _) in self._running.items()})
+
+    def progress(self) -> Progress:
+        now, left = time.monotonic(), self._left()
+        return Progress(
+            study=self.plan.study.name,
+            counts=self._counts(),
+            running=tuple(self._running_job(job, now - since) for job, (_, since) in self._running.items()),
+            jobs_left=len(left),
+            seconds_left=self._seconds_left(left, now),
+        )
+
+    def summary(self, *, slots: int, interrupted: bool) -> Summary:
+        ran = [outcome for outcome in self._outcomes if outcome.started]
+        trials = self._store.trials(self.plan.study.name)
+        return Summary(
+            study=self.plan.study.name,
+            counts=self._counts(),
+            executed=len(ran),
+            seconds=time.monotonic() - self._clock,
+            busy=self._busy(ran, slots),
+            failures=tuple((trial.id, trial.reason) for trial in trials if trial.state in ("failed", "lost")),
+            interrupted=interrupted,
+        )
+
+    def _record_plan(self) -> None:
+        self._store.record_plan(self.plan, axes=self._axes, simulated=self._simulated)
+
+    def _states(self) -> dict[str, str]:
+        return {job: state for job, (state, _) in self._store.job_states(self.plan.jobs).items()}
+
+    def _attempts_on_disk(self, job: str) -> int:
+        return max((int(path.name.partition("-")[2]) for path in (self._workspace.runs / job).glob("attempt-*")), default=0)
+
+    def _tail(self, attempts: Mapping[str, int]) -> None:
+        """Moves the new whole lines of these attempts' journals into the store."""
+        fresh: dict[tuple[str, int], list[Point]] = {}
+        for job, number in attempts.items():
+            path = self._workspace.attempt(job, number) / "metrics.jsonl"
+            points, self._offsets[str(path)] = read_points(path, offset=self._offsets.get(str(path), 0))
+            if points:
+                fresh[job, number] = points
+                self._newest[job] = points[-1]
+        self._store.add_points(fresh)
+
+    def _counts(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for trial in self._store.trials(self.plan.study.name):
+            counts[trial.state] = counts.get(trial.state, 0) + 1
+        return counts
+
+    def _left(self) -> list[Job]:
+        states = self._states()
+        return [job for job in self.plan.jobs.values() if states.get(job.id) in ("queued", "running")]
+
+    def _running_job(self, job: str, seconds: float) -> RunningJob:
+        sharing = [trial.id for trial in self.plan.trials if job in trial.chain]
+        newest = self._newest.get(job)
+        return RunningJob(
+            job=job,
+            label=sharing[0] if len(sharing) == 1 else f"{job} (for {len(sharing)} trials)",
+            seconds=seconds,
+            step=newest.step if newest else None,
+            last=(newest.key, newest.value) if newest else None,
+        )
+
+    def _seconds_left(self, left: list[Job], now: float) -> float | None:
+        """Mean time of finished jobs of the same stage and size, or at least of the same stage, over what is left."""
+        by_size: dict[tuple[str, float], list[float]] = {}
+        for outcome in self._outcomes:
+            if outcome.state == "done":
+                spec = self.plan.jobs[outcome.job].spec
+                for key in ((spec.name, spec.train_flops), (spec.name, -1.0)):
+                    by_size.setdefault(key, []).append(outcome.seconds)
+        total = 0.0
+        for job in left:
+            seen = by_size.get((job.spec.name, job.spec.train_flops)) or by_size.get((job.spec.name, -1.0))
+            if not seen:
+                return None
+            since = self._running.get(job.id, (0, now))[1]
+            total += max(0.0, sum(seen) / len(seen) - (now - since))
+        return total / max(1, len(self._running))
+
+    def _busy(self, ran: list[Outcome], slots: int) -> float | None:
+        if not ran:
+            return None
+        span = max(outcome.started + outcome.seconds for outcome in ran) - min(outcome.started for outcome in ran)
+        used = sum(outcome.seconds * self.plan.jobs[outcome.job].resources.cpus for outcome in ran)
+        return min(1.0, used / (slots * span)) if span else None

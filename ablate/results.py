@@ -1,0 +1,121 @@
+"""The store's rows become tidy pandas frames: the one shape that analysis, figures, pages and exports read.
+
+results   `trial, arm, seed, state, <axis columns>, <metric columns>`; axis columns are dotted paths, a missing metric is NaN
+law runs  `n_params, lr, seed, <metric>, status`
+curves    `trial, arm, seed, metric, step, value`
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from ablate.errors import InputError, did_you_mean
+from ablate.stores import Store, StudyRecord, TrialRecord
+from ablate.study import Law
+
+KEYS = ("trial", "arm", "seed", "state")
+FORMATS = ("csv", "json", "parquet", "markdown", "latex")
+
+
+def find_study(store: Store, name: str) -> StudyRecord:
+    """The study's record; an unknown name is an error that lists the known ones."""
+    record = store.study(name)
+    if record is None:
+        names = [known.name for known in store.studies()]
+        listed = ", ".join(names) or "none yet"
+        raise InputError(f"no study '{name}' in the store (there: {listed}){did_you_mean(name, names)}; `ablate run` records one")
+    return record
+
+
+def results_frame(store: Store, study: str) -> pd.DataFrame:
+    """One row a trial, in the order of the plan."""
+    record = find_study(store, study)
+    rows = store.trials(study)
+    metrics = sorted({key for row in rows for key in row.metrics})
+    columns = [*KEYS, *record.axes, *metrics]
+    return pd.DataFrame([_row(row, record.axes, metrics) for row in rows], columns=columns)
+
+
+def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFrame:
+    """The runs a law is fitted to: size, rate, seed, metric and status of every trial."""
+    rows = [
+        {
+            "n_params": float(row.num_params if law.size == "num_params" else row.levels[law.size]),
+            "lr": float(row.levels[law.hyperparameter]),
+            "seed": row.seed,
+            metric: _number(row.metrics.get(metric)),
+            "status": row.state,
+        }
+        for row in store.trials(study)
+    ]
+    return pd.DataFrame(rows, columns=["n_params", "lr", "seed", metric, "status"])
+
+
+def curves_frame(store: Store, study: str, *, metrics: Iterable[str] | None = None) -> pd.DataFrame:
+    """Every recorded point of the trials' last stages."""
+    trials = {row.chain[-1]: row for row in store.trials(study)}
+    found = store.curve(trials, keys=metrics)
+    rows = [(trials[job].id, trials[job].arm, trials[job].seed, key, step, _number(value)) for job, step, key, value in found]
+    return pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
+
+
+def studies_frame(store: Store) -> pd.DataFrame:
+    """One row a study: what was asked, how far it is, what it cost."""
+    rows = [_study_row(store, record) for record in store.studies()]
+    columns = ["study", "question", "simulated", "active", "trials", "done", "running", "failed", "seconds", "updated"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def export(frame: pd.DataFrame, form: str) -> str | bytes:
+    """The frame as `csv`, `json`, `markdown`, `latex` or `parquet` (bytes). A missing number is empty (csv, tables) or null (json)."""
+    match form:
+        case "csv":
+            return frame.map(_no_formula).to_csv(index=False)
+        case "json":
+            return json.dumps(json_rows(frame), allow_nan=False, indent=1)
+        case "parquet":
+            return frame.to_parquet(index=False)
+        case "markdown":
+            return frame.to_markdown(index=False, missingval="") + "\n"
+        case "latex":
+            return frame.to_latex(index=False, escape=True, na_rep="")
+    raise InputError(f"unknown format '{form}' ({', '.join(FORMATS)}){did_you_mean(form, FORMATS)}")
+
+
+def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON values: NaN is null."""
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
+    return rows
+
+
+def _row(row: TrialRecord, axes: Iterable[str], metrics: Iterable[str]) -> dict[str, Any]:
+    keys = {"trial": row.id, "arm": row.arm, "seed": row.seed, "state": row.state}
+    return keys | {axis: row.levels.get(axis) for axis in axes} | {metric: _number(row.metrics.get(metric)) for metric in metrics}
+
+
+def _study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
+    rows = store.trials(record.name)
+    states = [row.state for row in rows]
+    return {
+        "study": record.name,
+        "question": record.spec.get("question", ""),
+        "simulated": record.simulated,
+        "active": record.active,
+        "trials": len(rows),
+        "done": states.count("done"),
+        "running": states.count("running"),
+        "failed": states.count("failed") + states.count("lost"),
+        "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
+        "updated": record.updated,
+    }
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _no_formula(value: Any) -> Any:
+    """A spreadsheet runs text that starts like a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value

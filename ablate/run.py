@@ -1,0 +1,97 @@
+"""The map of the system: a study becomes arms, a plan, jobs, events and rows, and nothing here does any of it.
+
+Study -> make_arms -> make_plan -> Recorder.missing -> Scheduler.run -> Recorder.apply -> store
+"""
+
+import fcntl
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ablate.design import arm_for, axis_labels, make_arms
+from ablate.errors import EnvironmentMissing
+from ablate.plan import is_simulated, make_plan
+from ablate.record import Progress, Recorder, Summary
+from ablate.schedule import Scheduler, Tick
+from ablate.stores import Store
+from ablate.study import Study
+from ablate.workspace import Workspace
+
+OpenScheduler = Callable[[Study], Scheduler]
+
+
+def run_study(
+    study: Study,
+    *,
+    store: Store,
+    workspace: Workspace,
+    open_scheduler: OpenScheduler,
+    stop: threading.Event,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Executes what is missing of one study; running it again goes on where it ended. The scheduler is opened only if there is work."""
+    with _alone(workspace, study):
+        arms = [arm_for(study, dict(trial.levels)) for trial in store.trials(study.name)] if study.search else make_arms(study)
+        plan = make_plan(study, arms)
+        recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
+        recorder.absorb()
+        jobs, slots = recorder.missing(), 1
+        if jobs or (study.search and len(plan.trials) < study.search.trials):
+            scheduler = open_scheduler(study)
+            slots, halt, ends = scheduler.slots, threading.Event(), _deadline(study)
+            store.set_active(study.name, True)
+            try:
+                for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt):
+                    recorder.apply(event)
+                    if isinstance(event, Tick):
+                        watch(recorder.progress())
+                        if stop.is_set() or time.monotonic() > ends:
+                            halt.set()
+            finally:
+                store.set_active(study.name, False)
+        return recorder.summary(slots=slots, interrupted=bool(recorder.missing()))
+
+
+def _deadline(study: Study) -> float:
+    minutes = study.budget.wall_minutes
+    return math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event set by SIGINT, SIGTERM or SIGHUP; the second signal ends the process at once."""
+    stop = threading.Event()
+
+    def _handle(_number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(130)
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, _handle) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _alone(workspace: Workspace, study: Study) -> Iterator[None]:
+    """One run at a time on a study of a workspace; the lock goes with the process, however it ends."""
+    with open(workspace.folder / f"{study.name}.lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise EnvironmentMissing(
+                f"another run works on '{study.name}' (process {lock.read().strip()}); wait for it, or end it"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,0 +1,247 @@
+"""`design: search` on Ray Tune: Optuna suggests arms, ASHA ends those that are behind, `attempt.execute` runs them as everywhere.
+
+A Tune run is disposable. Its state is never read back: what it did is in the attempts' journals and the store, and when it ends, for
+whatever reason, a new one is started over the trials that are missing, a bounded number of times.
+"""
+
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback, Stopper
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from ablate.attempt import AttemptContext, Outcome, execute, lost, read_outcome, read_points
+from ablate.design import arm_for
+from ablate.errors import EnvironmentMissing
+from ablate.plan import Job, Plan, make_plan
+from ablate.schedule import TICK_SECONDS, Event, Finished, Proposed, Started, Tick
+from ablate.schedule.ray_tasks import RayTasks, execute_logged
+from ablate.search import distributions, make_sampler, past_points
+from ablate.stores import TrialRecord
+from ablate.study import Study
+from ablate.workspace import Workspace
+
+MAX_ENGINES = 3
+"""Tune runs started for one search before giving up."""
+REDUCTION = 3
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+# Tune pickles its callbacks, and a queue does not pickle: they hold a name and find the rest here, in the driver's process
+_driving: dict[str, "RayTune"] = {}
+
+
+class RayTune:
+    """Scheduler of one adaptive study over a Ray that `start_ray` started."""
+
+    def __init__(self, workspace: Workspace, *, study: Study, past: Sequence[TrialRecord], slots: int) -> None:
+        assert study.search
+        self.slots = slots
+        self._workspace, self._study = workspace, study
+        self._points, self._values = past_points(study, past)
+        self._wanted = study.search.trials - len(past)
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._plans: dict[str, Plan] = {}
+        self._recorded: set[str] = set()
+        self._trouble = "no error"
+        self.stop = threading.Event()
+
+    def run(self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event) -> Iterator[Event]:
+        """First what an earlier run left unfinished, as tasks; then as many new trials as the study still wants."""
+        self.stop = stop
+        if jobs:
+            yield from RayTasks(self._workspace, slots=self.slots).run(jobs, attempts=attempts, stop=stop)
+        for _ in range(MAX_ENGINES):
+            if self._wanted <= 0 or stop.is_set():
+                return
+            yield from self._engine()
+        if self._wanted > 0 and not stop.is_set():
+            raise EnvironmentMissing(
+                f"Ray Tune ended {MAX_ENGINES} times with {self._wanted} trials missing ({self._trouble}); run the study again to go on"
+            )
+
+    def _engine(self) -> Iterator[Event]:
+        """One Tune run in a thread of its own, because `fit()` blocks and swallows Ctrl-C."""
+        _driving[self._study.name] = self
+        thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
+        thread.start()
+        while True:
+            try:
+                event = self._events.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                yield Tick()
+                continue
+            if event is None:
+                break
+            yield event
+        thread.join()
+        del _driving[self._study.name]
+
+    def _fit(self) -> None:
+        os.environ.update(QUIET)
+        folder = tempfile.mkdtemp(prefix="tune-", dir=self._workspace.folder)
+        try:
+            self._tuner(folder).fit()
+        except Exception as error:
+            # finding 1 of the design's reliability notes: any exception out of fit() means the engine died, not the study
+            self._trouble = f"{type(error).__name__}: {error}"
+            self._end_all(f"Ray Tune ended: {self._trouble}")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._end_all("stopped before it was finished")
+            self._events.put(None)
+
+    def _tuner(self, folder: str) -> tune.Tuner:
+        study, metric = self._study, self._study.metric
+        algorithm = OptunaSearch(
+            space=distributions(study),
+            metric=metric.name,
+            mode=metric.goal,
+            sampler=make_sampler(study),
+            points_to_evaluate=self._points or None,
+            evaluated_rewards=self._values or None,
+        )
+        trainable = tune.with_parameters(_run_trial, study=study.model_dump(mode="json", by_alias=True), workspace=self._workspace)
+        resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus}
+        return tune.Tuner(
+            tune.with_resources(trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=algorithm,
+                scheduler=_early_stopping(study),
+                num_samples=self._wanted,
+                max_concurrent_trials=self.slots,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=study.name,
+                storage_path=folder,
+                verbose=0,
+                callbacks=[_Reporter(study.name)],
+                stop=_StopWithRun(study.name),
+            ),
+        )
+
+    def started(self, name: str, config: Mapping[str, Any]) -> None:
+        plan = make_plan(self._study, [arm_for(self._study, config)])
+        self._plans[name] = plan
+        self._events.put(Proposed(plan.trials[0], plan.jobs))
+        self._events.put(Started(plan.trials[0].chain[-1], 1))
+
+    def ended(self, name: str, *, failure: str | None = None) -> None:
+        """Records the trial as its journal tells it; without a whole journal it was ended early: by ASHA, or by a dying worker."""
+        plan = self._plans.pop(name, None)
+        if plan is None:
+            return
+        *upstream, final = plan.trials[0].chain
+        for job in upstream:
+            outcome = read_outcome(self._workspace.attempt(job, 1))
+            if outcome and job not in self._recorded:
+                self._recorded.add(job)
+                self._events.put(Finished(outcome))
+        outcome = read_outcome(self._workspace.attempt(final, 1)) or self._unfinished(final, failure)
+        self._events.put(Finished(outcome))
+        if outcome.state != "lost":
+            self._wanted -= 1
+
+    def _unfinished(self, job: str, failure: str | None) -> Outcome:
+        shutil.rmtree(self._workspace.artifacts / f"{job}.tmp-1", ignore_errors=True)
+        if failure is not None:
+            return lost(job, attempt=1, cause="interrupted" if self.stop.is_set() else "lost", reason=failure)
+        points, _ = read_points(self._workspace.attempt(job, 1) / "metrics.jsonl")
+        last = {point.key: point for point in points}
+        step = max((point.step for point in points), default=0)
+        if self.stop.is_set():
+            return lost(job, attempt=1, cause="interrupted", reason="stopped before it was finished")
+        return Outcome(
+            job=job,
+            attempt=1,
+            state="pruned",
+            cause="pruned",
+            reason=f"ended by ASHA at step {step}",
+            metrics=tuple(last.values()),
+        )
+
+    def _end_all(self, why: str) -> None:
+        for name in list(self._plans):
+            self.ended(name, failure=why)
+
+
+class _TuneContext(AttemptContext):
+    """Reports the study's metric to Tune as well, which may end the trial there."""
+
+    metric: str
+
+    def report(self, step: int, **metrics: float) -> None:
+        super().report(step, **metrics)
+        if self.metric in metrics:
+            self._journal.flush()
+            tune.report({self.metric: metrics[self.metric], "step": step})
+
+
+class _Reporter(Callback):
+    def __init__(self, study: str) -> None:
+        self._study = study
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _driving[self._study].started(trial.trial_id, trial.config)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _driving[self._study].ended(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _driving[self._study].ended(trial.trial_id, failure="its worker process died")
+
+
+class _StopWithRun(Stopper):
+    def __init__(self, study: str) -> None:
+        self._study = study
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return self.stop_all()
+
+    def stop_all(self) -> bool:
+        return self._study in _driving and _driving[self._study].stop.is_set()
+
+
+def _run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Workspace) -> None:
+    """On a Tune actor: the stages this trial needs that nobody has run yet, then its own."""
+    declared = Study.model_validate(study)
+    plan = make_plan(declared, [arm_for(declared, config)])
+    *upstream, final = (plan.jobs[job] for job in plan.trials[0].chain)
+    for job in upstream:
+        if not (workspace.artifacts / job.id).is_dir():
+            _or_raise(execute_logged(job, workspace=workspace, number=1))
+    context: type[AttemptContext] = type("TuneContext", (_TuneContext,), {"metric": declared.metric.name})
+    _or_raise(execute(final, workspace=workspace, number=1, context_type=context))
+
+
+def _or_raise(outcome: Outcome) -> None:
+    if outcome.state != "done":
+        raise RuntimeError(outcome.reason)
+
+
+def _early_stopping(study: Study) -> TrialScheduler:
+    assert study.search
+    if study.search.stop_early == "none" or study.search.max_steps is None:
+        return FIFOScheduler()
+    most = study.search.max_steps
+    return ASHAScheduler(
+        time_attr="step",
+        metric=study.metric.name,
+        mode=study.metric.goal,
+        max_t=most + 1,  # a trial that reports its last step has ended by itself
+        grace_period=max(1, most // REDUCTION),
+        reduction_factor=REDUCTION,
+    )

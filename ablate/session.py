@@ -1,0 +1,106 @@
+"""One `ablate run`: the store, Ray (only if there is work), the MLflow mirror, the pages and the signals around `run_study`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ablate.run import run_study, stop_on_signals
+from ablate.schedule import Scheduler
+from ablate.stores import Store, open_store
+from ablate.stores.mlflow_mirror import Mirroring, mirror_order
+from ablate.study import Study
+from ablate.terminal import RunScreen
+from ablate.workspace import Workspace
+
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # the raylet's own words about a dead worker would land in the middle of the live table; the outcome says it in one line
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+}
+"""Read by Ray when it is imported."""
+
+
+def run_all(studies: Sequence[Study], workspace: Workspace, *, slots: int | None, address: str, dashboard: bool, command: str) -> int:
+    """Runs the studies one after the other on one Ray; answers the exit code. `command` is what a person types to go on."""
+    workspace.create()
+    store = open_store(workspace.store_url, write=True)
+    failed = interrupted = False
+    order = mirror_order(workspace, tuple(study.name for study in studies))
+    with (
+        _pages(workspace, wanted=dashboard),
+        stop_on_signals() as stop,
+        RunScreen() as screen,
+        Mirroring(order, store, say=screen.say) as mirror,
+    ):
+        engine = _Ray(workspace, store, slots=slots, address=address, before=mirror.start, say=screen.say)
+        for study in studies:
+            summary = run_study(study, store=store, workspace=workspace, open_scheduler=engine.open, stop=stop, watch=screen.watch)
+            screen.summary(summary, command=command)
+            failed = failed or bool(summary.failures)
+            interrupted = interrupted or summary.interrupted
+            if interrupted:
+                break
+        engine.close()
+    return 130 if interrupted else 1 if failed else 0
+
+
+def dashboard_command(workspace: Workspace, *, host: str, port: int) -> list[str]:
+    """The dashboard is a program of its own that shares nothing with a run but the store."""
+    place = ["--store", workspace.store_url, "--host", host, "--port", str(port)]
+    return [sys.executable, "-m", "dashboards.app", *place]
+
+
+class _Ray:
+    """Ray, started by the first study that has work and shared by the rest."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        store: Store,
+        *,
+        slots: int | None,
+        address: str,
+        before: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._workspace, self._store = workspace, store
+        self._asked, self._address = slots, address
+        self._before, self._say = before, say
+        self._slots: int | None = None
+
+    def open(self, study: Study) -> Scheduler:
+        # planning imports no Ray, and neither does a run that finds everything done
+        os.environ.update(RAY_ENVIRONMENT)
+        from ablate.schedule.ray_tasks import RayTasks, start_ray
+
+        if self._slots is None:
+            self._before()
+            self._say(f"starting Ray ({self._address})")
+            self._slots = start_ray(address=self._address, slots=self._asked)
+        if study.search is None:
+            return RayTasks(self._workspace, slots=self._slots)
+        from ablate.schedule.ray_tune import RayTune
+
+        return RayTune(self._workspace, study=study, past=self._store.trials(study.name), slots=self._slots)
+
+    def close(self) -> None:
+        if self._slots is not None:
+            from ablate.schedule.ray_tasks import stop_ray
+
+            stop_ray()
+
+
+@contextmanager
+def _pages(workspace: Workspace, *, wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    pages = subprocess.Popen(dashboard_command(workspace, host="127.0.0.1", port=8050))  # noqa: S603
+    try:
+        yield
+    finally:
+        pages.terminate()
+        pages.wait()

@@ -1,0 +1,427 @@
+"""The store in SQL, through SQLAlchemy Core: SQLite by default, PostgreSQL by URL.
+
+SQLite runs in WAL mode and every writing transaction starts with BEGIN IMMEDIATE, so a reader never blocks the writer and a writer
+never fails half-way with BUSY. A value that is not finite is NULL with its `kind` beside it, so that no database sees a NaN.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+from ablate.attempt import Outcome, Point
+from ablate.errors import EnvironmentMissing, InputError
+from ablate.plan import Plan
+from ablate.stores import EventRecord, JobRecord, StudyRecord, TrialRecord
+
+SCHEMA_VERSION = 1
+CHUNK = 500
+
+metadata = sa.MetaData()
+meta = sa.Table("meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Column("axes", sa.JSON, nullable=False),
+    sa.Column("simulated", sa.Boolean, nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("updated", sa.Float, nullable=False),
+)
+trials = sa.Table(
+    "trials",
+    metadata,
+    sa.Column("study", sa.String, sa.ForeignKey("studies.name"), primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("place", sa.Integer, nullable=False),
+    sa.Column("arm", sa.String, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("levels", sa.JSON, nullable=False),
+    sa.Column("changes", sa.JSON, nullable=False),
+    sa.Column("config", sa.JSON, nullable=False),
+    sa.Column("chain", sa.JSON, nullable=False),
+    sa.Column("final", sa.String, sa.ForeignKey("jobs.id"), nullable=False, index=True),
+    sa.UniqueConstraint("study", "arm", "seed"),
+)
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("cause", sa.String),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("num_params", sa.BigInteger, nullable=False),
+    sa.Column("train_flops", sa.Float, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("started", sa.Float),
+    sa.Column("seconds", sa.Float),
+)
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("job", sa.String, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("cause", sa.String),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float),
+    sa.Column("host", sa.String, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+)
+metrics = sa.Table(
+    "metrics",
+    metadata,
+    sa.Column("job", sa.String, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.Float(53)),
+    sa.Column("kind", sa.String, nullable=False),
+)
+points = sa.Table(
+    "points",
+    metadata,
+    sa.Column("job", sa.String, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("step", sa.BigInteger, primary_key=True),
+    sa.Column("value", sa.Float(53)),
+    sa.Column("kind", sa.String, nullable=False),
+    sqlite_with_rowid=False,  # the primary key is the table: half the size, and curves lie together
+)
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("time", sa.Float, nullable=False),
+    sa.Column("study", sa.String, nullable=False, index=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("message", sa.String, nullable=False),
+)
+
+
+class SqlStore:
+    """See `ablate.stores.Store`."""
+
+    def __init__(self, url: str, *, write: bool) -> None:
+        self._engine = _engine(url, write=write)
+        self._shown = self._engine.url.render_as_string(hide_password=True)
+        with _explained(self._shown):
+            if write:
+                self._create()
+            self._check_schema()
+
+    def record_plan(self, plan: Plan, *, axes: Mapping[str, Sequence[Any]], simulated: bool) -> None:
+        name, now = plan.study.name, time.time()
+        job_rows = [
+            {
+                "id": job.id,
+                "stage": job.spec.name,
+                "state": "queued",
+                "reason": "",
+                "num_params": job.spec.num_params,
+                "train_flops": job.spec.train_flops,
+                "attempts": 0,
+            }
+            for job in plan.jobs.values()
+        ]
+        trial_rows = [
+            {
+                "study": name,
+                "id": trial.id,
+                "place": place,
+                "arm": trial.arm,
+                "seed": trial.seed,
+                "levels": dict(trial.levels),
+                "changes": dict(trial.changes),
+                "config": dict(trial.config),
+                "chain": list(trial.chain),
+                "final": trial.chain[-1],
+            }
+            for place, trial in enumerate(plan.trials)
+        ]
+        spec = {
+            "spec": plan.study.model_dump(mode="json", by_alias=True),
+            "axes": {axis: list(levels) for axis, levels in axes.items()},
+            "simulated": simulated,
+        }
+        with self._writing() as connection:
+            self._insert_new(connection, jobs, job_rows)
+            before = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
+            if before is None:
+                connection.execute(studies.insert().values(name=name, **spec, active=False, created=now, updated=now))
+            elif self._is_recorded(connection, before, spec, trial_rows):
+                return
+            else:
+                connection.execute(studies.update().where(studies.c.name == name).values(**spec, updated=now))
+            connection.execute(trials.delete().where(trials.c.study == name))
+            for chunk in _chunks(trial_rows):
+                connection.execute(trials.insert(), chunk)
+
+    def set_active(self, study: str, active: bool) -> None:
+        with self._writing() as connection:
+            connection.execute(studies.update().where(studies.c.name == study).values(active=active, updated=time.time()))
+            self._event(connection, study, "run started" if active else "run ended", study, "")
+
+    def start(self, study: str, job: str, *, attempt: int) -> None:
+        with self._writing() as connection:
+            values = {"state": "running", "cause": None, "reason": "", "started": time.time(), "attempts": attempt}
+            connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.state != "done").values(**values))
+            self._event(connection, study, "started", job, f"attempt {attempt}")
+
+    def finish(self, study: str, outcome: Outcome, *, final: bool = True) -> None:
+        ended = {"cause": outcome.cause, "reason": outcome.reason, "seconds": outcome.seconds}
+        values = ended | {"state": outcome.state if final else "queued", "attempts": outcome.attempt}
+        if outcome.started:
+            values["started"] = outcome.started
+        attempt = {"job": outcome.job, "number": outcome.attempt, "host": outcome.host, "pid": outcome.pid}
+        attempt |= ended | {"state": outcome.state, "started": outcome.started}
+        with self._writing() as connection:
+            connection.execute(jobs.update().where(jobs.c.id == outcome.job, jobs.c.state != "done").values(**values))
+            self._insert_new(connection, attempts, [attempt])
+            if final:
+                connection.execute(metrics.delete().where(metrics.c.job == outcome.job))
+                rows = [{"job": outcome.job, "key": p.key, "step": p.step, "value": p.value, "kind": p.kind} for p in outcome.metrics]
+                self._insert_new(connection, metrics, rows)
+            self._event(connection, study, outcome.state, outcome.job, outcome.reason)
+
+    def skip(self, study: str, job: str, *, because: str) -> None:
+        reason = f"not run: {because}, which it needs, failed"
+        with self._writing() as connection:
+            values = {"state": "failed", "cause": "upstream", "reason": reason}
+            connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.state != "done").values(**values))
+            self._event(connection, study, "failed", job, reason)
+
+    def requeue(self, study: str, jobs_: Iterable[str], *, why: str) -> None:
+        with self._writing() as connection:
+            for job in jobs_:
+                values = {"state": "queued", "cause": None, "reason": ""}
+                connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.state != "done").values(**values))
+                self._event(connection, study, "queued", job, why)
+
+    def add_points(self, points_: Mapping[tuple[str, int], Sequence[Point]]) -> None:
+        rows = [
+            {
+                "job": job,
+                "attempt": attempt,
+                "key": point.key,
+                "step": point.step,
+                "value": point.value,
+                "kind": point.kind,
+            }
+            for (job, attempt), series in points_.items()
+            for point in series
+        ]
+        if rows:
+            with self._writing() as connection:
+                self._insert_new(connection, points, rows)
+
+    def studies(self) -> list[StudyRecord]:
+        with self._reading() as connection:
+            return [StudyRecord(**row) for row in connection.execute(sa.select(studies).order_by(studies.c.created)).mappings()]
+
+    def study(self, name: str) -> StudyRecord | None:
+        with self._reading() as connection:
+            row = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
+            return StudyRecord(**row) if row else None
+
+    def trials(self, study: str) -> list[TrialRecord]:
+        mine = sa.select(trials).where(trials.c.study == study).order_by(trials.c.place)
+        finals = sa.select(trials.c.final).where(trials.c.study == study)
+        with self._reading() as connection:
+            rows = connection.execute(mine).mappings().all()
+            states = {row["id"]: row for row in self._jobs_of(connection, {up for row in rows for up in row["chain"]})}
+            values: dict[str, dict[str, float | None]] = {}
+            for metric in connection.execute(sa.select(metrics).where(metrics.c.job.in_(finals))).mappings():
+                values.setdefault(metric["job"], {})[metric["key"]] = metric["value"]
+        return [_trial(row, states, values.get(row["final"], {})) for row in rows]
+
+    def jobs(self, study: str) -> list[JobRecord]:
+        with self._reading() as connection:
+            chains = connection.scalars(sa.select(trials.c.chain).where(trials.c.study == study).order_by(trials.c.place)).all()
+            rows = {row["id"]: row for row in self._jobs_of(connection, {job for chain in chains for job in chain})}
+        ordered = dict.fromkeys(job for chain in chains for job in chain)
+        return [
+            JobRecord(
+                id=job,
+                stage=rows[job]["stage"],
+                state=rows[job]["state"],
+                seconds=rows[job]["seconds"],
+                train_flops=rows[job]["train_flops"],
+                attempts=rows[job]["attempts"],
+                reason=rows[job]["reason"],
+            )
+            for job in ordered
+        ]
+
+    def job_states(self, jobs_: Iterable[str]) -> dict[str, tuple[str, int]]:
+        with self._reading() as connection:
+            return {row["id"]: (row["state"], row["attempts"]) for row in self._jobs_of(connection, set(jobs_))}
+
+    def curve(self, jobs_: Iterable[str], *, keys: Iterable[str] | None = None) -> list[tuple[str, int, str, float | None]]:
+        wanted = None if keys is None else list(keys)
+        found: list[tuple[str, int, str, float | None]] = []
+        with self._reading() as connection:
+            for chunk in _chunks(list(jobs_)):
+                query = (
+                    sa.select(points.c.job, points.c.step, points.c.key, points.c.value)
+                    .join(jobs, (jobs.c.id == points.c.job) & (jobs.c.attempts == points.c.attempt))
+                    .where(points.c.job.in_(chunk))
+                    .order_by(points.c.job, points.c.key, points.c.step)
+                )
+                if wanted is not None:
+                    query = query.where(points.c.key.in_(wanted))
+                found += [(row.job, row.step, row.key, row.value) for row in connection.execute(query)]
+        return found
+
+    def events(self, study: str | None = None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
+        query = sa.select(events).where(events.c.seq > after).order_by(events.c.seq.desc()).limit(limit)
+        if study is not None:
+            query = query.where(events.c.study == study)
+        with self._reading() as connection:
+            return [EventRecord(**row) for row in connection.execute(query).mappings()][::-1]
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _create(self) -> None:
+        with self._writing() as connection:
+            metadata.create_all(connection)
+            self._insert_new(connection, meta, [{"key": "schema", "value": str(SCHEMA_VERSION)}])
+
+    def _check_schema(self) -> None:
+        with self._engine.connect() as connection:
+            found = connection.scalar(sa.select(meta.c.value).where(meta.c.key == "schema"))
+        if found != str(SCHEMA_VERSION):
+            raise EnvironmentMissing(
+                f"the store {self._shown} has schema {found}, this program reads {SCHEMA_VERSION}; use the program that wrote it"
+            )
+
+    @staticmethod
+    def _is_recorded(connection: sa.Connection, before: sa.RowMapping, spec: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+        """Whether the study stands there word for word, so that running a finished study again changes nothing."""
+        if any(before[key] != value for key, value in spec.items()):
+            return False
+        columns = [trials.c[key] for key in ("place", "id", "arm", "final")]
+        stored = connection.execute(sa.select(*columns).where(trials.c.study == before["name"]).order_by(trials.c.place)).all()
+        return [tuple(row) for row in stored] == [tuple(row[key] for key in ("place", "id", "arm", "final")) for row in rows]
+
+    def _insert_new(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(table).on_conflict_do_nothing()
+        for chunk in _chunks(rows):
+            connection.execute(statement, chunk)
+
+    @staticmethod
+    def _jobs_of(connection: sa.Connection, ids: set[str]) -> Iterator[sa.RowMapping]:
+        for chunk in _chunks(sorted(ids)):
+            yield from connection.execute(sa.select(jobs).where(jobs.c.id.in_(chunk))).mappings()
+
+    @staticmethod
+    def _event(connection: sa.Connection, study: str, kind: str, subject: str, message: str) -> None:
+        row = {"time": time.time(), "study": study, "kind": kind, "subject": subject, "message": message}
+        connection.execute(events.insert().values(**row))
+        connection.execute(studies.update().where(studies.c.name == study).values(updated=row["time"]))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with _explained(self._shown), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with _explained(self._shown), self._engine.connect() as connection:
+            yield connection
+
+
+def _engine(url: str, *, write: bool) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError as error:
+        raise InputError(
+            f"'{url}' is no database URL; write sqlite:////path/to/ablate.db or postgresql+psycopg://user@host/name"
+        ) from error
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed, write=write)
+    try:
+        return sa.create_engine(parsed, pool_pre_ping=True, json_serializer=_to_json)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise EnvironmentMissing(f"no driver for '{parsed.drivername}': {error}; install it, or use sqlite") from error
+
+
+def _sqlite_engine(url: sa.URL, *, write: bool) -> sa.Engine:
+    path = Path(url.database or "")
+    if not write and not path.is_file():
+        raise EnvironmentMissing(f"there is no store at {path} yet; `ablate run` makes one (or name another with --workspace or --store)")
+    engine = sa.create_engine(url, json_serializer=_to_json)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's `begin` event below says BEGIN, not the driver
+        connection.execute("PRAGMA busy_timeout = 30000")
+        if write:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        else:
+            connection.execute("PRAGMA query_only = ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _explained(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, DatabaseError) as error:
+        cause = str(error.orig).partition("\n")[0]
+        raise EnvironmentMissing(f"the store {shown} cannot be used: {cause}; check the path, the disk and the server") from error
+
+
+def _trial(row: sa.RowMapping, states: Mapping[str, sa.RowMapping], values: Mapping[str, float | None]) -> TrialRecord:
+    chain = [states[job] for job in row["chain"]]
+    final = chain[-1]
+    broken = next((job for job in chain if job["state"] in ("failed", "lost", "pruned")), final)
+    busy = any(job["state"] == "running" for job in chain)
+    state = final["state"] if final["state"] == "done" else broken["state"] if broken["state"] != "done" else "queued"
+    return TrialRecord(
+        study=row["study"],
+        id=row["id"],
+        arm=row["arm"],
+        seed=row["seed"],
+        state="running" if state == "queued" and busy else state,
+        cause=broken["cause"],
+        reason=broken["reason"],
+        levels=row["levels"],
+        changes=row["changes"],
+        config=row["config"],
+        chain=tuple(row["chain"]),
+        metrics=values,
+        num_params=final["num_params"],
+        train_flops=sum(job["train_flops"] for job in chain),
+        seconds=final["seconds"],
+        started=final["started"],
+        attempts=final["attempts"],
+    )
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _chunks(rows: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]

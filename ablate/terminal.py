@@ -1,0 +1,258 @@
+"""What a person sees in a terminal: one live table while a study runs (plain lines without a terminal), and the answers as tables."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ablate.plan import Plan
+from ablate.record import Progress, Summary
+
+if TYPE_CHECKING:
+    from ablate.analysis.laws import Prediction
+    from ablate.analysis.lr_law import LawReport
+    from ablate.conclude import Conclusion
+
+PLAIN_SECONDS = 10.0
+PIPE_WIDTH = 240
+STYLE = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "queued": "dim", "pruned": "yellow"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Names and reasons are data: no markup, no highlighting. A file or a pipe has no width, so nothing is folded there."""
+    made = Console(stderr=stderr, markup=False, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, markup=False, highlight=False, width=PIPE_WIDTH)
+
+
+class RunScreen:
+    """Shows a run's progress; a context manager, because a live table has to give the terminal back."""
+
+    def __init__(self) -> None:
+        self._console = console()
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True) if self._console.is_terminal else None
+        self._said = 0.0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "RunScreen":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def watch(self, progress: Progress) -> None:
+        if self._live:
+            self._live.update(_live_table(progress))
+        elif time.monotonic() - self._said >= PLAIN_SECONDS:
+            self._said = time.monotonic()
+            self.say(f"[{duration(time.monotonic() - self._began)}] {_line(progress)}")
+
+    def say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
+
+    def summary(self, summary: Summary, *, command: str) -> None:
+        total = sum(summary.counts.values())
+        self.say(f"{summary.study}: {_counted(summary.counts)} of {total} trials; {_work(summary)}")
+        for trial, reason in summary.failures[:20]:
+            self._console.print(Text.assemble(("  failed ", "red"), f"{trial}: {reason}"), soft_wrap=True)
+        if len(summary.failures) > 20:
+            self.say(f"  and {len(summary.failures) - 20} more (ablate status {summary.study})")
+        if summary.failures:
+            self.say(f"  why: ablate logs TRIAL; try them again: ablate retry {summary.study}")
+        if summary.interrupted:
+            self.say(f"interrupted: what is finished is kept; go on with: {command}")
+
+
+def show_plan(plan: Plan, *, states: Mapping[str, str], cached: Sequence[str], removed: Mapping[str, int]) -> None:
+    """The plan for a person who has never seen the project."""
+    out, study = console(), plan.study
+    out.print(Text(study.name, style="bold"))
+    if study.question:
+        out.print(study.question)
+    if study.search:
+        out.print(
+            f"\nsearch: up to {study.search.trials} trials chosen while running ({study.search.sampler}, early stopping: {study.search.stop_early})"
+        )
+    else:
+        seeds = len(study.seeds)
+        out.print(f"\n{study.design}: {len(plan.arms)} arms × {seeds} seed{'s' * (seeds != 1)} = {len(plan.trials)} trials")
+    for condition, count in removed.items():
+        out.print(f"where {condition}: removes {count} cells")
+    if plan.trials:
+        _print_arms(out, plan, states)
+        _print_jobs(out, plan, cached)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> None:
+    """Records with the same keys as a table; a missing value is a dash."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for position, key in enumerate(rows[0] if rows else ()):
+        numeric = all(isinstance(row[key], int | float | None) for row in rows)
+        table.add_column(key, justify="right" if numeric and position else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(number(value), style=STYLE.get(str(value), "")) for value in row.values()))
+    console().print(table)
+
+
+def show_conclusion(conclusion: "Conclusion") -> None:
+    """Effects, then what became of each claim."""
+    out, study = console(), conclusion.study
+    simulated = " (simulated)" if conclusion.record.simulated else ""
+    done = int(conclusion.results["state"].isin(("done", "cached")).sum())
+    out.print(Text(f"{study.name}{simulated}", style="bold"), f"{done} of {len(conclusion.results)} trials done")
+    rows = [
+        {
+            f"{effect.metric} at": f"{effect.axis} = {effect.level}",
+            "mean": effect.level_mean,
+            "against": effect.baseline,
+            "diff.": effect.mean_diff,
+            "95 % interval": f"[{number(effect.ci[0])}, {number(effect.ci[1])}]" if effect.ci else None,
+            "p (Holm)": effect.p_holm,
+            "n": effect.n,
+            "note": effect.note,
+        }
+        for effect in conclusion.effects
+    ]
+    show_rows(rows) if rows else out.print("no effects: no axis has two levels with a finished trial")
+    for verdict in conclusion.verdicts:
+        style = {"supported": "green", "contradicted": "red"}.get(verdict.verdict, "yellow")
+        out.print()
+        out.print(Text.assemble((verdict.verdict, style), f": {verdict.statement}"), soft_wrap=True)
+        out.print(f"  {verdict.reason}", soft_wrap=True)
+
+
+def show_law(report: "LawReport", *, simulated: bool) -> None:
+    """The optimum of each size, the fitted law beside MM1's, and what it says of the target."""
+    from ablate.analysis.laws import MM1
+    from ablate.analysis.lr_law import compare_slope
+
+    show_rows(
+        [
+            {
+                "parameters": optimum.n_params,
+                "best rate": optimum.lr,
+                "best on the grid": optimum.grid_best,
+                "runs": optimum.n_runs,
+                "diverged": optimum.n_diverged,
+                "optimum": optimum.status,
+            }
+            for optimum in report.optima
+        ]
+    )
+    out = console()
+    out.print()
+    if report.fit:
+        comparison = compare_slope(report.fit, published=MM1)
+        out.print(
+            Text.assemble(("fitted", "bold"), f"    {report.fit.formula}" + (" (simulated)" if simulated else "")),
+            soft_wrap=True,
+        )
+        out.print(Text.assemble(("published", "bold"), f" {MM1.formula}   {MM1.source}"), soft_wrap=True)
+        if comparison.p is not None:
+            out.print(f"slope differs from MM1's by {comparison.difference:+.3f} (p = {comparison.p:.2g})")
+    if report.prediction:
+        show_prediction(report.prediction, law="fitted", source="extrapolated from the sizes above")
+    for warning in report.warnings:
+        out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
+
+
+def show_prediction(prediction: "Prediction", *, law: str, source: str) -> None:
+    out = console()
+    interval = "no interval"
+    if prediction.interval and prediction.level:
+        interval = f"{prediction.level:.0%} prediction interval [{prediction.interval[0]:.3g}, {prediction.interval[1]:.3g}]"
+    out.print(
+        f"{law} at {prediction.n_params:.4g} parameters: peak learning rate {prediction.lr:.3g}, {interval}",
+        soft_wrap=True,
+    )
+    if prediction.weight_decay:
+        decay = prediction.weight_decay
+        out.print(
+            f"  weight decay 0.1 eta = {decay.per_step:.3g} a step; the same in torch's AdamW: weight_decay={decay.torch_adamw:g}",
+            soft_wrap=True,
+        )
+    for note in (source, *prediction.notes):
+        out.print(f"  {note}", soft_wrap=True)
+
+
+def number(value: Any) -> str:
+    """Four significant digits, or a dash for what is missing."""
+    if value is None or value != value:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def warn(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _live_table(progress: Progress) -> Group:
+    total, done = sum(progress.counts.values()), progress.counts.get("done", 0)
+    head = Text.assemble((progress.study, "bold"), f"  {_line(progress).partition(': ')[2]}")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("running", "time", "step", "newest"):
+        table.add_column(column)
+    for job in progress.running:
+        newest = f"{job.last[0]} {number(job.last[1])}" if job.last else ""
+        table.add_row(Text(job.label), duration(job.seconds), number(job.step), newest)
+    return Group(head, ProgressBar(total=max(total, 1), completed=done, width=60), table)
+
+
+def _line(progress: Progress) -> str:
+    total = sum(progress.counts.values())
+    left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
+    return f"{progress.study}: {_counted(progress.counts)} of {total} trials{left}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts[state]} {state}" for state in STYLE if counts.get(state)) or "0"
+
+
+def _work(summary: Summary) -> str:
+    if not summary.executed:
+        return "nothing to run"
+    busy = "" if summary.busy is None else f", slots busy {summary.busy:.0%} of the time"
+    return f"{summary.executed} jobs in {duration(summary.seconds)}{busy}"
+
+
+def _print_arms(out: Console, plan: Plan, states: Mapping[str, str]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("arm", *plan.study.axes, "trials"):
+        table.add_column(column, overflow="fold")
+    for arm in plan.arms:
+        counts = Counter(states[trial.id] for trial in plan.trials if trial.arm == arm.name)
+        table.add_row(arm.name, *(number(level) for level in arm.levels.values()), _counted(counts))
+    out.print()
+    out.print(table)
+
+
+def _print_jobs(out: Console, plan: Plan, cached: Sequence[str]) -> None:
+    out.print()
+    for stage in dict.fromkeys(job.spec.name for job in plan.jobs.values()):
+        jobs = [job for job in plan.jobs.values() if job.spec.name == stage]
+        sizes = sorted({job.spec.num_params for job in jobs})
+        span = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        params = f", {span} parameters (non-embedding, language model)" if sizes[-1] else ""
+        flops = sum(job.spec.train_flops for job in jobs)
+        ready = sum(job.id in cached for job in jobs)
+        out.print(f"{stage}: {len(jobs)} jobs, {flops:.2e} FLOPs{params}" + (f", {ready} done before" if ready else ""))
+    saved = plan.unshared_jobs - len(plan.jobs)
+    shared = f"; sharing stages saves {saved} jobs" if saved else ""
+    out.print(f"total: {len(plan.jobs)} jobs, {plan.train_flops:.2e} FLOPs{shared}")

@@ -1,0 +1,99 @@
+"""The seam to whatever trains: a name in a study file becomes a module with four names.
+
+    Config                        pydantic model of one trial's config: frozen, unknown keys forbidden
+    METRICS                       metric name -> what it means and its unit
+    stages(config) -> [Stage]     what one trial executes, in order, with costs in closed form; imports no torch
+    train(stage, inputs, context) runs one stage; the last value reported under a name is the trial's metric
+
+Trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from ablate.errors import InputError, did_you_mean
+
+SHIPPED = {"model_zoo": "model_zoo.trainable", "synthetic": "ablate.synthetic"}
+
+
+class Stage(Protocol):
+    """One stage of one trial, as the trainer describes it before anything runs."""
+
+    @property
+    def name(self) -> str:
+        """`encoder`, `pretrain`, `sft` or `align`."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """All that determines the stage's result, as JSON values, and nothing else: two trials that agree on it share the stage."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the stages of the same trial whose artefacts this one reads."""
+
+    @property
+    def version(self) -> str:
+        """Code and data version; raised by hand when the same config would give other numbers."""
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the trial's seed enters. A stage that is not seeded is shared by all seeds."""
+
+    @property
+    def num_params(self) -> int:
+        """Non-embedding parameters of the language model, the N of MM1's law."""
+
+    @property
+    def train_flops(self) -> float:
+        """FLOPs of the stage, forward and backward, in closed form."""
+
+    @property
+    def memory_bytes(self) -> float:
+        """Peak memory of the stage: weights, gradients, optimizer state, activations."""
+
+
+class Context(Protocol):
+    """What a stage gets from its worker."""
+
+    seed: int
+    dir: Path
+    """An empty folder; what lies in it when `train` returns is the stage's artefact."""
+    device: str
+    """`cpu` or `cuda:0`."""
+    cpus: int
+    """Threads the stage may use."""
+
+    def report(self, step: int, **metrics: float) -> None:
+        """Appends one point to each metric's curve; NaN and infinities are recorded as such."""
+
+    def checkpoint(self, state: bytes) -> None:
+        """Keeps `state` (such as `safetensors.torch.save(...)`) whole or not at all, for the next attempt of this job."""
+
+    def restore(self) -> bytes | None:
+        """The last state an earlier attempt of this job kept, if any."""
+
+    def should_stop(self) -> bool:
+        """True once the stage should return early: a pruned trial, an interrupted run."""
+
+
+class Trainer(Protocol):
+    """A module with these four names is a trainer."""
+
+    Config: type[BaseModel]
+    METRICS: Mapping[str, str]
+
+    def stages(self, config: Any) -> Sequence[Stage]: ...
+
+    def train(self, stage: Any, inputs: Mapping[str, Path], context: Any) -> None: ...
+
+
+def load_trainer(name: str) -> Trainer:
+    """The trainer a study names; imports its module, which imports no torch until something trains."""
+    if name not in SHIPPED:
+        raise InputError(f"unknown trainer '{name}' ({', '.join(SHIPPED)}){did_you_mean(name, SHIPPED)}")
+    module: Any = importlib.import_module(SHIPPED[name])
+    return module  # type: ignore[no-any-return]

@@ -1,0 +1,42 @@
+"""Where everything of a run lies: one folder, `.ablate/` unless told otherwise.
+
+ablate.db      the store (SQL), unless --store names another
+mlflow.db      the MLflow mirror; its artefacts in mlflow/
+runs/<job>/attempt-<n>/   job.json, metrics.jsonl, log.txt, done.json: the journal of one attempt
+artifacts/<job>/          what a finished job leaves to those after it
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    folder: Path
+    """Absolute: workers have working directories of their own."""
+    store: str | None = None
+    """SQLAlchemy URL of another database."""
+
+    @property
+    def store_url(self) -> str:
+        return self.store or f"sqlite:///{self.folder / 'ablate.db'}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    def attempt(self, job_id: str, number: int) -> Path:
+        return self.runs / job_id / f"attempt-{number}"
+
+    def create(self) -> None:
+        """Makes the folder, for its owner only."""
+        for folder in (self.folder, self.runs, self.artifacts):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)

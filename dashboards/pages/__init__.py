@@ -1,0 +1,36 @@
+"""The pages, one module each: `layout` builds one, `register` adds its callbacks, `version` says when to ask them again.
+
+A page reads the store through the Reader and holds no arithmetic. It raises InputError for what does not exist.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dash import Dash
+from dash.development.base_component import Component
+
+from ablate.errors import InputError, did_you_mean
+from dashboards.address import Query, read_path
+from dashboards.pages import axis, law, studies, study
+from dashboards.reader import Reader, Version
+
+
+class Page(Protocol):
+    def layout(self, reader: Reader, *, names: Sequence[str], query: Query) -> Component: ...
+
+    def version(self, reader: Reader, *, names: Sequence[str]) -> Version:
+        """Changes when the page has something new to show."""
+
+    def register(self, app: Dash, *, reader: Reader) -> None: ...
+
+
+PAGES: dict[str, Page] = {"": studies, "study": study, "axis": axis, "law": law}
+
+
+def find_page(path: str) -> tuple[Page, list[str]]:
+    """The page of `/`, `/study/NAME`, `/axis/NAME[/AXIS]` or `/law/NAME`, and the names in it."""
+    first, *names = read_path(path)
+    known = {"": (0,), "study": (1,), "axis": (1, 2), "law": (1,)}
+    if len(names) not in known.get(first, ()):
+        raise InputError(f"no page at {path[:200]}{did_you_mean(first, ['study', 'axis', 'law'])}; the studies are at /")
+    return PAGES[first], names

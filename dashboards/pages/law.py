@@ -1,0 +1,162 @@
+"""`/law/NAME`: the best learning rate against model size, the study's law beside MM1's, and what both say of a size."""
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
+from dash.development.base_component import Component
+
+from ablate import figures
+from ablate.analysis.laws import MM1, Prediction, predict, size_label
+from ablate.conclude import Conclusion
+from ablate.errors import InputError
+from ablate.results import law_frame
+from dashboards.address import Query, href
+from dashboards.reader import Reader, Version
+from dashboards.widgets import DASH, blank, fit_card, graph, heading, message, number, register_graph, study_links, table
+
+SIZES = (4.0, 11.0)
+"""Ends of the slider, powers of ten."""
+HEIGHT = 520
+
+
+def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
+    conclusion = reader.conclusion(reader.snapshot(names[0]).record.name)
+    record = conclusion.record
+    links = study_links(record, here=href("law", record.name))
+    parts = [dcc.Store(id="law-study", data=record.name), heading(record, page="law", links=links)]
+    declared = conclusion.study.law
+    if declared is None:
+        how = message("This study declares no law. Add one to its file and run it again:", command=law_example(conclusion))
+        return html.Div([*parts, how])
+    slider = _slider(query, target=declared.target)
+    return html.Div(
+        [
+            *parts,
+            html.Div(id="law-warnings"),
+            html.Div(
+                [
+                    html.Section(graph("law-runs", label="Metric against learning rate, a line a size"), className="card"),
+                    html.Section(graph("law-figure", label="Best learning rate against model size"), className="card"),
+                ],
+                className="columns even",
+            ),
+            html.Section([html.H2("What the laws say of a size"), slider, html.Div(id="law-numbers")], className="card"),
+        ]
+    )
+
+
+def version(reader: Reader, *, names: Sequence[str]) -> Version:
+    return reader.snapshot(names[0]).version
+
+
+def register(app: Dash, *, reader: Reader) -> None:
+    @app.callback(
+        Output("law-warnings", "children"),
+        Output("law-runs-made", "data"),
+        Output("law-figure-made", "data"),
+        Input("seen", "data"),
+        Input("law-size", "value"),
+        Input("dark", "data"),
+        State("law-study", "data"),
+    )
+    def _figures(_seen: object, power: object, dark: object, name: object) -> tuple[Component, go.Figure, go.Figure]:
+        conclusion = reader.conclusion(reader.snapshot(name).record.name)
+        runs = runs_figure(reader, conclusion, dark=bool(dark))
+        return warnings(conclusion), runs, law_figure(conclusion, size=size_of(power), dark=bool(dark))
+
+    @app.callback(
+        Output("law-numbers", "children"),
+        Input("seen", "data"),
+        Input("law-size", "drag_value"),
+        Input("law-size", "value"),
+        State("law-study", "data"),
+    )
+    def _numbers(_seen: object, dragged: object, value: object, name: object) -> Component:
+        power = dragged if "law-size.drag_value" in ctx.triggered_prop_ids and dragged is not None else value
+        return numbers(reader.conclusion(reader.snapshot(name).record.name), size=size_of(power))
+
+    register_graph(app, name="law-runs")
+    register_graph(app, name="law-figure")
+    app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("law-size", "value"))
+
+
+def size_of(power: object) -> float:
+    """N at a place of the slider."""
+    if not isinstance(power, int | float) or isinstance(power, bool) or not SIZES[0] <= power <= SIZES[1]:
+        raise InputError(f"N lies between 1e{SIZES[0]:g} and 1e{SIZES[1]:g}")
+    return float(10.0**power)
+
+
+def numbers(conclusion: Conclusion, *, size: float) -> Component:
+    """One row a law: rate, interval, weight decay."""
+    fit = conclusion.law.fit if conclusion.law else None
+    said = [("This study", fit.formula, fit.predict(size))] if fit else []
+    said.append(("MM1", MM1.formula.replace("-", "−"), predict("mm1", size)))
+    head = ["Law", "Formula", "Peak learning rate η", "95 % prediction interval", "Weight decay λ = 0.1 η", "the same for torch AdamW"]
+    return html.Div(
+        [
+            html.P(["N = ", html.Strong(size_label(size)), f" ({size:,.0f} parameters)"], className="size"),
+            table(head, [_prediction_row(*law) for law in said], label="Predictions", numeric=[2, 3, 4, 5]),
+            *(html.P(f"{name}: {'; '.join(prediction.notes)}.", className="note") for name, _, prediction in said if prediction.notes),
+        ]
+    )
+
+
+def warnings(conclusion: Conclusion) -> Component:
+    report = conclusion.law
+    if report is None:
+        return message(f"No law yet: {conclusion.law_missing}")
+    if not report.warnings:
+        return html.Div()
+    return html.Section([html.H2("Read with care"), html.Ul([html.Li(warning) for warning in report.warnings])], className="card warnings")
+
+
+def runs_figure(reader: Reader, conclusion: Conclusion, *, dark: bool) -> go.Figure:
+    study, record, report = conclusion.study, conclusion.record, conclusion.law
+    declared = study.law
+    if declared is None or report is None:
+        return blank("no finished runs to draw yet")
+    runs = reader.read(lambda store: law_frame(store, study.name, law=declared, metric=study.metric.name))
+    figure = figures.loss_against_rate(runs, optima=report.optima, metric=study.metric.name, simulated=record.simulated, dark=dark)
+    return fit_card(figure, view=record.name).update_layout(height=HEIGHT)
+
+
+def law_figure(conclusion: Conclusion, *, size: float, dark: bool) -> go.Figure:
+    report = conclusion.law
+    if report is None or report.fit is None:
+        return blank("two sizes with an optimum inside their grid make a law")
+    figure = figures.law(report.fit, target=size, excluded=report.excluded, simulated=conclusion.record.simulated, dark=dark)
+    return fit_card(figure, view=conclusion.record.name).update_layout(height=HEIGHT)
+
+
+def law_example(conclusion: Conclusion) -> str:
+    axes = list(conclusion.record.axes)
+    rate = next((axis for axis in axes if "lr" in axis or "learning_rate" in axis), "train.learning_rate")
+    return f"law:\n  hyperparameter: {rate}   # axis of the learning rate, three levels or more\n  size: num_params\n  target: 30.0e9"
+
+
+def _prediction_row(name: str, formula: str, prediction: Prediction) -> list[object]:
+    decay, interval = prediction.weight_decay, prediction.interval
+    return [
+        html.Span([html.Strong(name), html.Span(f" ({MM1.source})", className="note")]) if name == "MM1" else html.Strong(name),
+        formula,
+        number(prediction.lr, 3),
+        f"{number(interval[0], 3)} to {number(interval[1], 3)}" if interval else DASH,
+        number(decay.per_step, 3) if decay else DASH,
+        number(decay.torch_adamw, 3) if decay else DASH,
+    ]
+
+
+def _slider(query: Query, *, target: float) -> Component:
+    try:
+        wanted = float(query.get("size", [""])[0])
+    except ValueError:
+        wanted = math.log10(target)
+    power = min(SIZES[1], max(SIZES[0], wanted)) if math.isfinite(wanted) else math.log10(target)
+    marks = {exponent: size_label(10.0**exponent) for exponent in range(int(SIZES[0]), int(SIZES[1]) + 1)}
+    slider = dcc.Slider(
+        id="law-size", min=SIZES[0], max=SIZES[1], step=0.01, value=power, marks=marks, updatemode="mouseup", allow_direct_input=False
+    )
+    return html.Div([html.Label("Parameters N", htmlFor="law-size"), slider], className="control slider")

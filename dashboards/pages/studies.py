@@ -1,0 +1,54 @@
+"""`/`: every study of the store with what it asks and how far it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from dash import Dash, Input, Output, dcc, html
+from dash.development.base_component import Component
+
+from ablate.results import studies_frame
+from dashboards.address import Query, href
+from dashboards.reader import Reader, Version
+from dashboards.widgets import DASH, ago, duration, message, progress, simulated_badge, state_badge, table
+
+
+def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
+    words = html.P("What was asked, how far it is, and where to look.", className="question")
+    return html.Div(
+        [
+            html.Div([html.H1("Studies"), words], className="heading"),
+            html.Section(studies_table(reader.read(studies_frame)), id="studies-table", className="card"),
+        ]
+    )
+
+
+def version(reader: Reader, *, names: Sequence[str]) -> Version:
+    return reader.studies_version()
+
+
+def register(app: Dash, *, reader: Reader) -> None:
+    @app.callback(Output("studies-table", "children"), Input("seen", "data"), prevent_initial_call=True)
+    def _update(_seen: object) -> Component:
+        return studies_table(reader.read(studies_frame))
+
+
+def studies_table(studies: pd.DataFrame) -> Component:
+    if studies.empty:
+        return message("No study yet. Run the first one:", command="ablate run quickstart")
+    rows = [_row(row) for row in studies.sort_values("updated", ascending=False).to_dict("records")]
+    return table(["Study", "Question", "Trials", "State", "Compute", "Last change"], rows, label="Studies", numeric=[4])
+
+
+def _row(row: dict[Any, Any]) -> list[Any]:
+    name = str(row["study"])
+    known = {state: int(row[state]) for state in ("done", "running", "failed")}
+    counts = known | {"queued": int(row["trials"]) - sum(known.values())}
+    return [
+        html.Div([dcc.Link(name, href=href("study", name), className="name"), *simulated_badge(bool(row["simulated"]))]),
+        row["question"] or DASH,
+        progress(counts),
+        state_badge(bool(row["active"])),
+        duration(float(row["seconds"])),
+        ago(float(row["updated"])),
+    ]

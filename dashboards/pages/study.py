@@ -1,0 +1,261 @@
+"""`/study/NAME`: one study while it runs and after: what is done, how the curves go, what it concluded."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dash_ag_grid as dag
+import plotly.graph_objects as go
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash.development.base_component import Component
+
+from ablate import figures
+from ablate.conclude import Conclusion
+from ablate.errors import InputError
+from ablate.results import KEYS, curves_frame
+from ablate.stores import EventRecord
+from dashboards.address import Query, choice, href
+from dashboards.reader import Reader, Snapshot, Version
+from dashboards.widgets import (
+    GRID_OPTIONS,
+    blank,
+    clock,
+    fit_card,
+    graph,
+    heading,
+    level_text,
+    message,
+    progress,
+    register_graph,
+    state_badge,
+    study_links,
+    table,
+    verdict_badge,
+)
+
+EVENTS = 40
+MANY_ARMS = 12
+"""Above this many arms curves are grouped by the first axis unless the view says otherwise."""
+
+
+def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
+    snapshot = reader.snapshot(names[0])
+    record = snapshot.record
+    metrics, groups = curve_metrics(reader, snapshot), curve_groups(snapshot)
+    metric = choice(query, "metric", allowed=list(metrics), default=_first_metric(metrics))
+    group = choice(query, "group", allowed=groups, default=_first_group(snapshot, groups))
+    return html.Div(
+        [
+            dcc.Store(id="study-name", data=record.name),
+            heading(record, page="study", links=study_links(record, here=href("study", record.name))),
+            html.Div(id="study-progress", className="strip"),
+            html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts")], className="card"),
+            html.Div(
+                [
+                    html.Section(graph("study-matrix", label="Trials by state"), className="card matrix"),
+                    html.Section(
+                        [
+                            html.Div(
+                                [
+                                    _chooser("study-metric", label="Metric", options=list(metrics), value=metric),
+                                    _chooser("study-group", label="Group by", options=groups, value=group),
+                                ],
+                                className="controls",
+                            ),
+                            graph("study-curves", label="Metric against step"),
+                        ],
+                        className="card",
+                    ),
+                ],
+                className="columns",
+            ),
+            html.Section([html.H2("Trials"), _grid()], className="card"),
+            html.Section([html.H2("Events"), html.Ol(id="study-events", className="events")], className="card"),
+        ]
+    )
+
+
+def version(reader: Reader, *, names: Sequence[str]) -> Version:
+    return reader.snapshot(names[0]).version
+
+
+def register(app: Dash, *, reader: Reader) -> None:
+    @app.callback(
+        Output("study-progress", "children"),
+        Output("study-verdicts", "children"),
+        Output("study-events", "children"),
+        Output("study-matrix-made", "data"),
+        Output("study-trials", "rowData"),
+        Output("study-trials", "columnDefs"),
+        Input("seen", "data"),
+        Input("dark", "data"),
+        State("study-name", "data"),
+        State("study-trials", "columnDefs"),
+    )
+    def _overview(_seen: object, dark: object, name: object, columns_before: object) -> tuple[Any, ...]:
+        snapshot = reader.snapshot(name)
+        conclusion = reader.conclusion(snapshot.record.name)
+        columns, rows = trial_table(conclusion)
+        return (
+            progress_strip(snapshot),
+            verdict_table(conclusion),
+            event_list(reader.read(lambda store: store.events(snapshot.record.name, limit=EVENTS)), snapshot=snapshot),
+            matrix(conclusion, dark=bool(dark)),
+            with_reasons(rows, snapshot=snapshot),
+            no_update if columns == columns_before else columns,
+        )
+
+    @app.callback(
+        Output("study-curves-made", "data"),
+        Input("seen", "data"),
+        Input("study-metric", "value"),
+        Input("study-group", "value"),
+        Input("dark", "data"),
+        State("study-name", "data"),
+    )
+    def _curves(_seen: object, metric: object, group: object, dark: object, name: object) -> go.Figure:
+        return curves_figure(reader, name=name, metric=metric, group=group, dark=bool(dark))
+
+    register_graph(app, name="study-matrix")
+    register_graph(app, name="study-curves")
+    app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("study-metric", "value"), Input("study-group", "value"))
+
+
+def curve_metrics(reader: Reader, snapshot: Snapshot) -> dict[str, int]:
+    """Metric -> points in one trial's curve; the study's metric first, then every other that a trial reported."""
+    final = {key for trial in snapshot.trials for key in trial.metrics}
+    started = [trial.chain[-1] for trial in snapshot.trials if trial.state in ("done", "running")][:1]
+    keys = [key for _, _, key, _ in reader.read(lambda store: store.curve(started))] if started else []
+    main = str(snapshot.record.spec["metric"]["name"])
+    return {metric: keys.count(metric) for metric in dict.fromkeys([main, *sorted(final | set(keys))])}
+
+
+def curve_groups(snapshot: Snapshot) -> list[str]:
+    return ["arm", *snapshot.record.axes]
+
+
+def curves_figure(reader: Reader, *, name: object, metric: object, group: object, dark: bool) -> go.Figure:
+    snapshot = reader.snapshot(name)
+    record = snapshot.record
+    if not isinstance(metric, str) or group not in curve_groups(snapshot):
+        raise InputError(f"curves are grouped by one of {', '.join(curve_groups(snapshot))}")
+    frame = reader.read(lambda store: curves_frame(store, record.name, metrics=[metric]))
+    if frame.empty:
+        return blank(f"no {metric} recorded yet")
+    if frame.groupby("trial")["step"].nunique().max() < 2:
+        return blank(f"{metric} is measured once a trial: a curve needs two points")
+    places = {trial.id: place for place, trial in enumerate(snapshot.trials)}
+    frame = frame.sort_values("trial", key=lambda trials: trials.map(places), kind="stable")
+    if group != "arm":
+        levels = {trial.id: level_text(trial.levels.get(str(group))) for trial in snapshot.trials}
+        frame = frame.assign(**{str(group): frame["trial"].map(levels)})
+    figure = figures.curves(frame, group_by=str(group), metric=metric, simulated=record.simulated, dark=dark)
+    return fit_card(figure, view=f"{record.name} {metric} {group}")
+
+
+def matrix(conclusion: Conclusion, *, dark: bool) -> go.Figure:
+    record = conclusion.record
+    return fit_card(figures.completeness(conclusion.results, simulated=record.simulated, dark=dark), view=record.name)
+
+
+def progress_strip(snapshot: Snapshot) -> list[Component]:
+    counts: dict[str, int] = {}
+    for trial in snapshot.trials:
+        counts[trial.state] = counts.get(trial.state, 0) + 1
+    return [state_badge(snapshot.record.active), progress(counts)]
+
+
+def verdict_table(conclusion: Conclusion) -> Component:
+    if not conclusion.verdicts:
+        return message("This study claims nothing. A claim written before the runs gets a verdict:", command=_claim_example(conclusion))
+    rows = [[verdict.statement, verdict_badge(verdict.verdict), verdict.reason] for verdict in conclusion.verdicts]
+    return table(["Claim", "Verdict", "Reason"], rows, label="Verdicts")
+
+
+def event_list(events: Sequence[EventRecord], *, snapshot: Snapshot) -> list[Component]:
+    """The newest first; a job that is one trial's last stage is shown by the trial's name."""
+    trials = {trial.chain[-1]: trial.id for trial in snapshot.trials}
+    return [
+        html.Li(
+            [
+                html.Time(clock(event.time), className="when"),
+                html.Span(event.kind, className=f"kind state-text-{event.kind}" if event.kind in figures.STATES else "kind"),
+                html.Span(trials.get(event.subject, event.subject), className="subject"),
+                html.Span(event.message, className="said"),
+            ]
+        )
+        for event in reversed(events)
+    ]
+
+
+def trial_table(conclusion: Conclusion) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Columns and rows of the grid. Fields are numbered, because the grid reads a dot in a field's name as a path."""
+    frame = conclusion.results
+    axes = list(conclusion.record.axes)
+    names = [str(column) for column in frame.columns]
+    fields = {name: name if name in KEYS else f"column{index}" for index, name in enumerate(names)}
+    columns = [_column(name, field=fields[name], kind="key" if name in KEYS else "axis" if name in axes else "metric") for name in names]
+    columns.append({"field": "reason", "headerName": "reason", "tooltipField": "reason", "minWidth": 180, "flex": 2})
+    rows = [{fields[str(name)]: _cell(value) for name, value in row.items()} for row in frame.to_dict("records")]
+    return columns, rows
+
+
+def with_reasons(rows: list[dict[str, Any]], *, snapshot: Snapshot) -> list[dict[str, Any]]:
+    reasons = {trial.id: trial.reason for trial in snapshot.trials}
+    return [row | {"reason": reasons.get(row["trial"]) or ""} for row in rows]
+
+
+def _column(name: str, *, field: str, kind: str) -> dict[str, Any]:
+    column: dict[str, Any] = {"field": field, "headerName": name, "headerTooltip": name, "minWidth": 80, "flex": 1}
+    if name == "state":
+        rules = {f"state-text-{state}": f"params.value == '{state}'" for state in figures.STATES}
+        return column | {"cellClassRules": rules, "minWidth": 110, "filter": True}
+    if kind == "metric" or name == "seed":
+        return column | {"type": "rightAligned", "valueFormatter": {"function": "shown(params.value)"}}
+    if kind == "axis":
+        return column | {"valueFormatter": {"function": "shown(params.value)"}, "minWidth": 110, "tooltipField": field}
+    return column | {"minWidth": 200, "flex": 2, "tooltipField": field, "filter": True}
+
+
+def _cell(value: Any) -> Any:
+    """A JSON value; None for what is missing."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and value != value else value
+
+
+def _grid() -> Component:
+    grid: Component = dag.AgGrid(
+        id="study-trials",
+        columnDefs=[],
+        rowData=[],
+        getRowId="params.data.trial",
+        defaultColDef={"sortable": True, "resizable": True},
+        dashGridOptions=GRID_OPTIONS,
+        style={"height": "420px"},
+    )
+    return grid
+
+
+def _chooser(component_id: str, *, label: str, options: Sequence[str], value: str) -> Component:
+    return html.Div(
+        [
+            html.Label(label, htmlFor=component_id),
+            dcc.Dropdown(id=component_id, options=list(options), value=value, clearable=False, searchable=len(options) > 8),
+        ],
+        className="control",
+    )
+
+
+def _first_metric(metrics: Mapping[str, int]) -> str:
+    """The study's metric where it has a curve, or else the one with the most points."""
+    main = next(iter(metrics))
+    return main if metrics[main] > 1 else max(metrics, key=lambda metric: metrics[metric])
+
+
+def _first_group(snapshot: Snapshot, groups: Sequence[str]) -> str:
+    arms = {trial.arm for trial in snapshot.trials}
+    return groups[1] if len(arms) > MANY_ARMS and len(groups) > 1 else groups[0]
+
+
+def _claim_example(conclusion: Conclusion) -> str:
+    axis = next(iter(conclusion.record.axes), "the.axis")
+    return f"claims:\n  - {{axis: {axis}, expect: increases}}   # or decreases, equivalent with a margin `within`, best_level"

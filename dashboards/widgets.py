@@ -1,0 +1,187 @@
+"""Pieces that several pages show. All text is a text node: nothing here renders HTML or Markdown from data."""
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape as html_escape
+from typing import Any
+
+import plotly.graph_objects as go
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
+from dash.development.base_component import Component
+
+from ablate.figures import STATES
+from ablate.stores import StudyRecord
+from dashboards.address import href
+
+DASH = "–"
+GRAPH_CONFIG: Any = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
+GRID_OPTIONS = {
+    "animateRows": False,
+    "rowHeight": 32,
+    "headerHeight": 36,
+    "enableCellTextSelection": True,
+    "ensureDomOrder": True,
+    "tooltipShowDelay": 300,
+    "rowSelection": {"mode": "multiRow", "checkboxes": False, "headerCheckbox": False, "enableClickSelection": True},
+}
+
+
+def aria(**values: object) -> dict[str, Any]:
+    """Attributes for those who read a page without seeing it."""
+    return {f"aria-{name}": value for name, value in values.items()}
+
+
+def number(value: object, digits: int = 4) -> str:
+    """`digits` significant digits; an en dash where there is no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return DASH
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.3g} s" if seconds >= 1 else "under 1 s" if seconds else DASH
+
+
+def ago(moment: float, *, now: float | None = None) -> str:
+    seconds = max(0.0, (time.time() if now is None else now) - moment)
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {name} ago"
+    return "just now"
+
+
+def clock(moment: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
+def level_text(level: object) -> str:
+    return DASH if level is None else f"{level:g}" if isinstance(level, float) else str(level)
+
+
+def escaped(text: object) -> str:
+    """For titles and notes of a figure, in which plotly reads some HTML."""
+    return html_escape(str(text), quote=False)
+
+
+def heading(record: StudyRecord, *, page: str, links: Sequence[Component] = ()) -> Component:
+    """The study's name, its question, and where else to go; the same on every page of a study."""
+    return html.Div(
+        [
+            html.Nav(
+                [dcc.Link("Studies", href="/"), html.Span("/"), *_crumbs(record.name, page=page)],
+                className="crumbs",
+                **aria(label="Where you are"),
+            ),
+            html.Div([html.H1(record.name), *simulated_badge(record.simulated)], className="title"),
+            html.P(record.spec.get("question") or "No question was written down.", className="question"),
+            html.Nav(links, className="places", **aria(label="Pages of this study")) if links else None,
+        ],
+        className="heading",
+    )
+
+
+def study_links(record: StudyRecord, *, here: str) -> list[Component]:
+    """The pages of one study: overview, one an axis, the law."""
+    places = [("Overview", href("study", record.name))]
+    places += [(axis, href("axis", record.name, axis)) for axis in record.axes]
+    places += [("Law", href("law", record.name))]
+    return [_tab(label, path, here=here) for label, path in places]
+
+
+def simulated_badge(simulated: bool) -> list[Component]:
+    if not simulated:
+        return []
+    why = "These results come from a stated law plus noise, not from a training."
+    return [html.Span("simulated", className="badge simulated", title=why)]
+
+
+def state_badge(active: bool) -> Component:
+    return html.Span("live" if active else "idle", className=f"badge {'live' if active else 'idle'}")
+
+
+def progress(counts: Mapping[str, int]) -> Component:
+    """A bar of the trials' states; its text says the same for those who do not see the colours."""
+    total = sum(counts.values())
+    done = counts.get("done", 0) + counts.get("cached", 0)
+    others = [state for state in STATES if counts.get(state) and state not in ("done", "cached", "queued")]
+    said = [f"{done} of {total} done", *(f"{counts[state]} {state}" for state in others)]
+    parts = [
+        html.Span(className=f"part state-{state}", style={"flexGrow": counts[state]}, title=f"{counts[state]} {state}")
+        for state in STATES
+        if counts.get(state)
+    ]
+    text = ", ".join(said)
+    bar = html.Div(parts, className="bar", role="progressbar", **aria(valuemin=0, valuemax=total, valuenow=done, label=text))
+    return html.Div([bar, html.Span(text, className="said")], className="progress")
+
+
+def legend() -> Component:
+    """What the colours of the states mean, on every page."""
+    items = [html.Li([html.Span(className=f"swatch state-{state}"), state]) for state in STATES]
+    return html.Ul(items, className="legend", **aria(label="Trial states"))
+
+
+def message(text: str, *, command: str = "", kind: str = "empty") -> Component:
+    """One or more lines for a person, and what to type."""
+    lines: list[Component] = [html.P(line) for line in text.splitlines()]
+    return html.Div([*lines, html.Pre(html.Code(command))] if command else lines, className=f"message {kind}")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, label: str, numeric: Iterable[int] = ()) -> Component:
+    right = set(numeric)
+    cells = [html.Tr([html.Td(cell, className="number" if index in right else "") for index, cell in enumerate(row)]) for row in rows]
+    top = html.Tr([html.Th(name, scope="col", className="number" if index in right else "") for index, name in enumerate(head)])
+    return html.Div(html.Table([html.Thead(top), html.Tbody(cells)]), className="scroll", role="region", tabIndex=0, **aria(label=label))
+
+
+def verdict_badge(verdict: str) -> Component:
+    sign = {"supported": "✓", "contradicted": "✗", "equivalent": "≈"}.get(verdict, "?")
+    return html.Span(f"{sign} {verdict}", className=f"badge verdict-{verdict}")
+
+
+def graph(name: str, *, label: str, min_height: int = 440) -> Component:
+    """A figure that callbacks fill through the store `<name>-made`, so that the view a person chose outlives an update."""
+    figure = dcc.Graph(id=name, figure=blank(), config=GRAPH_CONFIG, style={"minHeight": f"{min_height}px"})
+    return html.Div([dcc.Store(id=f"{name}-made"), figure], role="img", **aria(label=label))
+
+
+def register_graph(app: Dash, *, name: str) -> None:
+    """Dash 4.4 writes a zoom into the figure itself, which undoes plotly's uirevision: the browser carries it over instead."""
+    keep = ClientsideFunction("ablate", "keepView")
+    app.clientside_callback(keep, Output(name, "figure"), Input(f"{name}-made", "data"), State(name, "figure"), prevent_initial_call=True)
+
+
+def fit_card(figure: go.Figure, *, view: str) -> go.Figure:
+    """The legend goes below, where a narrow card has room; zoom and hidden series stay over updates for as long as `view` does."""
+    legend = {"orientation": "h", "xref": "container", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"}
+    return figure.update_layout(uirevision=view, legend=legend, margin={"l": 10, "r": 10})
+
+
+def blank(text: str = "") -> go.Figure:
+    """A figure that says why there is none."""
+    middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+    note = {"text": escaped(text), "showarrow": False, "font": {"size": 14, "color": "#808890"}, **middle}
+    return go.Figure(
+        layout={
+            "xaxis": {"visible": False},
+            "yaxis": {"visible": False},
+            "annotations": [note] if text else [],
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+        }
+    )
+
+
+def _crumbs(name: str, *, page: str) -> list[Component]:
+    if page == "study":
+        return [html.Span(name, **aria(current="page"))]
+    return [dcc.Link(name, href=href("study", name)), html.Span("/"), html.Span(page, **aria(current="page"))]
+
+
+def _tab(label: str, path: str, *, here: str) -> Component:
+    return dcc.Link(label, href=path, className="place here" if path == here else "place")

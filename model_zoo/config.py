@@ -1,0 +1,370 @@
+"""What one trial of the zoo is: pydantic models and nothing heavy, because planning reads this file without torch.
+
+Invariant: a `Config` that validates can be built. Whatever does not fit together (patches and pixels, tokens and grid,
+heads and width, shares that do not sum to 1) is refused here: what was found, what is allowed, the nearest value.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from math import isqrt
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+SOURCES = ("caption", "interleaved", "text")
+"""Order of the parts in a ratio such as "45:45:10"."""
+
+
+def _refuse_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{value} is not a number")  # pydantic's lax float would read it as 0.0 or 1.0
+    return value
+
+
+Count = Annotated[int, Field(strict=True, gt=0)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _nearest_multiples(value: int, divisor: int) -> str:
+    below = value // divisor * divisor
+    return f"{below}, {below + divisor}" if below else str(divisor)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class Objective(StrEnum):
+    """How the vision encoder is trained before the decoder sees it."""
+
+    CONTRASTIVE = "contrastive"
+    """Images against their captions (CLIP, arXiv 2103.00020)."""
+    NONE = "none"
+    """Not at all: the trial has no encoder stage and starts from random weights."""
+
+
+class Training(StrEnum):
+    """What happens to the vision encoder in the pretrain stage."""
+
+    FROZEN = "frozen"
+    """Nothing; its features are computed once and kept."""
+    SLOW = "slow"
+    """Trained at a tenth of the rate."""
+    FULL = "full"
+    """Trained at the rate of everything else."""
+
+
+class Keys(StrEnum):
+    """What attention matches against."""
+
+    PLAIN = "plain"
+    """The key of each token: exactly a Llama."""
+    SMEARED = "smeared"
+    """A learnt blend of each key and the one before it (Olsson et al. 2022, arXiv 2209.11895)."""
+
+
+class Task(StrEnum):
+    """What the final evaluation can score."""
+
+    CAPTION = "caption"
+    """Name the four digits of a scene."""
+    VQA = "vqa"
+    """Name the digit at one place of a scene."""
+    IN_CONTEXT = "in_context"
+    """Choose between two labels that only this document defines."""
+    TEXT = "text"
+    """Continue progressions and recall pairs, no image."""
+
+
+class EncoderPretrain(_Frozen):
+    """The encoder stage. Its seed is its own, so that all trials that agree on the encoder share one."""
+
+    objective: Objective = Objective.CONTRASTIVE
+    """`contrastive` or `none`."""
+    steps: Count = 300
+    """Optimizer steps."""
+    batch_size: Annotated[int, Field(strict=True, ge=2)] = 96
+    """Images a step; each is contrasted with the captions of all the others."""
+    learning_rate: Positive = 2e-3
+    """Peak rate of AdamW."""
+    seed: NonNegativeInt = 0
+    """Seed of weights and images of this stage."""
+
+
+class Encoder(_Frozen):
+    """A vision transformer over square patches."""
+
+    patch_size: Count = 4
+    """Side of a patch in pixels."""
+    image_size: Count = 16
+    """Side of the image in pixels; scenes are drawn at 16 and resampled to this."""
+    num_heads: Count = 2
+    """Attention heads."""
+    width: Count = 64
+    """Size of a patch's feature vector."""
+    depth: Count = 2
+    """Transformer layers."""
+    training: Training = Training.FROZEN
+    """`frozen`, `slow` (a tenth of the rate) or `full`, in the pretrain stage."""
+    pretrain: EncoderPretrain = EncoderPretrain()
+    """The stage before."""
+
+    @field_validator("image_size")
+    @classmethod
+    def _patches_fill_image(cls, value: int, info: ValidationInfo) -> int:
+        patch = info.data.get("patch_size")
+        if patch and value % patch:
+            raise ValueError(f"{value} is not a multiple of patch {patch}: nearest {_nearest_multiples(value, patch)}")
+        return value
+
+    @field_validator("width")
+    @classmethod
+    def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
+        heads = info.data.get("num_heads")
+        if heads and value % heads:
+            raise ValueError(f"{value} is not divisible by {heads} heads: nearest {_nearest_multiples(value, heads)}")
+        return value
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def num_patches(self) -> int:
+        return self.grid**2
+
+
+class AvgPool(_Frozen):
+    """Average pooling and a linear map."""
+
+    kind: Literal["avg_pool"] = "avg_pool"
+    """Which connector."""
+    num_tokens: Count = 4
+    """Visual tokens an image becomes: a square up to the number of patches."""
+
+    def reachable_tokens(self, grid: int) -> list[int]:
+        """Token counts on a grid of `grid` x `grid` patches."""
+        return [side**2 for side in range(1, grid + 1)]
+
+
+class AttentionPool(_Frozen):
+    """Learnt queries that attend to the patches."""
+
+    kind: Literal["attention_pool"] = "attention_pool"
+    """Which connector."""
+    num_tokens: Count = 4
+    """Visual tokens an image becomes: any number up to the number of patches."""
+
+    def reachable_tokens(self, grid: int) -> list[int]:
+        """Token counts on a grid of `grid` x `grid` patches."""
+        return list(range(1, grid**2 + 1))
+
+
+class CAbstractor(_Frozen):
+    """Convolutions around adaptive average pooling (Honeybee)."""
+
+    kind: Literal["c_abstractor"] = "c_abstractor"
+    """Which connector."""
+    num_tokens: Count = 4
+    """Visual tokens an image becomes: a square up to the number of patches."""
+
+    def reachable_tokens(self, grid: int) -> list[int]:
+        """Token counts on a grid of `grid` x `grid` patches."""
+        return [side**2 for side in range(1, grid + 1)]
+
+
+# The three share their fields, so an arm that changes only `kind` leaves nothing behind that the new kind would refuse.
+Connector = Annotated[AvgPool | AttentionPool | CAbstractor, Field(discriminator="kind")]
+
+
+class Decoder(_Frozen):
+    """A decoder-only language model in the shape of Llama: RoPE, RMSNorm, SwiGLU."""
+
+    num_heads: Count = 2
+    """Attention heads."""
+    width: Count = 64
+    """Size of the residual stream."""
+    depth: Count = 2
+    """Transformer layers."""
+    keys: Keys = Keys.PLAIN
+    """`plain` or `smeared`. At this size in-context learning needs `smeared`; large models do not."""
+
+    @field_validator("width")
+    @classmethod
+    def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
+        heads = info.data.get("num_heads")
+        if heads and value % (2 * heads):  # the rotation of RoPE works on pairs, so a head's width is even
+            nearest = _nearest_multiples(value, 2 * heads)
+            raise ValueError(f"{value} is not divisible by {heads} heads of even width: nearest {nearest}")
+        return value
+
+    @property
+    def mlp_width(self) -> int:
+        """8/3 of the width to the nearest 8, so that three SwiGLU matrices weigh what two of 4 x width would."""
+        return 8 * round(self.width / 3)
+
+    @property
+    def num_params(self) -> int:
+        """Without embeddings and head; about 12 x depth x width^2 (Kaplan et al. 2020, arXiv 2001.08361, eq. 2.1)."""
+        layer = 4 * self.width**2 + 3 * self.width * self.mlp_width + 2 * self.width
+        smear = self.num_heads if self.keys is Keys.SMEARED else 0
+        return self.depth * (layer + smear) + self.width
+
+
+class Mix(_Frozen):
+    """Shares of the three data sources, as a mapping or as text such as "45:45:10" (caption:interleaved:text)."""
+
+    caption: Fraction = 0.0
+    """Share of rows with one image and its caption or questions."""
+    interleaved: Fraction = 0.0
+    """Share of rows with nine images in one document."""
+    text: Fraction = 0.0
+    """Share of rows without images."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_ratio(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return _parse_ratio(value)
+        if isinstance(value, Mapping):
+            return _check_shares(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 3600:
+            # YAML 1.1 reads an unquoted 5:5:1 as hours, minutes and seconds
+            text = f"{value // 3600}:{value // 60 % 60}:{value % 60}"
+            raise ValueError(f'found the number {value}: YAML reads a bare {text} as base 60; put it in quotes, "{text}"')
+        return value
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """In the order of SOURCES."""
+        return (self.caption, self.interleaved, self.text)
+
+
+def _parse_ratio(text: str) -> dict[str, float]:
+    allowed = f'write {len(SOURCES)} parts, {":".join(SOURCES)}, as in "45:45:10"'
+    parts = text.split(":")
+    if len(parts) != len(SOURCES):
+        raise ValueError(f'"{text}" has {len(parts)} parts; {allowed}')
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        raise ValueError(f'"{text}" is not a ratio of numbers; {allowed}') from None
+    for part, number in zip(parts, numbers, strict=True):
+        if not 0 <= number < float("inf"):
+            raise ValueError(f'"{text}" has the part {part.strip()}; parts are finite and 0 or more')
+    total = sum(numbers)
+    if total == 0:
+        raise ValueError(f'"{text}" sums to 0; at least one part must be above 0')
+    return {source: number / total for source, number in zip(SOURCES, numbers, strict=True)}
+
+
+def _check_shares(shares: Mapping[str, Any]) -> Mapping[str, Any]:
+    unknown = [str(name) for name in shares if name not in SOURCES]
+    if unknown:
+        raise ValueError(f"unknown source {', '.join(unknown)}; sources are {', '.join(SOURCES)}")
+    numbers = {name: share for name, share in shares.items() if isinstance(share, int | float)}
+    if len(numbers) < len(shares):
+        return shares  # some share is not a number at all: the field says so
+    negative = [f"{name} {share}" for name, share in numbers.items() if share < 0]
+    if negative:
+        raise ValueError(f"negative share: {', '.join(negative)}; shares are between 0 and 1")
+    total = sum(numbers.values())
+    if not abs(total - 1) <= 1e-6:
+        raise ValueError(f"sum is {total:.6g}; use 45:45:10 or shares that sum to 1")
+    return shares
+
+
+class Data(_Frozen):
+    """What the decoder reads."""
+
+    mix: Mix = Mix(caption=0.45, interleaved=0.45, text=0.10)
+    """Shares of caption, interleaved and text rows."""
+    num_scenes: Count = 8192
+    """Scenes drawn once per trial from the 1,400 training digits; documents pick theirs from this pool."""
+
+
+class Train(_Frozen):
+    """AdamW with linear warmup and cosine decay."""
+
+    steps: Count = 400
+    """Optimizer steps."""
+    rows_per_step: Count = 8
+    """Rows a step; a row is 8 caption documents, one nine-image document or 2 texts, about 70 tokens."""
+    learning_rate: Positive = 4e-3
+    """Peak rate."""
+    weight_decay: NonNegative = 0.1
+    """As torch has it: times the rate, every step. Matrices only."""
+    warmup_steps: NonNegativeInt = 40
+    """Steps of linear warmup, at most `steps`."""
+    final_lr_fraction: Fraction = 0.1
+    """Where the cosine ends, as a fraction of the peak."""
+    clip_norm: Positive = 1.0
+    """Largest global norm of the gradient."""
+
+    @field_validator("warmup_steps")
+    @classmethod
+    def _warmup_fits(cls, value: int, info: ValidationInfo) -> int:
+        steps = info.data.get("steps")
+        if steps and value > steps:
+            raise ValueError(f"{value} warmup steps do not fit in {steps} steps: at most {steps}")
+        return value
+
+
+class Eval(_Frozen):
+    """What is measured, always on images that training never saw."""
+
+    tasks: tuple[Task, ...] = tuple(Task)
+    """Scored at the end; an empty list leaves the validation loss, which is always measured."""
+    num_documents: Annotated[int, Field(strict=True, gt=0, multiple_of=4)] = 1024
+    """Nine-image documents a task is scored on (a multiple of 4: in-context documents are balanced in fours)."""
+    num_validations: Count = 4
+    """Measurements of the validation loss, evenly spaced, the last one at the last step."""
+    validation_documents: Annotated[int, Field(strict=True, gt=0, multiple_of=4)] = 128
+    """Held-out documents of each source in the validation loss."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _in_one_order(cls, value: tuple[Task, ...]) -> tuple[Task, ...]:
+        return tuple(task for task in Task if task in value)  # the order someone wrote them in is not identity
+
+
+class Config(_Frozen):
+    """One trial of the zoo."""
+
+    encoder: Encoder = Encoder()
+    """Pixels to patch features."""
+    connector: Connector = AvgPool()
+    """Patch features to visual tokens."""
+    decoder: Decoder = Decoder()
+    """Tokens to the next token."""
+    data: Data = Data()
+    """The mixture."""
+    train: Train = Train()
+    """The pretrain stage."""
+    eval: Eval = Eval()
+    """The measurements."""
+
+    @field_validator("connector", mode="before")
+    @classmethod
+    def _plain_kind(cls, value: Any) -> Any:
+        return {"kind": "avg_pool", **value} if isinstance(value, Mapping) else value
+
+    @field_validator("connector")
+    @classmethod
+    def _grid_gives_tokens(cls, value: Connector, info: ValidationInfo) -> Connector:
+        encoder = info.data.get("encoder")
+        if encoder is None:
+            return value
+        allowed = value.reachable_tokens(encoder.grid)
+        if value.num_tokens not in allowed:
+            listed = f"1 to {allowed[-1]}" if len(allowed) > isqrt(allowed[-1]) > 1 else ", ".join(map(str, allowed))
+            nearest = min(allowed, key=lambda count: abs(count - value.num_tokens))
+            raise ValueError(
+                f"num_tokens is {value.num_tokens}, which {value.kind} cannot give on a grid of "
+                f"{encoder.grid} x {encoder.grid} patches ({listed}): nearest {nearest}"
+            )
+        return value

@@ -1,0 +1,45 @@
+"""Documents of several kinds to the tensors of one forward pass.
+
+T tokens of all documents, M pictures, A answers.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_zoo.data.documents import Documents
+from model_zoo.data.vocabulary import NO_TARGET
+from model_zoo.decoder import Group
+
+
+class Batch(NamedTuple):
+    """Documents one after another, equally long ones together."""
+
+    tokens: Tensor
+    """[T]"""
+    pictures: Tensor
+    """[M] numbers in the pool, in the order of their placeholders."""
+    answered_at: Tensor
+    """[A] tokens that have to foretell the next one."""
+    answers: Tensor
+    """[A] that next one."""
+    groups: tuple[Group, ...]
+    """How many documents of which length, in order."""
+
+
+def collate(kinds: Sequence[Documents], *, device: str) -> Batch:
+    """One group for each kind."""
+    targets = np.concatenate([kind.targets.ravel() for kind in kinds])
+    answered_at = np.flatnonzero(targets != NO_TARGET)
+    arrays = (
+        np.concatenate([kind.tokens.ravel() for kind in kinds]),
+        np.concatenate([kind.pictures.ravel() for kind in kinds]),
+        answered_at,
+        targets[answered_at],
+    )
+    tokens, pictures, answered_at_tensor, answers = (torch.from_numpy(array).to(device) for array in arrays)
+    groups = tuple(Group(*kind.tokens.shape) for kind in kinds)
+    return Batch(tokens, pictures, answered_at_tensor, answers, groups)

@@ -1,0 +1,64 @@
+"""Pixels to patch features.
+
+B images, S side in pixels, P patches, p side of a patch, D width, H heads.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model_zoo.config import Encoder
+
+MLP_RATIO = 4
+"""Hidden width of a layer's MLP over its own width."""
+
+
+class Layer(nn.Module):
+    """Pre-norm transformer layer with attention in both directions."""
+
+    def __init__(self, width: int, *, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, MLP_RATIO * width)
+        self.mlp_out = nn.Linear(MLP_RATIO * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, P, D] -> [B, P, D]"""
+        b, p, d = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(b, p, 3, self.num_heads, d // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, P, D/H]
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        x = x + self.attention_out(mixed.transpose(1, 2).reshape(b, p, d))
+        # exact GELU: on CPU the tanh approximation costs five times as much
+        hidden: Tensor = self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
+        return x + hidden
+
+
+class VisionTransformer(nn.Module):
+    """Dosovitskiy et al. 2020 (arXiv 2010.11929, section 3.1), without a class token: the patches are the output."""
+
+    def __init__(self, config: Encoder) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.image_size = config.image_size
+        self.patch_embedding = nn.Linear(config.patch_size**2, config.width)
+        self.position_embedding = nn.Parameter(torch.empty(config.num_patches, config.width))
+        self.layers = nn.ModuleList(Layer(config.width, num_heads=config.num_heads) for _ in range(config.depth))
+        self.final_norm = nn.LayerNorm(config.width)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[B, S, S] -> [B, P, D]; patches row by row."""
+        if pixels.shape[1:] != (self.image_size, self.image_size):
+            raise ValueError(f"encoder: images are {tuple(pixels.shape[1:])}, the config says {self.image_size} px a side")
+        b, p = len(pixels), self.patch_size
+        grid = self.image_size // p
+        patches = pixels.view(b, grid, p, grid, p).transpose(2, 3).reshape(b, grid * grid, p * p)
+        x: Tensor = self.patch_embedding(patches) + self.position_embedding
+        for layer in self.layers:
+            x = layer(x)
+        features: Tensor = self.final_norm(x)
+        return features

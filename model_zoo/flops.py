@@ -1,0 +1,159 @@
+"""Costs of a config in closed form, without building anything.
+
+Convention, for every function here: a multiplication and an addition are 2 FLOPs; matrix products, convolutions and the
+two products of attention count, everything else (norms, softmax, embeddings looked up) does not; attention counts the
+whole square, not the causal half; a backward pass is twice its forward pass (Kaplan et al. 2020, arXiv 2001.08361,
+section 2.1; for linear layers the sum is the C = 6 N D of Hoffmann et al. 2022, arXiv 2203.15556). All is float32.
+Documents are counted at their expected number, so a trial's own FLOPs scatter about these by what its mix drew.
+"""
+
+from model_zoo.config import SOURCES, AttentionPool, AvgPool, CAbstractor, Config, Connector, Encoder, Keys, Training
+from model_zoo.data.rows import ROWS
+from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES, SIZE
+
+NUM_TRAINING_DIGITS = 1400
+BYTES = 4
+"""Of a float32."""
+ADAM_BYTES = 4 * BYTES
+"""Weight, gradient and two moments of a parameter that is trained."""
+
+
+def encoder_params(encoder: Encoder) -> int:
+    """All parameters of the vision transformer."""
+    d = encoder.width
+    layer = 12 * d**2 + 13 * d  # attention 4 d^2 + 4 d, MLP 8 d^2 + 5 d, two norms 4 d
+    return (encoder.patch_size**2 + 1) * d + encoder.num_patches * d + encoder.depth * layer + 2 * d
+
+
+def connector_params(connector: Connector, *, encoder_width: int, width: int) -> int:
+    """All parameters between encoder and decoder."""
+    e, project = encoder_width, (encoder_width + 1) * width
+    match connector:
+        case AvgPool():
+            return project
+        case AttentionPool():
+            return connector.num_tokens * e + 2 * e + 2 * (e**2 + e) + e**2 + e + project
+        case CAbstractor():
+            return 2 * (2 * (e**2 + e) + 10 * e + 6 * e) + project  # two blocks: two 1 x 1, one 3 x 3, three norms
+
+
+def total_params(config: Config) -> int:
+    """Encoder, connector and decoder, embeddings and head included."""
+    connector = connector_params(config.connector, encoder_width=config.encoder.width, width=config.decoder.width)
+    return encoder_params(config.encoder) + connector + config.decoder.num_params + 2 * SIZE * config.decoder.width
+
+
+def encoder_forward_flops(encoder: Encoder) -> float:
+    """One image."""
+    d, p = encoder.width, encoder.num_patches
+    return 2.0 * p * d * (encoder.patch_size**2 + encoder.depth * (12 * d + 2 * p))
+
+
+def connector_forward_flops(connector: Connector, *, encoder: Encoder, width: int) -> float:
+    """One image."""
+    e, p, q = encoder.width, encoder.num_patches, connector.num_tokens
+    project = 2.0 * q * e * width
+    match connector:
+        case AvgPool():
+            return project
+        case AttentionPool():
+            return project + 2 * (p * 2 * e**2 + 2 * q * p * e + q * e**2)
+        case CAbstractor():
+            return project + 2 * (p + q) * (2 * e**2 + 9 * e)
+
+
+def document_forward_flops(config: Config, *, length: int, answers: int) -> float:
+    """Decoder and head over one document of `length` tokens; the head runs only where something is learnt."""
+    decoder = config.decoder
+    d = decoder.width
+    linear = 4 * d**2 + 3 * d * decoder.mlp_width
+    return 2.0 * decoder.depth * (length * linear + 2 * length**2 * d) + 2.0 * answers * d * SIZE
+
+
+def step_forward_flops(config: Config) -> float:
+    """Connector and decoder over the rows of one step, at the expected number of documents."""
+    connector = connector_forward_flops(config.connector, encoder=config.encoder, width=config.decoder.width)
+    flops = 0.0
+    for source, share in zip(SOURCES, config.data.mix.shares, strict=True):
+        for kind in ROWS[source].values():
+            length = kind.pictures * config.connector.num_tokens + kind.tokens
+            decoder = document_forward_flops(config, length=length, answers=kind.answers)
+            flops += share * kind.per_row * (kind.pictures * connector + decoder)
+    return config.train.rows_per_step * flops
+
+
+def pictures_per_step(config: Config) -> float:
+    """Expected number."""
+    mix = zip(SOURCES, config.data.mix.shares, strict=True)
+    per_row = sum(share * kind.per_row * kind.pictures for source, share in mix for kind in ROWS[source].values())
+    return config.train.rows_per_step * per_row
+
+
+def tokens_per_step(config: Config) -> float:
+    """Expected number, visual tokens included."""
+    mix = zip(SOURCES, config.data.mix.shares, strict=True)
+    text = sum(share * kind.per_row * kind.tokens for source, share in mix for kind in ROWS[source].values())
+    return config.train.rows_per_step * text + pictures_per_step(config) * config.connector.num_tokens
+
+
+def encoder_stage_flops(encoder: Encoder) -> float:
+    """Training only: images and captions forward and backward."""
+    settings, e = encoder.pretrain, encoder.width
+    towers = encoder_forward_flops(encoder) + 2.0 * (4 * e**2 + e**2) + 2.0 * settings.batch_size * e
+    return 3 * settings.steps * settings.batch_size * towers
+
+
+def pretrain_stage_flops(config: Config) -> float:
+    """Training, not evaluation. A frozen encoder runs forward once over the pool, others in each step, both ways."""
+    encoder = encoder_forward_flops(config.encoder)
+    steps = 3 * config.train.steps * step_forward_flops(config)
+    if config.encoder.training is Training.FROZEN:
+        return steps + (config.data.num_scenes + NUM_TRAINING_DIGITS) * encoder
+    return steps + 3 * config.train.steps * pictures_per_step(config) * encoder
+
+
+def encoder_activation_bytes(encoder: Encoder, *, images: float) -> float:
+    """Kept for the backward pass: per patch and layer 16 widths (norms 2, attention 5, MLP 8, norm statistics)."""
+    return BYTES * images * encoder.num_patches * encoder.width * (16 * encoder.depth + 1)
+
+
+def connector_activation_bytes(connector: Connector, *, encoder: Encoder, images: float) -> float:
+    """Kept for the backward pass, in widths of the encoder: the projection's input, and two blocks or the keys."""
+    p, q = encoder.num_patches, connector.num_tokens
+    match connector:
+        case AvgPool():
+            widths = q
+        case AttentionPool():
+            widths = 4 * p + 2 * q
+        case CAbstractor():
+            widths = 10 * (p + q)
+    return BYTES * images * encoder.width * widths
+
+
+def decoder_activation_bytes(config: Config, *, tokens: float) -> float:
+    """Kept for the backward pass, per token: norms and attention 13 widths, smearing 1, the MLP 4 of its own."""
+    decoder = config.decoder
+    attention = (14 if decoder.keys is Keys.SMEARED else 13) * decoder.width
+    return BYTES * tokens * (decoder.depth * (attention + 4 * decoder.mlp_width) + 4 * decoder.width)
+
+
+def encoder_stage_memory(encoder: Encoder) -> float:
+    """Bytes at the peak: parameters four times over, and one step's activations."""
+    e = encoder.width
+    contrast = NUM_PLACES * NUM_DIGITS * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
+    weights = ADAM_BYTES * (encoder_params(encoder) + contrast)
+    return weights + encoder_activation_bytes(encoder, images=encoder.pretrain.batch_size)
+
+
+def pretrain_stage_memory(config: Config) -> float:
+    """Bytes at the peak: parameters, the pool (a frozen encoder's features too), one step's activations."""
+    encoder, images = config.encoder, pictures_per_step(config)
+    pool = (config.data.num_scenes + NUM_TRAINING_DIGITS) * BYTES
+    activations = decoder_activation_bytes(config, tokens=tokens_per_step(config))
+    activations += connector_activation_bytes(config.connector, encoder=encoder, images=images)
+    fixed = pool * encoder.image_size**2 + activations
+    if encoder.training is Training.FROZEN:
+        held = encoder_params(encoder)
+        trained = total_params(config) - held
+        return fixed + BYTES * held + ADAM_BYTES * trained + pool * encoder.num_patches * encoder.width
+    return fixed + ADAM_BYTES * total_params(config) + encoder_activation_bytes(encoder, images=images)

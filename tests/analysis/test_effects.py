@@ -1,0 +1,240 @@
+from math import sqrt
+from time import process_time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.analysis.effects import adjust, arm_effects, level_effects, pooled_noise
+from ablate.errors import InputError
+
+
+def trials(**arms: list[float]) -> pd.DataFrame:
+    """One row an arm and seed; the arm's name is its level."""
+    rows = [
+        {"trial": f"{arm}-{seed}", "arm": arm, "seed": seed, "state": "done", "kind": arm, "score": value}
+        for arm, values in arms.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows)
+
+
+def grid(rng: np.random.Generator, *, seeds: int, effect: float = 0.0) -> pd.DataFrame:
+    """Two axes; each seed shifts level b by an amount of its own, the same in all three cells."""
+    rows = []
+    for seed in range(seeds):
+        shift = effect + rng.normal()
+        for kind in ("a", "b"):
+            for size in (16, 24, 32):
+                score = size + (shift if kind == "b" else 0.0) + 0.1 * rng.normal()
+                arm = f"{kind}-{size}"
+                rows.append({"arm": arm, "seed": seed, "state": "done", "kind": kind, "size": size, "score": score})
+    return pd.DataFrame(rows)
+
+
+def test_level_effects_three_pairs_match_the_hand_computed_t_test() -> None:
+    frame = trials(a=[10.0, 11.0, 12.0], b=[12.0, 14.0, 16.0])
+    (effect,) = level_effects(frame, axis="kind", baseline="a", metric="score")
+    # differences 2, 3, 4: mean 3, SD 1, standard error 1/sqrt(3), t(0.975, 2) = 4.302653
+    assert effect.mean_diff == 3.0
+    assert effect.ci == pytest.approx((3 - 4.302653 / sqrt(3), 3 + 4.302653 / sqrt(3)), abs=1e-6)
+    assert (effect.n, effect.df, effect.cells) == (3, 2, 1)
+    assert (effect.level_mean, effect.baseline_mean) == (14.0, 11.0)
+    # g: 3 / sqrt((4 + 1) / 2), times J(4) = gamma(2) / (sqrt(2) gamma(1.5))
+    assert effect.hedges_g == pytest.approx(3 / sqrt(2.5) * 0.797885, abs=1e-5)
+    assert effect.note == ""
+
+
+def test_level_effects_random_pairs_match_scipy() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=8), rng.normal(size=8)
+    (effect,) = level_effects(trials(a=list(first), b=list(second)), axis="kind", baseline="a", metric="score", level=0.9)
+    oracle = stats.ttest_rel(second, first)
+    assert effect.p == pytest.approx(oracle.pvalue, rel=1e-12)
+    assert effect.ci == pytest.approx(tuple(oracle.confidence_interval(0.9)), rel=1e-12)
+    assert effect.interval(0.95) == pytest.approx(tuple(oracle.confidence_interval(0.95)), rel=1e-12)
+
+
+def test_level_effects_other_axis_varies_counts_seeds_not_cells() -> None:
+    frame = grid(np.random.default_rng(1), seeds=4, effect=1.0)
+    (effect,) = level_effects(frame, axis="kind", baseline="a", metric="score", axes=["kind", "size"])
+    means = frame.groupby(["seed", "kind"])["score"].mean().unstack()
+    oracle = stats.ttest_rel(means["b"], means["a"])
+    assert (effect.n, effect.cells) == (4, 3)
+    assert effect.ci == pytest.approx(tuple(oracle.confidence_interval()), rel=1e-12)
+
+
+def test_level_effects_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    kinds, seeds, cells = 1000, 3, 3
+    shift = 1.0 + rng.normal(size=(kinds, seeds, 1)) + 0.3 * rng.normal(size=(kinds, seeds, cells))
+    shift = np.concatenate([np.zeros((1, seeds, cells)), shift])  # a baseline without noise keeps the levels independent
+    kind, seed, size = (index.ravel() for index in np.indices(shift.shape))
+    frame = pd.DataFrame({"kind": kind, "seed": seed, "size": size, "score": shift.ravel()})
+    effects = level_effects(frame, axis="kind", baseline=0, metric="score", axes=["kind", "size"])
+    covered = np.mean([effect.ci is not None and effect.ci[0] < 1.0 < effect.ci[1] for effect in effects])
+    # binomial SE 0.007; cells counted as replicates would cover about 0.75
+    assert 0.93 < covered < 0.97
+
+
+def test_level_effects_one_seed_has_no_interval_and_says_so() -> None:
+    (effect,) = level_effects(trials(a=[1.0], b=[3.0]), axis="kind", baseline="a", metric="score")
+    assert (effect.mean_diff, effect.ci, effect.p, effect.hedges_g, effect.n) == (2.0, None, None, None, 1)
+    assert "one seed" in effect.note
+
+
+def test_level_effects_identical_differences_have_no_interval_and_say_so() -> None:
+    (effect,) = level_effects(trials(a=[0.1, 0.2, 0.7], b=[0.3, 0.4, 0.9]), axis="kind", baseline="a", metric="score")
+    assert effect.mean_diff == pytest.approx(0.2)
+    assert (effect.ci, effect.p) == (None, None)
+    assert "identical" in effect.note
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("score", np.nan), ("score", np.inf), ("state", "failed"), ("state", "running"), ("state", "pruned")]
+)
+def test_level_effects_unusable_trial_drops_its_pair_and_is_counted(column: str, value: Any) -> None:
+    frame = trials(a=[1.0, 2.0, 3.0], b=[2.0, 4.0, 9.0])
+    frame.loc[(frame["arm"] == "b") & (frame["seed"] == 2), column] = value
+    (effect,) = level_effects(frame, axis="kind", baseline="a", metric="score")
+    assert (effect.n, effect.mean_diff) == (2, 1.5)
+    assert "1 of 3 pairs dropped" in effect.note
+
+
+def test_level_effects_cached_trial_counts() -> None:
+    frame = trials(a=[1.0, 2.0], b=[2.0, 4.0]).assign(state="cached")
+    assert level_effects(frame, axis="kind", baseline="a", metric="score")[0].n == 2
+
+
+def test_level_effects_failed_cell_keeps_every_seed_on_the_same_cells() -> None:
+    frame = grid(np.random.default_rng(3), seeds=3)
+    frame.loc[(frame["kind"] == "b") & (frame["size"] == 32) & (frame["seed"] == 1), "score"] = np.nan
+    (effect,) = level_effects(frame, axis="kind", baseline="a", metric="score", axes=["kind", "size"])
+    assert (effect.n, effect.cells) == (3, 2)
+    assert "1 of 9 pairs dropped" in effect.note
+    assert "2 pairs left out" in effect.note
+
+
+def test_level_effects_one_at_a_time_design_pairs_only_matching_cells() -> None:
+    frame = trials(base=[1.0, 2.0], other_kind=[2.0, 4.0], other_size=[50.0, 60.0])
+    frame["kind"] = frame["arm"].map({"base": "a", "other_kind": "b", "other_size": "a"})
+    frame["size"] = frame["arm"].map({"base": 16, "other_kind": 16, "other_size": 32})
+    (effect,) = level_effects(frame, axis="kind", baseline="a", metric="score", axes=["kind", "size"])
+    assert (effect.n, effect.mean_diff, effect.note) == (2, 1.5, "")
+
+
+def test_level_effects_axes_left_out_where_they_matter_is_refused() -> None:
+    with pytest.raises(InputError, match="name all axes"):
+        level_effects(grid(np.random.default_rng(0), seeds=2), axis="kind", baseline="a", metric="score")
+
+
+def test_level_effects_numeric_levels_come_in_ascending_order() -> None:
+    frame = trials(c=[1.0], a=[1.0], b=[1.0]).assign(tokens=lambda rows: rows["arm"].map({"a": 4, "b": 16, "c": 144}))
+    effects = level_effects(frame, axis="tokens", baseline=4, metric="score")
+    assert [effect.level for effect in effects] == [16, 144]
+
+
+def test_level_effects_study_without_a_finished_trial_has_no_numbers() -> None:
+    frame = trials(a=[1.0], b=[1.0]).drop(columns="score").assign(state="queued")
+    (effect,) = level_effects(frame, axis="kind", baseline="a", metric="score")
+    assert (effect.mean_diff, effect.n) == (None, 0)
+    assert "no pair" in effect.note
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"axis": "knd"}, "did you mean 'kind'"),
+        ({"metric": "scor"}, "did you mean 'score'"),
+        ({"baseline": "aa"}, "no trial at the baseline"),
+        ({"level": 1.5}, "between 0 and 1"),
+    ],
+)
+def test_level_effects_bad_argument_is_refused(change: dict[str, str], message: str) -> None:
+    arguments = {"axis": "kind", "baseline": "a", "metric": "score"} | change
+    with pytest.raises(InputError, match=message):
+        level_effects(trials(a=[1.0, 2.0], b=[1.0, 3.0]), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (trials(a=[1.0], b=[1.0]).iloc[:0], "no rows"),
+        (trials(a=[1.0], b=[1.0]).assign(score="high"), "'high' is not a number"),
+        (trials(a=[1.0], b=[1.0]).assign(seed=np.nan), "without a seed"),
+        (pd.concat([trials(a=[1.0], b=[1.0])] * 2), "several values of score"),
+    ],
+)
+def test_level_effects_bad_frame_is_refused(frame: pd.DataFrame, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        level_effects(frame, axis="kind", baseline="a", metric="score")
+
+
+def test_adjust_three_effects_gives_holm_and_benjamini_hochberg() -> None:
+    frame = trials(a=[0.0, 0.1, 0.2, 0.0], b=[1.0, 1.2, 1.1, 1.05], c=[0.5, 0.2, 0.9, 0.1], d=[0.1, 0.0, 0.4, 0.1])
+    effects = level_effects(frame, axis="kind", baseline="a", metric="score")
+    p = sorted(effect.p or 0.0 for effect in effects)
+    holm = [3 * p[0], max(3 * p[0], 2 * p[1]), max(3 * p[0], 2 * p[1], p[2])]
+    assert sorted(effect.p_holm or 0.0 for effect in effects) == pytest.approx([min(1.0, value) for value in holm])
+    assert sorted(effect.p_bh or 0.0 for effect in effects) == pytest.approx(stats.false_discovery_control(p))
+
+
+def test_adjust_effect_without_p_stays_without() -> None:
+    effects = level_effects(trials(a=[1.0, 2.0], b=[2.0, 4.0], c=[1.0]), axis="kind", baseline="a", metric="score")
+    assert [effect.p_holm is None for effect in adjust(effects)] == [False, True]
+
+
+def test_reversed_swaps_the_sides() -> None:
+    (effect,) = level_effects(trials(a=[1.0, 2.0, 3.0], b=[2.0, 4.0, 4.0]), axis="kind", baseline="a", metric="score")
+    (swapped,) = level_effects(trials(a=[1.0, 2.0, 3.0], b=[2.0, 4.0, 4.0]), axis="kind", baseline="b", metric="score")
+    assert effect.reversed().ci == pytest.approx(swapped.ci)
+    assert effect.reversed().hedges_g == pytest.approx(swapped.hedges_g)
+    assert effect.reversed().level == "a"
+
+
+def test_pooled_noise_pools_squares_over_arms() -> None:
+    noise = pooled_noise(trials(a=[1.0, 3.0], b=[0.0, 0.0, 3.0], c=[7.0]), metric="score")
+    assert noise.df == 3  # arm c has one seed and says nothing
+    assert noise.sd == pytest.approx(sqrt((2.0 + 6.0) / 3))
+
+
+def test_arm_effects_plain_frame_gives_the_documented_json() -> None:
+    frame = trials(base=[1.0, 1.2, 0.9], better=[2.0, 2.3, 1.9], worse=[0.2, 0.4, 0.0])[["arm", "seed", "score"]]
+    answer = arm_effects(frame, baseline="base", metric="score", goal="max").to_json()
+    assert [(row["arm"], row["verdict"]) for row in answer["effects"]] == [("better", "supported"), ("worse", "contradicted")]
+    keys = {"arm", "mean_diff", "ci", "p", "p_holm", "p_bh", "hedges_g", "n", "verdict"}
+    assert keys <= set(answer["effects"][0])
+    assert answer["noise"]["df"] == 6
+    assert answer["mde"] > 0
+
+
+def test_arm_effects_goal_min_turns_the_verdict() -> None:
+    frame = trials(base=[1.0, 1.2, 0.9], other=[2.0, 2.3, 1.9])
+    assert arm_effects(frame, baseline="base", metric="score", goal="min").to_json()["effects"][0]["verdict"] == "contradicted"
+
+
+def test_arm_effects_mde_is_found_with_power_0_8() -> None:
+    frame = trials(base=[0.0] * 5, other=[1.0, 2.0, 3.0, 4.0, 5.0])
+    mde = arm_effects(frame, baseline="base", metric="score", goal="max").mde
+    assert mde is not None
+    power = stats.nct.sf(stats.t.ppf(0.975, 4), 4, mde / stats.tstd([1, 2, 3, 4, 5]) * sqrt(5))
+    assert power == pytest.approx(0.8, abs=1e-9)
+
+
+def test_arm_effects_one_seed_answers_null() -> None:
+    answer = arm_effects(trials(base=[1.0], other=[2.0]), baseline="base", metric="score", goal="max").to_json()
+    assert answer["noise"] == {"sd": None, "df": 0}
+    assert answer["mde"] is None
+    assert answer["effects"][0]["ci"] is None
+    assert "one seed" in answer["effects"][0]["note"]
+
+
+def test_arm_effects_ten_thousand_trials_take_under_two_seconds() -> None:
+    rng = np.random.default_rng(0)
+    arms = np.repeat([f"arm-{index}" for index in range(2000)], 5)
+    frame = pd.DataFrame({"arm": arms, "seed": np.tile(range(5), 2000), "score": rng.normal(size=10_000)})
+    start = process_time()
+    assert len(arm_effects(frame, baseline="arm-0", metric="score", goal="max").effects) == 1999
+    assert process_time() - start < 2

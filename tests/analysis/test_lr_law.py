@@ -1,0 +1,261 @@
+import json
+from math import exp, log
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ablate.analysis.laws import MM1, Definitions
+from ablate.analysis.lr_law import compare_slope, fit_points, fit_power_law, fit_runs
+from ablate.analysis.optima import Optimum
+from ablate.errors import InputError
+
+SIZES = [9e6, 85e6, 302e6, 1.2e9]
+JSON_KEYS = {"law", "optima", "excluded", "prediction", "warnings"}
+
+
+def points(scatter: list[float] | None = None, *, sizes: list[float] = SIZES) -> pd.DataFrame:
+    rates = [MM1.lr(size) * exp(shift) for size, shift in zip(sizes, scatter or [0.0] * len(sizes), strict=True)]
+    return pd.DataFrame({"n_params": sizes, "eta": rates})
+
+
+def runs(*, seeds: int = 2, noise: float = 0.0, scatter: float = 0.0, seed: int = 0, steps: int = 3) -> pd.DataFrame:
+    """Seven rates a size, a factor 2 apart, centred near but not on the optimum."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for size in SIZES:
+        best = MM1.lr(size) * exp(scatter * rng.normal())
+        for rate in (MM1.lr(size) * 1.3 * 2.0**step for step in range(-steps, steps + 1)):
+            for repeat in range(seeds):
+                rows.append((size, rate, repeat, 2 + 0.01 * log(rate / best) ** 2 + noise * rng.normal(), "done"))
+    return pd.DataFrame(rows, columns=["n_params", "lr", "seed", "loss", "status"])
+
+
+def test_fit_points_values_of_a_law_recover_it_to_eight_digits() -> None:
+    fit = fit_points(points()).fit
+    assert fit is not None
+    assert fit.slope == pytest.approx(-0.4214, abs=1e-8)
+    assert fit.intercept == pytest.approx(-0.5535, abs=1e-8)
+
+
+def test_fit_points_exact_line_has_no_interval_and_warns() -> None:
+    report = fit_points(points())
+    assert report.prediction is not None
+    assert report.prediction.lr == pytest.approx(2.2108e-5, rel=1e-4)
+    assert report.prediction.interval is None
+    assert any("exactly on a line" in warning for warning in report.warnings)
+
+
+def test_fit_runs_noise_free_curves_recover_the_law_to_eight_digits() -> None:
+    fit = fit_runs(runs(), metric="loss", goal="min").fit
+    assert fit is not None
+    assert fit.slope == pytest.approx(-0.4214, abs=1e-8)
+    assert fit.intercept == pytest.approx(-0.5535, abs=1e-7)
+
+
+def test_fit_points_scattered_values_match_scipy_and_statsmodels() -> None:
+    import statsmodels.api as sm
+
+    frame = points([0.1, -0.2, 0.15, -0.05])
+    report = fit_points(frame, target=3e10)
+    fit, prediction = report.fit, report.prediction
+    assert fit is not None
+    assert prediction is not None
+    x, y = np.log(frame["n_params"]), np.log(frame["eta"])
+    line = stats.linregress(x, y)
+    assert (fit.slope, fit.intercept) == pytest.approx((line.slope, line.intercept), rel=1e-10)
+    assert (fit.se_slope, fit.se_intercept) == pytest.approx((line.stderr, line.intercept_stderr), rel=1e-8)
+    oracle = sm.OLS(y, sm.add_constant(x)).fit()
+    assert np.array(fit.cov)[::-1, ::-1] == pytest.approx(oracle.cov_params().to_numpy(), rel=1e-6)
+    frame_30b = oracle.get_prediction([[1.0, log(3e10)]]).summary_frame(alpha=0.05)
+    expected = (exp(frame_30b["obs_ci_lower"].iloc[0]), exp(frame_30b["obs_ci_upper"].iloc[0]))
+    assert prediction.interval == pytest.approx(expected, rel=1e-8)
+    assert (prediction.kind, prediction.level, fit.df) == ("prediction", 0.95, 2)
+
+
+def test_fit_power_law_prediction_interval_covers_a_new_optimum_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(400):
+        fit = fit_points(points(list(rng.normal(0, 0.12, size=4)))).fit
+        assert fit is not None
+        low, high = fit.interval(3e10) or (0.0, 0.0)
+        hits += low < MM1.lr(3e10) * exp(rng.normal(0, 0.12)) < high
+    assert 366 < hits < 394  # nominal 380, binomial SE 4.4
+
+
+@pytest.mark.slow
+def test_fit_runs_simulated_sweeps_cover_the_30b_optimum() -> None:
+    rng = np.random.default_rng(4)
+    hits = 0
+    for seed in range(60):
+        prediction = fit_runs(runs(seeds=3, noise=0.003, scatter=0.12, seed=seed), metric="loss", goal="min").prediction
+        assert prediction is not None
+        assert prediction.interval is not None
+        hits += prediction.interval[0] < MM1.lr(3e10) * exp(rng.normal(0, 0.12)) < prediction.interval[1]
+    assert hits >= 52  # nominal 57, binomial SE 1.7
+
+
+def test_fit_points_three_optima_have_one_degree_of_freedom() -> None:
+    report = fit_points(points([0.1, -0.1, 0.05], sizes=SIZES[:3]))
+    assert report.fit is not None
+    assert report.fit.df == 1
+    assert report.prediction is not None
+    assert report.prediction.interval is not None
+    assert any("df = 1" in warning for warning in report.warnings)
+
+
+def test_fit_points_two_optima_have_a_line_and_a_reason_for_no_interval() -> None:
+    report = fit_points(points(sizes=[9e6, 1.2e9]))
+    answer = report.to_json()
+    assert answer["law"]["slopes"]["n_params"] == pytest.approx(-0.4214)
+    assert answer["law"]["se"] == {"n_params": None, "intercept": None}
+    assert answer["prediction"]["interval"] is None
+    assert "a third is needed" in answer["prediction"]["notes"][0]
+
+
+def test_fit_points_inside_the_sizes_is_no_extrapolation() -> None:
+    report = fit_points(points([0.1, -0.1, 0.1, 0.0]), target=1e8)
+    assert report.prediction is not None
+    assert report.prediction.extrapolation_decades == 0
+    assert not any("extrapolated" in warning for warning in report.warnings)
+
+
+def test_fit_points_known_errors_leave_the_scatter_between_sizes() -> None:
+    frame = points([0.1, -0.2, 0.15, -0.05])
+    fit = fit_points(frame.assign(se_ln=0.05)).fit
+    assert fit is not None
+    assert fit.residual_sd is not None
+    assert fit.tau == pytest.approx(np.sqrt(fit.residual_sd**2 - 0.05**2))
+    assert fit_points(frame).to_json()["law"]["tau"] is None
+
+
+def test_fit_runs_edge_optimum_is_left_out_bounded_and_a_next_rate_proposed() -> None:
+    frame = runs(steps=3)
+    highest = frame["n_params"] == SIZES[0]
+    frame.loc[highest, "loss"] = 2 + 0.01 * np.log(frame.loc[highest, "lr"] / 1.0) ** 2
+    report = fit_runs(frame, metric="loss", goal="min")
+    answer = report.to_json()
+    assert answer["excluded"] == [{"n_params": SIZES[0], "reason": "edge_high"}]
+    assert answer["optima"][0]["lr"] is None
+    assert answer["optima"][0]["bound"][1] is None
+    proposed = MM1.lr(SIZES[0]) * 1.3 * 2**4
+    assert any(f"try {proposed:.2e}".replace("e-0", "e-") in warning for warning in report.warnings)
+    assert report.fit is not None
+    assert report.fit.slope == pytest.approx(-0.4214, abs=1e-8)
+
+
+def test_fit_runs_diverged_runs_are_counted_and_do_not_move_the_law() -> None:
+    frame = runs()
+    diverged = frame["lr"] > frame["n_params"].map(MM1.lr) * 10
+    frame.loc[diverged, "loss"] = np.nan
+    frame.loc[diverged, "status"] = "failed"
+    report = fit_runs(frame, metric="loss", goal="min")
+    assert report.fit is not None
+    assert report.fit.slope == pytest.approx(-0.4214, abs=1e-8)
+    assert sum(optimum.n_diverged for optimum in report.optima) == 8
+    assert any("8 diverged runs" in warning for warning in report.warnings)
+
+
+def test_fit_runs_every_size_at_its_edge_answers_null_and_says_why() -> None:
+    frame = runs().assign(loss=lambda rows: -rows["lr"])
+    report = fit_runs(frame, metric="loss", goal="min")
+    answer = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert set(answer) == JSON_KEYS
+    assert answer["law"]["slopes"] == {"n_params": None}
+    assert answer["prediction"] is None
+    assert "no law: 0 of 4 sizes" in answer["warnings"][0]
+
+
+def test_fit_runs_answer_has_exactly_the_documented_keys() -> None:
+    answer = fit_runs(runs(seeds=3, noise=0.001, scatter=0.1), metric="loss", goal="min").to_json()
+    answer = json.loads(json.dumps(answer, allow_nan=False))
+    assert set(answer) == JSON_KEYS
+    assert set(answer["law"]) == {"slopes", "intercept", "se", "tau", "df", "method", "prior"}
+    optimum_keys = {"n_params", "lr", "se_ln", "status", "bound", "grid_best", "n_runs", "n_diverged"}
+    assert all(set(optimum) == optimum_keys for optimum in answer["optima"])
+    prediction = {"n_params", "lr", "interval", "level", "kind", "regret", "weight_decay"}
+    assert prediction <= set(answer["prediction"])
+    assert len(answer["prediction"]["regret"]) == len(answer["prediction"]["interval"]) == 2
+
+
+def test_fit_runs_regret_is_the_parabola_at_the_ends_of_the_interval() -> None:
+    prediction = fit_runs(runs(scatter=0.1), metric="loss", goal="min").prediction
+    assert prediction is not None
+    assert prediction.interval is not None
+    expected = 0.01 * log(prediction.interval[1] / prediction.lr) ** 2
+    assert prediction.regret == pytest.approx((expected, expected))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "log-linearity is assumed: 4 sizes"),
+        ({"seed": 0}, "one seed a rate"),
+        ({"tokens": lambda rows: 20 * rows["n_params"]}, "tokens changes with the size"),
+    ],
+)
+def test_fit_runs_weak_point_is_a_warning(change: dict[str, object], expected: str) -> None:
+    frame = runs(seeds=1 if "seed" in change else 2).assign(**change)  # type: ignore[arg-type]
+    assert any(expected in warning for warning in fit_runs(frame, metric="loss", goal="min").warnings)
+
+
+def test_fit_runs_unequal_seeds_are_a_warning() -> None:
+    frame = runs(seeds=2).iloc[:-1]
+    assert any("unequal seeds" in warning for warning in fit_runs(frame, metric="loss", goal="min").warnings)
+
+
+def test_fit_runs_recorded_definitions_silence_the_warning_about_them() -> None:
+    definitions = Definitions("non-embedding", "512 x 4096", "200k steps", "cosine", "torch AdamW", "loss")
+    report = fit_runs(runs(), metric="loss", goal="min", definitions=definitions)
+    assert not any("not recorded" in warning for warning in report.warnings)
+
+
+def test_compare_slope_own_law_differs_by_nothing() -> None:
+    fit = fit_points(points([0.1, -0.2, 0.15, -0.05])).fit
+    assert fit is not None
+    comparison = compare_slope(fit, published=MM1)
+    assert fit.se_slope is not None
+    assert comparison.t == pytest.approx((fit.slope + 0.4214) / fit.se_slope)
+    assert comparison.p == pytest.approx(2 * stats.t.sf(abs(comparison.t or 0), 2))
+
+
+def test_compare_slope_without_scatter_has_no_p() -> None:
+    fit = fit_points(points()).fit
+    assert fit is not None
+    assert compare_slope(fit, published=MM1).p is None
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (points(sizes=[9e6]), "1 sizes; a law needs at least two"),
+        (points().rename(columns={"eta": "etas"}), "no column 'eta'"),
+        (points().assign(eta=-1.0), "eta: -1.0 is not a positive"),
+        (points().assign(n_params=np.inf), "occurs twice"),
+        (points(sizes=[9e6, 9e6]), "9M occurs twice"),
+        (points().assign(se_ln=-0.1), "not a standard error"),
+    ],
+)
+def test_fit_points_bad_frame_is_refused(frame: pd.DataFrame, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit_points(frame)
+
+
+def test_fit_runs_one_size_is_refused() -> None:
+    with pytest.raises(InputError, match="a law needs at least two"):
+        fit_runs(runs().query("n_params == 9e6"), metric="loss", goal="min")
+
+
+def test_fit_power_law_one_usable_optimum_is_refused() -> None:
+    lone = Optimum(1e8, 1e-4, None, None, (None, None), (), None, "interior", 0, 0, 0)
+    with pytest.raises(InputError, match="one optimum at each of two sizes"):
+        fit_power_law([lone])
+
+
+def test_fit_power_law_impossible_target_is_refused() -> None:
+    fit = fit_points(points()).fit
+    assert fit is not None
+    with pytest.raises(InputError, match="n_params: 0 is not a positive"):
+        fit.predict(0)

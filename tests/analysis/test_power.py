@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from ablate.analysis.power import detectable_difference, seeds_for_margin, seeds_needed
+
+
+@pytest.mark.parametrize(("n", "expected"), [(2, 11.55), (3, 3.26), (4, 2.13), (5, 1.68), (6, 1.43), (8, 1.16), (10, 1.00), (20, 0.66)])
+def test_detectable_difference_own_sd_matches_the_simulated_table(n: int, expected: float) -> None:
+    assert detectable_difference(n) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, 2.95), (2, 2.08), (3, 1.70), (5, 1.32)])
+def test_detectable_difference_pooled_sd_matches_the_simulated_table(n: int, expected: float) -> None:
+    assert detectable_difference(n, df=20) == pytest.approx(expected, abs=0.006)
+
+
+def test_detectable_difference_small_alpha_is_not_the_value_of_statsmodels() -> None:
+    assert detectable_difference(4, alpha=0.005) == pytest.approx(4.70, abs=0.006)  # statsmodels 0.15 says 3.42
+
+
+def test_seeds_needed_is_the_smallest_number_that_detects_it() -> None:
+    n = seeds_needed(1.0, sd=1.2)
+    assert n is not None
+    assert detectable_difference(n, sd=1.2) <= 1.0 < detectable_difference(n - 1, sd=1.2)
+
+
+@pytest.mark.parametrize(("difference", "expected"), [(1000.0, 2), (-1000.0, 2), (1e-6, None), (0.0, None)])
+def test_seeds_needed_extreme_difference_stays_finite(difference: float, expected: int | None) -> None:
+    assert seeds_needed(difference, sd=1.0) == expected
+
+
+def test_seeds_for_margin_has_the_promised_power() -> None:
+    n = seeds_for_margin(0.8, sd=1.0)
+    assert n is not None
+    rng = np.random.default_rng(0)
+    draws = rng.normal(0.8, 1.0, size=(4000, n))
+    t = draws.mean(axis=1) / (draws.std(axis=1, ddof=1) / np.sqrt(n))
+    power = np.mean(t > stats.t.ppf(0.95, n - 1))
+    assert power == pytest.approx(0.8, abs=0.05)

@@ -1,0 +1,188 @@
+"""The pages in Chromium. No sleeps: every step waits for what a person would wait for."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+
+from ablate.workspace import Workspace
+from tests.browser.screenshots import served, wait_until_drawn
+from tests.dashboards.filled import EVIL, LIVE, Writer
+
+pytestmark = pytest.mark.browser
+
+PATHS = ["/", "/study/mix", "/study/live", "/axis/mix/mix", "/axis/live/image_size", "/law/rates", "/law/mix"]
+
+
+class Complaints:
+    """What a page says that it should not: console errors, exceptions, dialogs, requests to other places."""
+
+    def __init__(self, page: Page, *, home: str) -> None:
+        self.found: list[str] = []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.found.append(f"exception: {error}"))
+        page.on("dialog", lambda dialog: self.found.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: self._place(request.url, home))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.found.append(f"{message.type}: {message.text}")
+
+    def _place(self, url: str, home: str) -> None:
+        if not url.startswith((home, "data:", "blob:")):
+            self.found.append(f"request to {url}")
+
+
+def zoom(page: Page, graph: str) -> list[float]:
+    """Drags over the middle of the figure; the range of x that it then shows."""
+    page.locator(f"{graph} .nsewdrag").scroll_into_view_if_needed()
+    box = page.locator(f"{graph} .nsewdrag").bounding_box()
+    assert box is not None
+    shown = f"document.querySelector('{graph} .js-plotly-plot')._fullLayout.xaxis.range"
+    before = page.evaluate(shown)
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"before => JSON.stringify({shown}) !== JSON.stringify(before)", arg=before)
+    found: list[float] = page.evaluate(shown)
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_opens_without_a_complaint(page: Page, address: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    complaints = Complaints(page, home=address)
+    for path in PATHS:
+        page.goto(address + path)
+        wait_until_drawn(page)
+        expect(page.locator("#notice")).to_be_empty()
+        assert complaints.found == [], path
+
+
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_no_page_is_wider_than_the_window(page: Page, address: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 1000})
+    for path in PATHS:
+        page.goto(address + path)
+        wait_until_drawn(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_markup_in_a_question_does_nothing(page: Page, address: str) -> None:
+    complaints = Complaints(page, home=address)
+    for path in ("/", "/study/live", "/axis/live/image_size", "/law/live"):
+        page.goto(address + path)
+        expect(page.get_by_text(EVIL)).to_be_visible()
+        wait_until_drawn(page)
+        assert page.locator("img[src=x]").count() == 0
+    assert complaints.found == []
+
+
+def test_links_lead_from_the_studies_to_a_law_and_back(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_role("link", name="rates", exact=True).click()
+    page.get_by_role("link", name="Law", exact=True).click()
+    expect(page.get_by_text("What the laws say of a size")).to_be_visible()
+    assert page.title() == "ablate · rates"
+    page.go_back()
+    expect(page.locator("#study-matrix")).to_be_visible()
+
+
+def test_page_is_reached_by_keyboard_alone(page: Page, address: str) -> None:
+    page.goto(address)
+    link = page.get_by_role("link", name="mix", exact=True)
+    expect(link).to_be_visible()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if link.evaluate("link => link === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/study/mix"))
+
+
+def test_trial_appears_live_and_view_is_kept(context: BrowserContext, page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace).finish(2)
+    with served(workspace.store_url) as address:
+        page.goto(f"{address}/study/live")
+        wait_until_drawn(page)
+        expect(page.locator(".strip .said")).to_have_text("2 of 6 done")
+        page.locator(".ag-row").nth(1).click()
+        figure = "document.querySelector('#study-curves .js-plotly-plot')"
+        chosen = zoom(page, "#study-curves")
+        rows = page.locator(".ag-center-cols-container .ag-row")
+        writer.finish(1)
+        expect(page.locator(".strip .said")).to_have_text("3 of 6 done")
+        expect(rows.nth(2)).to_contain_text("done")
+        page.wait_for_function(f"() => {figure}.data.some(trace => trace.name === 'image_size=336')")
+        assert page.evaluate(f"{figure}._fullLayout.xaxis.range") == chosen
+        expect(rows.nth(1)).to_have_class(re.compile("ag-row-selected"))
+
+
+def test_study_appears_and_missing_store_is_waited_for(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work")
+    with served(workspace.store_url) as address:
+        page.goto(address)
+        expect(page.get_by_text("there is no store")).to_be_visible()
+        writer = Writer(LIVE, workspace=workspace)
+        expect(page.get_by_role("link", name="live")).to_be_visible()
+        database, away = workspace.folder / "ablate.db", workspace.folder / "away.db"
+        database.rename(away)
+        expect(page.locator("#notice")).to_contain_text("looks again")
+        expect(page.get_by_role("link", name="live")).to_be_visible()
+        away.rename(database)
+        expect(page.locator("#notice")).to_be_empty()
+        writer.finish(1)
+        expect(page.locator(".progress .said")).to_have_text("1 of 6 done")
+
+
+def test_page_goes_on_after_the_dashboard_was_away(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace).finish(1)
+    with served(workspace.store_url) as address:
+        page.goto(f"{address}/study/live")
+        wait_until_drawn(page)
+    with page.expect_event("requestfailed"):
+        writer.finish(1)
+    with served(workspace.store_url, port=int(address.rpartition(":")[2])):
+        expect(page.locator(".strip .said")).to_have_text("2 of 6 done")
+
+
+def test_slider_changes_numbers_and_address(page: Page, address: str) -> None:
+    page.goto(f"{address}/law/rates")
+    wait_until_drawn(page)
+    size = page.locator("#law-numbers .size strong")
+    expect(size).to_have_text("30B")
+    before = page.locator("#law-numbers td.number").first.text_content()
+    page.get_by_role("slider").focus()
+    page.keyboard.press("Home")
+    expect(size).to_have_text("10k")
+    expect(page.locator("#law-numbers td.number").first).not_to_have_text(before or "")
+    expect(page).to_have_url(re.compile(r"size=4$"))
+    page.reload()
+    expect(size).to_have_text("10k")
+
+
+def test_axis_metrics_stay_in_the_address(page: Page, address: str) -> None:
+    page.goto(f"{address}/axis/mix/connector?metrics=loss&metrics=score%2F0")
+    wait_until_drawn(page)
+    assert page.locator("#axis-figures .dash-graph").count() == 4
+    expect(page).to_have_url(re.compile("metrics=loss&metrics=score%2F0$"))
+
+
+def test_dark_follows_the_system_and_the_switch(page: Page, address: str) -> None:
+    page.goto(f"{address}/study/mix")
+    wait_until_drawn(page)
+    root, ink = page.locator("html"), "document.querySelector('#study-curves .js-plotly-plot')._fullLayout.font.color"
+    expect(root).to_have_attribute("data-theme", "light")
+    light = page.evaluate(ink)
+    page.emulate_media(color_scheme="dark")
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.wait_for_function(f"before => {ink} !== before", arg=light)
+    page.get_by_label("Light").check()
+    expect(root).to_have_attribute("data-theme", "light")
+    page.wait_for_function(f"before => {ink} === before", arg=light)
+    page.reload()
+    expect(root).to_have_attribute("data-theme", "light")

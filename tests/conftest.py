@@ -1,0 +1,48 @@
+"""Shared pieces of the tests: small plans of the synthetic trainer, built by hand so that every answer is known."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate import synthetic
+from ablate.design import Arm
+from ablate.plan import Plan, make_plan
+from ablate.study import Study
+from ablate.workspace import Workspace
+
+
+def make_study(**changes: Any) -> Study:
+    """A valid study of the synthetic trainer; `changes` replace keys of its file."""
+    text: dict[str, Any] = {
+        "schema": 1,
+        "name": "small",
+        "trainer": "synthetic",
+        "axes": {"num_tokens": [16, 64]},
+        "metric": {"name": "loss", "goal": "min"},
+    }
+    return Study.model_validate(text | changes)
+
+
+def make_arm(name: str, **fields: Any) -> Arm:
+    config = synthetic.Config(**fields).model_dump(mode="json")
+    return Arm(name=name, levels={"num_tokens": config["num_tokens"]}, changes=fields, config=config)
+
+
+def make_small_plan(*, seeds: int = 2, name: str = "small", **second_arm: Any) -> Plan:
+    """Two arms, 16 and 64 tokens; `second_arm` changes the second one further, for instance `fail="raise"`."""
+    study = make_study(seeds=list(range(seeds)), name=name)
+    return make_plan(study, [make_arm("base", num_tokens=16), make_arm("num_tokens=64", num_tokens=64, **second_arm)])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = Workspace(tmp_path / "work")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def small_plan() -> Callable[..., Plan]:
+    return make_small_plan

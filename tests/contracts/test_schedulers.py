@@ -1,0 +1,151 @@
+"""What every scheduler of planned jobs promises. A new one adds a parameter to `scheduler`."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from ablate.attempt import Outcome, read_outcome
+from ablate.plan import Job, Plan
+from ablate.schedule import Event, Finished, Scheduler, Skipped, Started
+from ablate.study import Resources
+from ablate.workspace import Workspace
+from tests.conftest import make_small_plan
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+
+@pytest.fixture(scope="module")
+def ray_slots() -> Iterator[int]:
+    from ablate.schedule.ray_tasks import start_ray, stop_ray
+
+    yield start_ray(address="local", slots=2)
+    stop_ray()
+
+
+@pytest.fixture(params=["local", "ray_tasks"])
+def scheduler(request: pytest.FixtureRequest, workspace: Workspace) -> Scheduler:
+    if request.param == "local":
+        from ablate.schedule.local import LocalScheduler
+
+        return LocalScheduler(workspace)
+    from ablate.schedule.ray_tasks import RayTasks
+
+    return RayTasks(workspace, slots=request.getfixturevalue("ray_slots"))
+
+
+class ChainedStage(NamedTuple):
+    """A synthetic stage that reads another one's artefact."""
+
+    name: str
+    config: dict[str, Any]
+    needs: tuple[str, ...]
+    version: str = "test"
+    seeded: bool = True
+    num_params: int = 1
+    train_flops: float = 1.0
+    memory_bytes: float = 1.0
+
+
+def chain_of(plan: Plan, **first: Any) -> list[Job]:
+    """Three jobs, each needing the one before; `first` changes the config of the first."""
+    from ablate.synthetic import Config
+
+    jobs: list[Job] = []
+    for position in range(3):
+        config = Config(**(first if position == 0 else {})).model_dump(mode="json")
+        needs = {jobs[-1].spec.name: jobs[-1].id} if jobs else {}
+        spec = ChainedStage(f"stage{position}", config, tuple(needs), train_flops=float(position))
+        jobs.append(Job(f"stage{position}-0", "synthetic", spec, 0, needs, Resources(), "loss"))
+    return jobs
+
+
+def run(scheduler: Scheduler, jobs: list[Job], **attempts: int) -> list[Event]:
+    return list(scheduler.run(jobs, attempts=attempts, stop=threading.Event()))
+
+
+def outcomes(events: list[Event]) -> dict[str, Outcome]:
+    return {event.outcome.job: event.outcome for event in events if isinstance(event, Finished) and event.final}
+
+
+def test_every_job_is_started_and_finished_once(scheduler: Scheduler) -> None:
+    jobs = list(make_small_plan(seeds=4).jobs.values())
+    events = run(scheduler, jobs)
+    assert sorted(event.job for event in events if isinstance(event, Started)) == sorted(job.id for job in jobs)
+    assert {job: outcome.state for job, outcome in outcomes(events).items()} == {job.id: "done" for job in jobs}
+
+
+def test_metrics_come_back_and_lie_in_the_journal(scheduler: Scheduler, workspace: Workspace) -> None:
+    job = next(iter(make_small_plan().jobs.values()))
+    outcome = outcomes(run(scheduler, [job]))[job.id]
+    assert {point.key for point in outcome.metrics} == {"loss", "score/0", "score/4", "score/8"}
+    assert read_outcome(workspace.attempt(job.id, 1)) == outcome
+    assert (workspace.artifacts / job.id).is_dir()
+
+
+def test_job_waits_for_what_it_needs(scheduler: Scheduler) -> None:
+    jobs = chain_of(make_small_plan())
+    events = run(scheduler, jobs[::-1])
+    assert [event.outcome.job for event in events if isinstance(event, Finished)] == [job.id for job in jobs]
+
+
+def test_failure_skips_what_needs_it_and_nothing_else(scheduler: Scheduler) -> None:
+    chain = chain_of(make_small_plan(), fail="raise")
+    free = list(make_small_plan().jobs.values())
+    events = run(scheduler, chain + free)
+    ended = outcomes(events)
+    assert ended[chain[0].id].state == "failed"
+    assert ended[chain[0].id].reason == "RuntimeError: this synthetic trial was told to raise"
+    assert [event.job for event in events if isinstance(event, Skipped)] == [chain[1].id, chain[2].id]
+    assert all(ended[job.id].state == "done" for job in free)
+
+
+def test_nan_in_the_metric_is_a_failure_with_its_cause(scheduler: Scheduler) -> None:
+    jobs = list(make_small_plan(seeds=1, fail="nan").jobs.values())
+    ended = outcomes(run(scheduler, jobs))
+    assert [(outcome.state, outcome.cause) for outcome in (ended[job.id] for job in jobs)] == [
+        ("done", None),
+        ("failed", "nan"),
+    ]
+
+
+def test_attempt_numbers_go_on_from_before(scheduler: Scheduler) -> None:
+    job = next(iter(make_small_plan().jobs.values()))
+    events = list(scheduler.run([job], attempts={job.id: 4}, stop=threading.Event()))
+    assert outcomes(events)[job.id].attempt == 5
+
+
+def test_stop_ends_the_run_and_starts_nothing_more(scheduler: Scheduler) -> None:
+    stop = threading.Event()
+    jobs = list(make_small_plan(seeds=10).jobs.values())
+    events = []
+    for event in scheduler.run(jobs, attempts={}, stop=stop):
+        events.append(event)
+        stop.set()
+    assert len([event for event in events if isinstance(event, Started)]) < len(jobs)
+
+
+def test_worker_that_dies_is_tried_again_then_failed_and_the_rest_go_on(workspace: Workspace, ray_slots: int) -> None:
+    from ablate.schedule.ray_tasks import RayTasks
+
+    jobs = list(make_small_plan(seeds=1, fail="exit").jobs.values())
+    events = run(RayTasks(workspace, slots=ray_slots), jobs)
+    ends = [event for event in events if isinstance(event, Finished) and event.outcome.job == jobs[1].id]
+    assert [(end.outcome.state, end.outcome.cause, end.final) for end in ends] == [
+        ("lost", "lost", False),
+        ("lost", "lost", False),
+        ("failed", "lost", True),
+    ]
+    assert outcomes(events)[jobs[0].id].state == "done"
+
+
+def test_job_that_fits_no_node_is_refused_at_once(workspace: Workspace, ray_slots: int) -> None:
+    from ablate.errors import EnvironmentMissing
+    from ablate.plan import make_plan
+    from ablate.schedule.ray_tasks import RayTasks
+    from tests.conftest import make_arm, make_study
+
+    plan = make_plan(make_study(resources={"cpus": 64, "gpus": 8}), [make_arm("base")])
+    with pytest.raises(EnvironmentMissing, match="64 CPUs and 8 GPUs"):
+        run(RayTasks(workspace, slots=ray_slots), list(plan.jobs.values()))

@@ -1,0 +1,190 @@
+"""What every store promises. A new implementation adds a line to `store_urls`."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ablate.attempt import Outcome, Point, make_point
+from ablate.errors import EnvironmentMissing, InputError
+from ablate.plan import Plan
+from ablate.stores import Store, open_store
+from tests.conftest import make_small_plan
+
+AXES = {"num_tokens": [16, 64]}
+
+
+@pytest.fixture(params=["sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    assert request.param == "sqlite"
+    return f"sqlite:///{tmp_path / 'ablate.db'}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = open_store(url, write=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def plan(store: Store) -> Plan:
+    made = make_small_plan()
+    store.record_plan(made, axes=AXES, simulated=True)
+    return made
+
+
+def done(job: str, *, attempt: int = 1, loss: float = 1.5) -> Outcome:
+    points = (make_point(10, "loss", loss),)
+    return Outcome(
+        job=job, attempt=attempt, state="done", metrics=points, started=100.0, seconds=2.0, host="here", pid=7
+    )
+
+
+def test_plan_recorded_is_read_back_whole(store: Store, plan: Plan) -> None:
+    trials = store.trials("small")
+    assert [(trial.id, trial.arm, trial.seed) for trial in trials] == [
+        (trial.id, trial.arm, trial.seed) for trial in plan.trials
+    ]
+    assert {trial.state for trial in trials} == {"queued"}
+    assert trials[0].levels == {"num_tokens": 16}
+    record = store.study("small")
+    assert record is not None
+    assert (record.axes, record.simulated, record.active) == (AXES, True, False)
+    assert record.spec["metric"] == {"name": "loss", "goal": "min"}
+
+
+def test_plan_recorded_twice_keeps_what_is_done(store: Store, plan: Plan) -> None:
+    store.finish("small", done(plan.trials[0].chain[-1]))
+    store.record_plan(plan, axes=AXES, simulated=True)
+    assert [trial.state for trial in store.trials("small")] == ["done", "queued", "queued", "queued"]
+
+
+def test_plan_that_lost_an_arm_leaves_only_its_jobs(store: Store, plan: Plan) -> None:
+    fewer = dataclasses.replace(plan, trials=plan.trials[:2])
+    store.record_plan(fewer, axes=AXES, simulated=True)
+    assert len(store.trials("small")) == 2
+    assert len(store.job_states(plan.jobs)) == 4
+
+
+def test_job_goes_through_its_states(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    store.start("small", job, attempt=1)
+    assert store.trials("small")[0].state == "running"
+    store.finish("small", done(job, loss=1.25))
+    trial = store.trials("small")[0]
+    assert (trial.state, trial.metrics, trial.seconds, trial.attempts) == ("done", {"loss": 1.25}, 2.0, 1)
+
+
+def test_done_job_is_never_undone(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    store.finish("small", done(job))
+    store.requeue("small", [job], why="test")
+    store.start("small", job, attempt=2)
+    store.skip("small", job, because="another")
+    assert store.job_states([job]) == {job: ("done", 1)}
+
+
+def test_lost_attempt_that_will_be_tried_again_is_queued(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    store.start("small", job, attempt=1)
+    store.finish("small", Outcome(job=job, attempt=1, state="lost", cause="lost", reason="died"), final=False)
+    assert store.job_states([job]) == {job: ("queued", 1)}
+
+
+def test_failed_job_says_why(store: Store, plan: Plan) -> None:
+    job = plan.trials[1].chain[-1]
+    store.finish("small", Outcome(job=job, attempt=1, state="failed", cause="user", reason="RuntimeError: no"))
+    trial = store.trials("small")[1]
+    assert (trial.state, trial.cause, trial.reason, trial.metrics) == ("failed", "user", "RuntimeError: no", {})
+
+
+@pytest.mark.parametrize(("value", "kind"), [(math.nan, "nan"), (math.inf, "+inf"), (-math.inf, "-inf")])
+def test_value_that_is_not_finite_is_missing_with_its_kind(store: Store, plan: Plan, value: float, kind: str) -> None:
+    job = plan.trials[0].chain[-1]
+    point = make_point(3, "loss", value)
+    assert point == Point(3, "loss", None, kind)  # type: ignore[arg-type]
+    store.finish("small", Outcome(job=job, attempt=1, state="failed", cause="nan", metrics=(point,)))
+    assert store.trials("small")[0].metrics == {"loss": None}
+
+
+def test_points_come_back_in_order_and_once(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    store.start("small", job, attempt=1)
+    points = [make_point(step, "loss", 1 / step) for step in (1, 2, 3)]
+    store.add_points({(job, 1): points[:2]})
+    store.add_points({(job, 1): points})
+    assert store.curve([job]) == [(job, 1, "loss", 1.0), (job, 2, "loss", 0.5), (job, 3, "loss", 1 / 3)]
+    assert store.curve([job], keys=["other"]) == []
+
+
+def test_curve_is_that_of_the_last_attempt(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    store.add_points({(job, 1): [make_point(1, "loss", 9.0)], (job, 2): [make_point(1, "loss", 2.0)]})
+    store.start("small", job, attempt=2)
+    assert store.curve([job]) == [(job, 1, "loss", 2.0)]
+
+
+def test_events_are_told_in_order_from_any_point_on(store: Store, plan: Plan) -> None:
+    store.start("small", plan.trials[0].chain[-1], attempt=1)
+    store.finish("small", done(plan.trials[0].chain[-1]))
+    kinds = [event.kind for event in store.events("small")]
+    assert kinds == ["started", "done"]
+    first = store.events("small")[0]
+    assert [event.kind for event in store.events("small", after=first.seq)] == ["done"]
+    assert store.events("another") == []
+
+
+def test_change_moves_the_studys_clock(store: Store, plan: Plan) -> None:
+    before = store.study("small")
+    store.start("small", plan.trials[0].chain[-1], attempt=1)
+    after = store.study("small")
+    assert before is not None
+    assert after is not None
+    assert after.updated > before.updated
+
+
+def test_reader_sees_the_writer_at_once_and_changes_nothing(store: Store, plan: Plan, url: str) -> None:
+    reader = open_store(url)
+    store.start("small", plan.trials[0].chain[-1], attempt=1)
+    assert reader.trials("small")[0].state == "running"
+    with pytest.raises(EnvironmentMissing, match=r"readonly|read-only"):
+        reader.start("small", plan.trials[0].chain[-1], attempt=2)
+    reader.close()
+
+
+def test_name_is_data_not_sql(store: Store) -> None:
+    assert store.study("x'; DROP TABLE trials; --") is None
+    assert store.trials("x'; DROP TABLE trials; --") == []
+
+
+def test_missing_store_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentMissing, match="ablate run"):
+        open_store(f"sqlite:///{tmp_path / 'none.db'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ablate.db"
+    path.write_bytes(b"\x89PNG" + bytes(4096))
+    with pytest.raises(EnvironmentMissing, match="not a database"):
+        open_store(f"sqlite:///{path}", write=True)
+    assert path.read_bytes() == b"\x89PNG" + bytes(4096)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "sqlte:///x.db"])
+def test_url_that_is_none_is_explained(url: str) -> None:
+    with pytest.raises((InputError, EnvironmentMissing), match=r"URL|driver"):
+        open_store(url, write=True)
+
+
+def test_newer_schema_is_refused(url: str, store: Store, small_plan: Callable[..., Plan]) -> None:
+    import sqlite3
+
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE meta SET value = '99'")
+    connection.close()
+    with pytest.raises(EnvironmentMissing, match="schema 99"):
+        open_store(url)

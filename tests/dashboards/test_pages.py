@@ -1,0 +1,233 @@
+"""Layouts and callbacks as functions, on a store whose numbers the synthetic trainer makes known."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dash import no_update
+
+from ablate import synthetic
+from ablate.attempt import make_point
+from ablate.errors import InputError
+from ablate.workspace import Workspace
+from dashboards.app import advance
+from dashboards.pages import axis, find_page, law, studies, study
+from dashboards.reader import Reader
+from tests.dashboards.conftest import by_id, parts, text
+from tests.dashboards.filled import EVIL, LAW, LIVE, MIX, Writer
+
+
+def layout(reader: Reader, path: str, **query: str) -> Any:
+    page, names = find_page(path)
+    return page.layout(reader, names=names, query={key: [value] for key, value in query.items()})
+
+
+def test_studies_shows_question_progress_and_state(reader: Reader) -> None:
+    shown = text(layout(reader, "/"))
+    assert MIX["question"] in shown
+    assert "3 of 6 done, 1 running" in shown
+    assert "live" in shown
+    assert "simulated" in shown
+
+
+def test_studies_without_any_says_what_to_type(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace)
+    empty = studies.studies_table(studies.studies_frame(writer.store).iloc[:0])
+    assert "ablate run quickstart" in text(empty)
+
+
+@pytest.mark.parametrize("path", ["/study/mix", "/axis/mix/mix", "/axis/mix", "/law/rates", "/law/mix", "/study/live"])
+def test_page_of_simulated_study_says_so(reader: Reader, path: str) -> None:
+    assert any("simulated" in str(getattr(part, "className", "")) for part in parts(layout(reader, path)))
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/study", "/study/a/b", "/law/", "/axis/mix/mix/more"])
+def test_path_that_is_no_page_is_refused(path: str) -> None:
+    with pytest.raises(InputError, match="no page at"):
+        find_page(path)
+
+
+def test_unknown_study_lists_known_ones(reader: Reader) -> None:
+    with pytest.raises(InputError, match="did you mean 'live'"):
+        layout(reader, "/study/liv")
+
+
+def test_unknown_axis_lists_known_ones(reader: Reader) -> None:
+    with pytest.raises(InputError, match="did you mean 'connector'"):
+        layout(reader, "/axis/mix/conector")
+
+
+def test_trial_table_has_columns_of_results_and_reason(reader: Reader) -> None:
+    columns, rows = study.trial_table(reader.conclusion("mix"))
+    names = [column["headerName"] for column in columns]
+    assert names == ["trial", "arm", "seed", "state", "mix", "connector", "loss", "score/0", "score/4", "score/8", "reason"]
+    failed = [row for row in study.with_reasons(rows, snapshot=reader.snapshot("mix")) if row["state"] == "failed"]
+    assert failed
+    assert all("RuntimeError" in row["reason"] for row in failed)
+    scores = next(column["field"] for column in columns if column["headerName"] == "score/4")
+    assert all(row[scores] is None for row in failed)
+
+
+def test_curves_hold_every_trial_and_mean(reader: Reader) -> None:
+    figure = study.curves_figure(reader, name="live", metric="loss", group="image_size", dark=False)
+    assert {trace.name for trace in figure.data if trace.showlegend} == {"224", "336"}
+    steps = next(trace for trace in figure.data if trace.showlegend).x
+    assert list(steps) == list(range(1, 11))
+
+
+def test_curves_of_metric_measured_once_say_so(reader: Reader) -> None:
+    figure = study.curves_figure(reader, name="mix", metric="score/4", group="arm", dark=False)
+    assert "measured once" in figure.layout.annotations[0].text
+
+
+def test_curves_view_stays_until_choice_changes(reader: Reader) -> None:
+    first, second, other = (
+        study.curves_figure(reader, name="mix", metric="loss", group=group, dark=dark).layout.uirevision
+        for group, dark in (("arm", False), ("arm", True), ("mix", False))
+    )
+    assert first == second != other
+
+
+def test_study_page_keeps_view_of_address(reader: Reader) -> None:
+    page = layout(reader, "/study/mix", metric="score/8", group="connector")
+    assert by_id(page, "study-metric").value == "score/8"
+    assert by_id(page, "study-group").value == "connector"
+    assert by_id(layout(reader, "/study/mix", metric="<b>"), "study-metric").value == "loss"
+
+
+def test_verdicts_of_known_law_are_right(reader: Reader) -> None:
+    shown = text(study.verdict_table(reader.conclusion("mix")))
+    assert shown.count("supported") == 2
+    assert shown.count("contradicted") == 1
+
+
+def test_events_show_trials_newest_first(reader: Reader) -> None:
+    snapshot = reader.snapshot("live")
+    items = study.event_list(reader.read(lambda store: store.events("live")), snapshot=snapshot)
+    assert "run started" in text(items[0])
+    assert snapshot.trials[3].id in text(items[1])
+
+
+def test_axis_draws_shot_counts_as_series(reader: Reader) -> None:
+    conclusion = reader.conclusion("mix")
+    assert sorted(axis.first_metrics(conclusion)) == ["score/0", "score/4", "score/8"]
+    (row,) = axis.axis_figures(conclusion, axis="mix", metrics=axis.first_metrics(conclusion), dark=False)
+    scores = next(part.figure for part in parts(row) if hasattr(part, "figure"))
+    assert [trace.name for trace in scores.data if trace.showlegend] == ["score/0", "score/4", "score/8"]
+
+
+def test_axis_effect_is_the_stated_one(reader: Reader) -> None:
+    conclusion = reader.conclusion("mix")
+    effects, _ = axis.effects_of(conclusion, axis="mix", metric="score/4")
+    found = next(effect.mean_diff for effect in effects if effect.level == "90:0:10")
+    truth = {mix: synthetic.true_metrics(synthetic.Config(mix=mix))["score/4"] for mix in ("90:0:10", "45:45:10")}  # type: ignore[arg-type]
+    assert found == pytest.approx(truth["90:0:10"] - truth["45:45:10"], abs=0.05)
+    assert "90:0:10" in text(axis.effects_table(conclusion, axis="mix", metrics=["score/4"]))
+
+
+def test_axis_without_pairs_says_what_it_takes(tmp_path: Path) -> None:
+    writer = Writer(LIVE, workspace=Workspace(tmp_path))
+    conclusion = Reader(Workspace(tmp_path).store_url).conclusion(writer.name)
+    assert "No effect yet" in text(axis.effects_table(conclusion, axis="image_size", metrics=["score/8"]))
+    figures = axis.axis_figures(conclusion, axis="image_size", metrics=["score/8"], dark=False)
+    assert "No trial has reported" in text(figures)
+
+
+@pytest.mark.parametrize("metrics", ["score/4", None, [["a"]], [{"x": 1}], ["nothing"], [3]])
+def test_axis_metrics_that_are_none_are_refused(reader: Reader, metrics: object) -> None:
+    with pytest.raises(InputError):
+        axis.known_metrics(reader.conclusion("mix"), metrics)
+
+
+def test_law_numbers_are_mm1s_and_the_studys(reader: Reader) -> None:
+    shown = text(law.numbers(reader.conclusion("rates"), size=30e9))
+    assert "2.21e−5" in shown
+    assert "2.21e−6" in shown
+    assert "arXiv 2403.09611" in shown
+    report = reader.conclusion("rates").law
+    assert report is not None
+    assert report.fit is not None
+    assert f"{report.fit.lr(30e9):.2e}".replace("e-0", "e−") in shown
+
+
+def test_law_warns_of_edge(reader: Reader) -> None:
+    assert "300M: the lowest rate" in text(law.warnings(reader.conclusion("rates")))
+
+
+def test_law_figure_names_published_law_and_band(reader: Reader) -> None:
+    names = " ".join(str(trace.name) for trace in law.law_figure(reader.conclusion("rates"), size=1e9, dark=True).data)
+    assert "MM1" in names
+    assert "prediction interval" in names
+
+
+def test_law_without_section_says_how_to_add_one(reader: Reader) -> None:
+    assert "hyperparameter:" in text(layout(reader, "/law/mix"))
+
+
+def test_law_before_first_run_says_so(tmp_path: Path) -> None:
+    Writer(LAW, workspace=Workspace(tmp_path))
+    fresh = Reader(Workspace(tmp_path).store_url)
+    assert "No law yet" in text(law.warnings(fresh.conclusion("rates")))
+    assert law.law_figure(fresh.conclusion("rates"), size=1e9, dark=False).layout.annotations
+
+
+@pytest.mark.parametrize("power", [None, "9", math.nan, math.inf, 3.9, 11.1, True, [9]])
+def test_law_size_outside_slider_is_refused(power: object) -> None:
+    with pytest.raises(InputError):
+        law.size_of(power)
+
+
+@pytest.mark.parametrize("size", ["nan", "inf", "x", "-5", "99"])
+def test_law_page_with_foolish_address_opens_on_slider(reader: Reader, size: str) -> None:
+    assert 4 <= by_id(layout(reader, "/law/rates", size=size), "law-size").value <= 11
+
+
+def test_question_is_text_on_every_page(reader: Reader) -> None:
+    for path in ("/", "/study/live", "/axis/live/image_size", "/law/live"):
+        page = layout(reader, path)
+        assert EVIL in text(page)
+        assert {part._type for part in parts(page)}.isdisjoint({"Markdown", "DangerouslySetInnerHTML", "Iframe", "Img"})
+
+
+def test_advance_answers_nothing_until_something_changes(tmp_path: Path) -> None:
+    writer = Writer(LIVE, workspace=Workspace(tmp_path)).finish(1)
+    fresh = Reader(Workspace(tmp_path).store_url)
+    _, seen, _ = advance(fresh, path="/study/live", search="", seen=None, notice="")
+    assert advance(fresh, path="/study/live", search="", seen=seen, notice="") == (no_update, no_update, no_update)
+    writer.finish(1)
+    content, after, _ = advance(fresh, path="/study/live", search="", seen=seen, notice="")
+    assert content is no_update
+    assert after["version"] != seen["version"]
+
+
+def test_advance_sees_points_of_running_trial(tmp_path: Path) -> None:
+    writer = Writer(LIVE, workspace=Workspace(tmp_path))
+    job = writer.start()
+    fresh = Reader(Workspace(tmp_path).store_url)
+    before = fresh.snapshot("live").version
+    writer.store.add_points({(job.id, 1): [make_point(1, "loss", 3.0)]})
+    assert fresh.snapshot("live").version != before
+
+
+def test_advance_without_store_recovers_alone(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "later")
+    reader = Reader(workspace.store_url)
+    content, seen, _ = advance(reader, path="/study/live", search="", seen=None, notice="")
+    assert "there is no store" in text(content)
+    assert advance(reader, path="/study/live", search="", seen=seen, notice="")[0] is no_update
+    Writer(LIVE, workspace=workspace)
+    content, seen, _ = advance(reader, path="/study/live", search="", seen=seen, notice="")
+    assert by_id(content, "study-name").data == "live"
+    database = workspace.folder / "ablate.db"
+    database.rename(workspace.folder / "away.db")
+    content, unchanged, notice = advance(reader, path="/study/live", search="", seen=seen, notice="")
+    assert (content, unchanged) == (no_update, no_update)
+    assert "looks again" in notice
+    (workspace.folder / "away.db").rename(database)
+    assert advance(reader, path="/study/live", search="", seen=seen, notice=notice)[2] == ""
+
+
+def test_conclusion_is_computed_once_a_version(reader: Reader) -> None:
+    assert reader.conclusion("mix") is reader.conclusion("mix")

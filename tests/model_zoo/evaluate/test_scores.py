@@ -1,0 +1,78 @@
+"""Scores of models whose answers are known."""
+
+import numpy as np
+import pytest
+import torch
+
+from model_zoo.build import build_model, initialise
+from model_zoo.config import Eval
+from model_zoo.data.vocabulary import IMAGE, SIZE
+from model_zoo.evaluate.answers import encode
+from model_zoo.evaluate.held_out import held_out_pool, label_task, recall_task, validation_documents
+from model_zoo.evaluate.loss import validation_loss
+from model_zoo.evaluate.scores import forced_choice, score_names, score_tasks
+
+
+@pytest.fixture
+def model(tiny):
+    built = build_model(tiny, vocabulary_size=SIZE, image_token=IMAGE)
+    initialise(built, seed=0)
+    return built
+
+
+@pytest.fixture
+def pool():
+    return held_out_pool(image_size=16)
+
+
+def score(model, pool, **settings):
+    features = encode(model, pool, device="cpu")
+    return score_tasks(model, evaluation=Eval(**settings), pool=pool, features=features, num_tokens=4)
+
+
+def test_in_context_without_shots_scores_exactly_half(model, pool):
+    # whatever an untrained model prefers, each picture comes once with either label
+    assert score(model, pool, tasks=["in_context"], num_documents=64)["in_context/0"] == 50.0
+
+
+def test_forced_choice_of_a_model_that_knows_the_labels_is_all_right(model, pool, monkeypatch):
+    documents = label_task(pool, number=8, num_tokens=4)
+    right = torch.from_numpy(documents.targets[documents.targets >= 0].reshape(8, 9))
+    oracle = torch.nn.functional.one_hot(right, SIZE).float()
+    monkeypatch.setattr("model_zoo.evaluate.scores.answer", lambda *_, **__: oracle)
+    assert forced_choice(model, documents, features=torch.zeros(1)).all()
+    monkeypatch.setattr("model_zoo.evaluate.scores.answer", lambda *_, **__: -oracle)
+    assert not forced_choice(model, documents, features=torch.zeros(1)).any()
+
+
+def test_few_shot_is_the_plain_mean_of_three_tasks(model, pool):
+    scores = score(model, pool, num_documents=16)
+    for shots in (0, 4, 8):
+        parts = [scores[f"{task}/{shots}"] for task in ("caption", "vqa", "in_context")]
+        assert scores[f"few_shot/{shots}"] == pytest.approx(np.mean(parts))
+
+
+@pytest.mark.parametrize("tasks", [[], ["text"], ["vqa", "in_context"], ["caption", "vqa", "in_context", "text"]])
+def test_scores_are_those_asked_for_and_no_others(model, pool, tasks):
+    scores = score(model, pool, tasks=tasks, num_documents=4)
+    assert list(scores) == score_names(Eval(tasks=tasks))
+    assert all(0 <= value <= 100 for value in scores.values())
+
+
+def test_score_of_a_task_does_not_depend_on_the_other_tasks(model, pool):
+    alone, together = score(model, pool, tasks=["vqa"], num_documents=8), score(model, pool, num_documents=8)
+    assert alone["vqa/4"] == together["vqa/4"]
+
+
+def test_recall_task_mostly_asks_for_keys_seen_before():
+    keys = recall_task(number=100).tokens[:, ::2]
+    seen = [len(set(row[:i])) < len(set(row[: i + 1])) for row in keys for i in range(16)]
+    assert 0.2 < np.mean(seen) < 0.26  # 4 first sightings in 16 pairs, less the keys that never come
+
+
+def test_validation_loss_of_a_model_that_says_nothing_is_that_of_guessing(model, pool):
+    with torch.no_grad():
+        model.decoder.head.weight.zero_()
+    documents = validation_documents(pool, number=8, num_tokens=4)
+    loss = validation_loss(model, documents, features=encode(model, pool, device="cpu"))
+    assert loss == pytest.approx(np.log(SIZE), abs=1e-5)

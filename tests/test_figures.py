@@ -1,0 +1,214 @@
+from math import nan
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from scipy import stats
+
+from ablate import figures
+from ablate.analysis.effects import level_effects
+from ablate.analysis.laws import MM1
+from ablate.analysis.lr_law import LawFit, fit_points
+from ablate.analysis.optima import find_optima
+from ablate.errors import InputError
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+ESCAPED = "&lt;img src=x onerror=alert(1)&gt;"
+
+
+def results(levels: tuple[Any, ...] = (16, 24, 32), *, axis: str = "image_size") -> pd.DataFrame:
+    rows = [
+        {"trial": f"{level}-{seed}", "arm": str(level), "seed": seed, "state": "done", axis: level, "score/0": at + seed, "score/8": at * 2}
+        for at, level in enumerate(levels)
+        for seed in range(3)
+    ]
+    return pd.DataFrame(rows).astype({"score/8": float})
+
+
+def named(figure: go.Figure, name: str) -> Any:
+    (trace,) = [trace for trace in figure.data if trace.name == name]
+    return trace
+
+
+def law_fit() -> LawFit:
+    rates = [MM1.lr(size) * shift for size, shift in zip([9e6, 85e6, 302e6, 1.2e9], [1.1, 0.9, 1.05, 0.95], strict=True)]
+    fit = fit_points(pd.DataFrame({"n_params": [9e6, 85e6, 302e6, 1.2e9], "eta": rates})).fit
+    assert fit is not None
+    return fit
+
+
+def test_score_by_level_draws_mean_interval_and_seeds() -> None:
+    figure = figures.score_by_level(results(), axis="image_size", metrics=["score/0"], unit="points")
+    points, mean = figure.data
+    assert list(mean.x) == [16.0, 24.0, 32.0]
+    assert list(mean.y) == [1.0, 2.0, 3.0]
+    half = stats.t.ppf(0.975, 2) / np.sqrt(3)
+    assert list(mean.error_y.array) == pytest.approx([half] * 3)
+    assert len(points.y) == 9
+    assert figure.layout.yaxis.title.text == "score/0 (points)"
+
+
+def test_score_by_level_several_metrics_are_one_series_each() -> None:
+    figure = figures.score_by_level(results(), axis="image_size", metrics=["score/0", "score/8"])
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["score/0", "score/8"]
+    symbols = {trace.marker.symbol for trace in figure.data if trace.showlegend}
+    assert len(symbols) == 2
+
+
+@pytest.mark.parametrize(
+    ("levels", "scale"),
+    [((16, 24, 32), "linear"), ((1e-5, 1e-4, 1e-3), "log"), (("avg", "attention"), "category"), ((True, False), "category")],
+)
+def test_score_by_level_numbers_are_on_a_numeric_scale(levels: tuple[Any, ...], scale: str) -> None:
+    assert figures.score_by_level(results(levels), axis="image_size", metrics=["score/0"]).layout.xaxis.type == scale
+
+
+def test_score_by_level_one_seed_has_no_bar() -> None:
+    figure = figures.score_by_level(results().query("seed == 0"), axis="image_size", metrics=["score/0"])
+    assert figure.data[1].error_y.array is None
+    assert all("no interval" in said for said in figure.data[1].customdata)
+
+
+def test_score_by_level_failed_trial_does_not_shift_its_seed() -> None:
+    rows = [
+        {"arm": f"{kind}-{size}", "seed": seed, "state": "done", "kind": kind, "score": float(size)}
+        for kind in "ab"
+        for size in (16, 32)
+        for seed in (0, 1)
+    ]
+    frame = pd.DataFrame(rows)
+    frame.loc[(frame["arm"] == "b-32") & (frame["seed"] == 1), "score"] = nan
+    mean = figures.score_by_level(frame, axis="kind", metrics=["score"]).data[1]
+    assert list(mean.y) == [24.0, 24.0]
+
+
+def test_score_by_level_nothing_finished_is_an_empty_figure() -> None:
+    figure = figures.score_by_level(results().assign(state="queued"), axis="image_size", metrics=["score/0"])
+    assert len(figure.data) == 0
+
+
+def test_score_by_level_unknown_metric_is_refused_with_a_hint() -> None:
+    with pytest.raises(InputError, match="did you mean 'score/8'"):
+        figures.score_by_level(results(), axis="image_size", metrics=["scores/8"])
+
+
+def test_effects_forest_separates_effects_without_an_interval() -> None:
+    frame = results()
+    frame["score/8"] += frame["seed"] * frame["image_size"] * 0.01
+    measured = level_effects(frame, axis="image_size", baseline=16, metric="score/8")
+    single = level_effects(frame.query("seed == 0"), axis="image_size", baseline=16, metric="score/8")[:1]
+    figure = figures.effects_forest([*measured, *single])
+    kept, bare = named(figure, "95 % interval"), named(figure, "no interval")
+    assert list(kept.y) == ["image_size: 24 against 16 (n = 3)", "image_size: 32 against 16 (n = 3)"]
+    assert list(kept.error_x.array) == pytest.approx([effect.ci[1] - (effect.mean_diff or 0.0) for effect in measured if effect.ci])
+    assert bare.error_x.array is None
+    assert list(bare.y) == ["image_size: 24 against 16 (n = 1)"]
+    assert figure.layout.yaxis.categoryarray[-1] == kept.y[0]  # the first effect on top
+
+
+def test_effects_forest_equal_names_keep_their_own_rows() -> None:
+    effects = level_effects(results(), axis="image_size", baseline=16, metric="score/0")
+    assert len(set(figures.effects_forest([*effects, *effects]).layout.yaxis.categoryarray)) == 4
+
+
+def test_curves_mean_ends_where_a_seed_ends() -> None:
+    rows = [("t0", "base", 0, "loss", step, 3.0) for step in (0, 1, 2)] + [("t1", "base", 1, "loss", step, 1.0) for step in (0, 1)]
+    frame = pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
+    figure = figures.curves(frame, group_by="arm", metric="loss")
+    mean = named(figure, "base")
+    assert (list(mean.x), list(mean.y)) == ([0, 1], [2.0, 2.0])
+    assert [list(trace.x) for trace in figure.data if not trace.showlegend] == [[0, 1, 2], [0, 1]]
+
+
+def test_completeness_shows_states_and_leaves_unplanned_cells_empty() -> None:
+    frame = pd.DataFrame({"arm": ["a", "a", "b"], "seed": [0, 1, 0], "state": ["done", "failed", "lost"]})
+    figure = figures.completeness(frame)
+    assert [list(row) for row in figure.data[0].customdata] == [["done", "failed"], ["lost", ""]]
+    assert figure.data[0].z[1][1] is None
+    assert [trace.name for trace in figure.data[1:]] == ["done (1)", "failed (1)", "lost (1)"]
+
+
+def test_loss_against_rate_marks_optima_and_edges() -> None:
+    rows = [
+        (size, rate, 0, 2 + 0.01 * np.log(rate / best) ** 2)
+        for size, best in ((9e6, 4e-4), (1.2e9, 1e-7))
+        for rate in (1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3)
+    ]
+    runs = pd.DataFrame(rows, columns=["n_params", "lr", "seed", "loss"])
+    figure = figures.loss_against_rate(runs, optima=find_optima(runs, metric="loss", goal="min"), metric="loss")
+    marks = {trace.marker.symbol: trace.x[0] for trace in figure.data if len(trace.x) == 1}
+    assert marks == pytest.approx({"star": 4e-4, "triangle-left-open": 1e-4})
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["9M", "1.2B"]
+    assert figure.layout.xaxis.type == "log"
+
+
+def test_law_draws_fit_band_published_line_and_target() -> None:
+    fit = law_fit()
+    figure = figures.law(fit, target=3e10)
+    names = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert "95 % prediction interval" in names
+    assert "MM1: slope −0.421, fitted 9M to 1.2B" in names
+    inside = named(figure, "MM1: slope −0.421, fitted 9M to 1.2B")
+    below, above = (trace for trace in figure.data if trace.name == "MM1: slope −0.421, extrapolated")
+    assert (inside.line.dash, min(inside.x), max(inside.x)) == ("solid", 9e6, 1.2e9)
+    assert (below.line.dash, max(below.x)) == (above.line.dash, min(above.x) / (1.2e9 / 9e6)) == ("dash", 9e6)
+    assert names.count("MM1: slope −0.421, extrapolated") == 1
+    assert "2403.09611" in inside.hovertemplate
+    target = figure.data[-1]
+    low, high = fit.interval(3e10) or (nan, nan)
+    assert target.y[0] + target.error_y.array[0] == pytest.approx(high)
+    assert target.y[0] - target.error_y.arrayminus[0] == pytest.approx(low)
+
+
+def test_law_exact_line_has_no_band() -> None:
+    sizes = [9e6, 85e6, 1.2e9]
+    fit = fit_points(pd.DataFrame({"n_params": sizes, "eta": [MM1.lr(size) for size in sizes]})).fit
+    assert fit is not None
+    assert "95 % prediction interval" not in [trace.name for trace in figures.law(fit, published=None).data]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_figures_simulated_results_say_so_in_the_title(dark: bool) -> None:
+    frame = results()
+    curve = pd.DataFrame([("t", "a", 0, "loss", 0, 1.0)], columns=["trial", "arm", "seed", "metric", "step", "value"])
+    runs = pd.DataFrame({"n_params": 1e8, "lr": [1e-4, 2e-4], "seed": 0, "loss": [1.0, 2.0]})
+    drawn = [
+        figures.score_by_level(frame, axis="image_size", metrics=["score/0"], simulated=True, dark=dark),
+        figures.effects_forest([], simulated=True, dark=dark),
+        figures.curves(curve, group_by="arm", metric="loss", simulated=True, dark=dark),
+        figures.completeness(frame, simulated=True, dark=dark),
+        figures.loss_against_rate(runs, optima=(), metric="loss", simulated=True, dark=dark),
+        figures.law(law_fit(), simulated=True, dark=dark),
+    ]
+    assert all("simulated" in figure.layout.title.text for figure in drawn)
+
+
+def test_figures_text_from_data_is_escaped() -> None:
+    frame = results((HOSTILE, "b"), axis=HOSTILE).rename(columns={"score/0": HOSTILE + "0"})
+    frame["arm"] = HOSTILE
+    curve = pd.DataFrame(
+        [(HOSTILE, HOSTILE, seed, HOSTILE, 0, 1.0) for seed in (0, 1)], columns=["trial", "arm", "seed", "metric", "step", "value"]
+    )
+    effects = level_effects(frame, axis=HOSTILE, baseline="b", metric=HOSTILE + "0")
+    drawn = [
+        figures.score_by_level(frame, axis=HOSTILE, metrics=[HOSTILE + "0"], unit=HOSTILE),
+        figures.effects_forest(effects, unit=HOSTILE),
+        figures.curves(curve, group_by="arm", metric=HOSTILE, unit=HOSTILE),
+        figures.completeness(frame),
+    ]
+    for figure in drawn:
+        assert HOSTILE not in str(figure.to_plotly_json())
+        assert ESCAPED in str(figure.to_plotly_json())
+
+
+def test_figures_dark_differs_from_light_in_colours_only() -> None:
+    light, dark = (figures.law(law_fit(), target=3e10, dark=dark) for dark in (False, True))
+    assert light.layout.template.layout.font.color != dark.layout.template.layout.font.color
+    assert [list(trace.x) for trace in light.data] == [list(trace.x) for trace in dark.data]
+
+
+def test_config_lets_no_chart_be_uploaded() -> None:
+    assert figures.CONFIG["showSendToCloud"] is False
+    assert figures.CONFIG["plotlyServerURL"] == ""

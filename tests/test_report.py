@@ -1,0 +1,205 @@
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ablate.analysis.effects import level_effects
+from ablate.analysis.laws import MM1
+from ablate.analysis.lr_law import LawReport, fit_points
+from ablate.analysis.verdicts import verdicts
+from ablate.report import StudyReport, duration, number, p_value, render_report, write_report
+from ablate.study import Claim, Metric
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+NO_CURVES = pd.DataFrame(columns=["trial", "arm", "seed", "metric", "step", "value"])
+
+
+def report(*, name: str = "resolution", **changes: Any) -> StudyReport:
+    rows = [
+        {
+            "trial": f"{size}-{seed}",
+            "arm": f"size={size}",
+            "seed": seed,
+            "state": "done",
+            "size": size,
+            "score": size * 0.5 + (size / 16) ** seed,
+        }
+        for size in (16, 24, 32)
+        for seed in range(3)
+    ]
+    results = pd.DataFrame(rows)
+    levels = {"size": [16, 24, 32]}
+    base = StudyReport(
+        study=name,
+        question="Does resolution matter?",
+        simulated=False,
+        metric="score",
+        goal="max",
+        results=results,
+        curves=NO_CURVES,
+        effects=level_effects(results, axis="size", baseline=16, metric="score"),
+        verdicts=verdicts(results, claims=[Claim(axis="size", expect="increases")], metric=Metric(name="score", goal="max"), levels=levels),
+        law=None,
+        states={"done": 9},
+        seconds_total=3723.0,
+        provenance={"ablate": "0.1.0", "date": "2026-01-31"},
+        axes=("size",),
+    )
+    return replace(base, **changes)
+
+
+def law() -> LawReport:
+    rates = [MM1.lr(size) * shift for size, shift in zip([9e6, 85e6, 302e6, 1.2e9], [1.1, 0.9, 1.05, 0.95], strict=True)]
+    return fit_points(pd.DataFrame({"n_params": [9e6, 85e6, 302e6, 1.2e9], "eta": rates}))
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text a reader sees, and the scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._inside = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif self._inside != "style":
+            self.text += data
+
+
+def test_render_report_study_shows_question_verdict_effects_and_provenance() -> None:
+    text = Page(render_report([report()])).text
+    for expected in ("Does resolution matter?", "supported", "n = 3 seeds", "9: 9 done", "1 h 02 min", "0.1.0", "2026-01-31"):
+        assert expected in text
+
+
+def test_render_report_page_asks_for_nothing_outside_itself() -> None:
+    page = Page(render_report([report()]))
+    assert not [tag for tag in page.tags if tag[0] in ("link", "img", "iframe") or "src" in tag[1]]
+    assert sum("plotly.js v" in script for script in page.scripts) == 1
+
+
+def test_render_report_policy_allows_exactly_its_two_scripts() -> None:
+    page = Page(render_report([report()]))
+    (policy,) = [attributes["content"] for tag, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    runnable = [script for script in page.scripts if not script.lstrip().startswith("{")]
+    hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in runnable}
+    assert set(re.findall(r"sha256-([^']+)'", policy)) == hashes
+    assert "default-src 'none'" in policy
+    assert "script-src 'unsafe-inline'" not in policy
+
+
+def test_render_report_hostile_text_stays_text() -> None:
+    results = report().results.assign(arm=HOSTILE).rename(columns={"size": HOSTILE})
+    results["arm"] += results[HOSTILE].astype(str)
+    effects = level_effects(results, axis=HOSTILE, baseline=16, metric="score")
+    hostile = report(
+        name=HOSTILE,
+        question="</script><script>alert(2)</script>",
+        results=results,
+        effects=effects,
+        axes=(HOSTILE,),
+        provenance={HOSTILE: "</script><script>alert(3)</script>"},
+        unit="</script>",
+    )
+    page = Page(render_report([hostile, report()]))
+    assert not [tag for tag in page.tags if tag[0] == "img" or any(name.startswith("on") for name in tag[1])]
+    assert not [script for script in page.scripts if script.startswith("alert")]
+    assert HOSTILE in page.text
+
+
+def test_render_report_missing_numbers_are_dashes_never_zero() -> None:
+    frame = report().results.query("seed == 0").assign(score=lambda rows: rows["score"].where(rows["size"] != 32))
+    effects = level_effects(frame, axis="size", baseline=16, metric="score")
+    bare = report(results=frame, effects=effects, seconds_total=None, states={"done": 3})
+    html = render_report([bare])
+    row = re.search(r"<td>32</td>.*?</tr>", html, re.DOTALL)
+    assert row is not None
+    assert re.findall(r'class="number">([^<]*)<', row.group()) == ["–", "–", "0", "–", "–", "–"]
+    assert "one seed: no interval" in html
+    assert "<dt>Cost</dt><dd>–</dd>" in html
+
+
+def test_render_report_simulated_study_says_so() -> None:
+    assert "Simulated results" in Page(render_report([report(simulated=True)])).text
+    assert "Simulated results" not in Page(render_report([report()])).text
+
+
+def test_render_report_law_stands_beside_the_published_one() -> None:
+    text = Page(render_report([report(law=law(), target=3e10)])).text
+    for expected in ("η = exp(", "Best rate at 30B", "2.21e-5", "95 % prediction interval", "log-linearity is assumed", "arXiv 2403.09611"):
+        assert expected in text
+
+
+def test_render_report_law_that_could_not_be_fitted_gives_the_reason() -> None:
+    nothing = LawReport(None, (), None, ("no law: 0 of 4 sizes have an optimum",))
+    text = Page(render_report([report(law=nothing)])).text
+    assert "No law could be fitted" in text
+    assert "0 of 4 sizes" in text
+
+
+def test_render_report_study_without_a_finished_trial_renders() -> None:
+    frame = report().results.drop(columns="score").assign(state="queued")
+    html = render_report([report(results=frame, effects=(), verdicts=(), states={"queued": 9})])
+    assert "9: 9 queued" in Page(html).text
+
+
+def test_render_report_several_studies_have_an_index() -> None:
+    page = Page(render_report([report(name="first"), report(name="second")]))
+    assert [attributes["href"] for tag, attributes in page.tags if tag == "a"] == ["#study-0", "#study-1"]
+    assert {"study-0", "study-1"} <= {attributes.get("id") for _, attributes in page.tags}
+
+
+def test_render_report_same_input_gives_the_same_page() -> None:
+    assert render_report([report(law=law())]) == render_report([report(law=law())])
+
+
+def test_write_report_leaves_one_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    write_report([report()], path=path)
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+def test_write_report_failure_keeps_the_old_page_and_no_remains(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(KeyError):
+        write_report([report(results=report().results.drop(columns="seed"))], path=path)
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("report.html", "old")]
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "–"), (nan, "–"), (0.0, "0"), (-1.23456, "−1.235"), (12345.678, "12,346")])
+def test_number_missing_is_a_dash(value: float | None, expected: str) -> None:
+    assert number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "–"), (0.0, "0.0 s"), (59.94, "59.9 s"), (65, "1 min 05 s"), (36_000, "10 h 00 min")]
+)
+def test_duration_reads_as_people_say_it(value: float | None, expected: str) -> None:
+    assert duration(value) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "–"), (0.0004, "< 0.001"), (0.0321, "0.032")])
+def test_p_value_small_is_not_zero(value: float | None, expected: str) -> None:
+    assert p_value(value) == expected
