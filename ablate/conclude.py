@@ -12,12 +12,13 @@ import pandas as pd
 from ablate.analysis.effects import Effect, adjust, arm_effects, level_effects
 from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
 from ablate.analysis.verdicts import Verdict, verdicts
+from ablate.design import Axis, search_space
 from ablate.errors import InputError, did_you_mean
 from ablate.fingerprint import fingerprint
 from ablate.report import StudyReport
 from ablate.results import curves_frame, find_study, law_frame, results_frame
 from ablate.stores import Store, StudyRecord
-from ablate.study import Metric, Study
+from ablate.study import Claim, Metric, Study
 
 SHOTS = (0, 4, 8)
 NO_LAW = (
@@ -72,7 +73,7 @@ def conclude(store: Store, name: str) -> Conclusion:
         study=study,
         results=frame,
         effects=_effects(frame, axes=record.axes, metric=study.metric),
-        verdicts=verdicts(frame, claims=study.claims, metric=study.metric, levels=record.axes),
+        verdicts=verdicts(frame, claims=_labelled(study), metric=study.metric, levels=record.axes),
         law=law,
         law_missing=missing,
         law_runs=runs,
@@ -147,6 +148,19 @@ def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metr
         if len(levels) > 1 and levels[0] in set(frame[axis]):
             found += level_effects(frame, axis=axis, baseline=levels[0], metric=metric.name, axes=list(axes))
     return adjust(found)
+
+
+def _labelled(study: Study) -> list[Claim]:
+    """The claims with levels as results show them: a data mix given as shares becomes its ratio."""
+    axes = {axis.path: axis for axis in search_space(study)}
+    return [
+        claim.model_copy(update={key: _label(axes[claim.axis], getattr(claim, key)) for key in ("level", "against")}) for claim in study.claims
+    ]
+
+
+def _label(axis: Axis, written: Any) -> Any:
+    choice = axis.find(written) if isinstance(written, Mapping) else None
+    return choice.label if choice else written
 
 
 def _law(study: Study, runs: pd.DataFrame | None) -> tuple[LawReport | None, str]:

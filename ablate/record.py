@@ -77,11 +77,13 @@ class Recorder:
         orphans = [job for job, (state, _) in known.items() if state in ("running", "lost")]
         if orphans:
             self._store.requeue(self.plan.study.name, orphans, why="its run ended before it did")
-        for job, (state, attempts) in known.items():
+        recorded = self._store.recorded_attempts(known)
+        for job, (state, _) in known.items():
             if state == "done" or state in SETTLED_BADLY:
                 continue
-            for number in range(max(attempts, 1), self._attempts_on_disk(job) + 1):
-                outcome = read_outcome(self._workspace.attempt(job, number))
+            for number in range(1, self._attempts_on_disk(job) + 1):
+                unseen = (job, number) not in recorded
+                outcome = read_outcome(self._workspace.attempt(job, number)) if unseen else None
                 if outcome and outcome.state in ("done", "failed"):
                     self._tail({job: number})
                     self._store.finish(self.plan.study.name, outcome)

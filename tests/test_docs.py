@@ -42,7 +42,7 @@ def test_every_verb_and_option_has_help() -> None:
 
 def test_every_verb_stands_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [name for name in verbs() if "--" not in name and f"ablate {name}" not in readme] == []
+    assert [name for name in verbs() if " -" not in name and f"ablate {name}" not in readme] == []
 
 
 @pytest.mark.parametrize("name", SHIPPED)

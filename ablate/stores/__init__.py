@@ -106,6 +106,9 @@ class Store(Protocol):
     def job_states(self, jobs: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Job -> (state, attempts so far), for the jobs the store knows from any study."""
 
+    def recorded_attempts(self, jobs: Iterable[str]) -> set[tuple[str, int]]:
+        """(job, number) of every attempt whose end is recorded."""
+
     def curve(self, jobs: Iterable[str], *, keys: Iterable[str] | None = None) -> list[tuple[str, int, str, float | None]]:
         """(job, step, key, value) of each job's last attempt, in order of step."""
 

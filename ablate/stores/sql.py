@@ -268,6 +268,14 @@ class SqlStore:
         with self._reading() as connection:
             return {row["id"]: (row["state"], row["attempts"]) for row in self._jobs_of(connection, set(jobs_))}
 
+    def recorded_attempts(self, jobs_: Iterable[str]) -> set[tuple[str, int]]:
+        found: set[tuple[str, int]] = set()
+        with self._reading() as connection:
+            for chunk in _chunks(list(jobs_)):
+                rows = connection.execute(sa.select(attempts.c.job, attempts.c.number).where(attempts.c.job.in_(chunk)))
+                found |= {(row.job, row.number) for row in rows}
+        return found
+
     def curve(self, jobs_: Iterable[str], *, keys: Iterable[str] | None = None) -> list[tuple[str, int, str, float | None]]:
         wanted = None if keys is None else list(keys)
         found: list[tuple[str, int, str, float | None]] = []

@@ -1,0 +1,135 @@
+"""The recorder: what a killed run left behind is taken over, and nothing is run twice."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from ablate.attempt import Outcome, execute
+from ablate.errors import EnvironmentMissing
+from ablate.plan import Plan
+from ablate.record import Recorder, Summary
+from ablate.run import run_study
+from ablate.schedule import Finished, Started
+from ablate.schedule.local import LocalScheduler
+from ablate.stores import Store, open_store
+from ablate.study import Study
+from ablate.workspace import Workspace
+from tests.conftest import make_small_plan, make_study
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    opened = open_store(workspace.store_url, write=True)
+    yield opened
+    opened.close()
+
+
+def recorder_of(plan: Plan, store: Store, workspace: Workspace) -> Recorder:
+    return Recorder(plan, store=store, workspace=workspace, axes={"num_tokens": [16, 64]}, simulated=True)
+
+
+def run(study: Study, store: Store, workspace: Workspace) -> Summary:
+    return run_study(study, store=store, workspace=workspace, open_scheduler=lambda _: LocalScheduler(workspace), stop=threading.Event())
+
+
+def test_attempt_that_finished_unseen_is_absorbed(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    first = next(iter(plan.jobs.values()))
+    outcome = execute(first, workspace=workspace, number=1)
+    recorder = recorder_of(plan, store, workspace)
+    recorder.absorb()
+    assert first not in recorder.missing()
+    assert store.trials("small")[0].metrics == {point.key: point.value for point in outcome.metrics}
+    assert store.curve([first.id], keys=["loss"])
+
+
+def test_job_that_was_running_when_its_run_died_is_queued_again(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    job = next(iter(plan.jobs))
+    recorder_of(plan, store, workspace).apply(Started(job, 1))
+    after = recorder_of(plan, store, workspace)
+    after.absorb()
+    assert store.job_states([job]) == {job: ("queued", 1)}
+    assert job in {missing.id for missing in after.missing()}
+    assert after.attempts()[job] == 1
+
+
+def test_interrupted_job_is_queued_not_failed(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    job = next(iter(plan.jobs))
+    recorder = recorder_of(plan, store, workspace)
+    recorder.apply(Started(job, 1))
+    recorder.apply(Finished(Outcome(job=job, attempt=1, state="lost", cause="interrupted", reason="stopped")))
+    assert store.trials("small")[0].state == "queued"
+    assert recorder.summary(slots=1, interrupted=True).failures == ()
+
+
+def test_running_a_study_again_executes_nothing(store: Store, workspace: Workspace) -> None:
+    study = make_study(seeds=2)
+    first, second = run(study, store, workspace), run(study, store, workspace)
+    assert (first.executed, second.executed) == (4, 0)
+    assert first.counts == second.counts == {"done": 4}
+
+
+def test_study_that_grows_runs_only_what_is_new(store: Store, workspace: Workspace) -> None:
+    run(make_study(seeds=2), store, workspace)
+    assert run(make_study(seeds=3), store, workspace).executed == 2
+    assert run(make_study(seeds=3, axes={"num_tokens": [16, 64, 144]}), store, workspace).executed == 3
+
+
+def test_another_study_with_the_same_trials_reuses_them(store: Store, workspace: Workspace) -> None:
+    run(make_study(), store, workspace)
+    summary = run(make_study(name="other"), store, workspace)
+    assert (summary.executed, summary.counts) == (0, {"done": 2})
+
+
+def test_failed_trial_stays_failed_until_it_is_asked_for(store: Store, workspace: Workspace) -> None:
+    study = make_study(axes={"fail": ["none", "raise"]})
+    first = run(study, store, workspace)
+    assert (first.counts, len(first.failures)) == ({"done": 1, "failed": 1}, 1)
+    assert run(study, store, workspace).executed == 0
+    store.requeue("small", [job.id for job in store.jobs("small") if job.state == "failed"], why="test")
+    assert run(study, store, workspace).executed == 1
+
+
+def test_budget_of_no_time_leaves_a_resumable_study(store: Store, workspace: Workspace) -> None:
+    study = make_study(seeds=3, budget={"wall_minutes": 1e-9})
+    summary = run(study, store, workspace)
+    assert summary.interrupted
+    assert summary.executed < 6
+    assert run(study.model_copy(update={"budget": make_study().budget}), store, workspace).counts == {"done": 6}
+
+
+def test_second_run_on_a_study_is_refused(store: Store, workspace: Workspace) -> None:
+    study = make_study()
+
+    def nested(_: Study) -> LocalScheduler:
+        run(study, store, workspace)
+        return LocalScheduler(workspace)
+
+    with pytest.raises(EnvironmentMissing, match="another run works on 'small'"):
+        run_study(study, store=store, workspace=workspace, open_scheduler=nested, stop=threading.Event())
+
+
+def test_progress_counts_states_and_estimates_the_rest(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    first, second, *_ = plan.jobs
+    recorder = recorder_of(plan, store, workspace)
+    assert recorder.progress().seconds_left is None
+    recorder.apply(Finished(Outcome(job=first, attempt=1, state="done", started=1.0, seconds=10.0)))
+    recorder.apply(Started(second, 1))
+    progress = recorder.progress()
+    assert progress.counts == {"done": 1, "running": 1, "queued": 2}
+    assert progress.seconds_left == pytest.approx(30.0, abs=1.0)
+    assert [job.label for job in progress.running] == [plan.trials[1].id]
+
+
+def test_busy_is_the_share_of_slot_seconds_inside_jobs(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    recorder = recorder_of(plan, store, workspace)
+    done = Outcome(job="", attempt=1, state="done")
+    for job, started, seconds in zip(plan.jobs, (0.0, 0.0, 10.0, 10.0), (10.0, 8.0, 10.0, 10.0), strict=True):
+        recorder.apply(Finished(replace(done, job=job, started=100.0 + started, seconds=seconds)))
+    assert recorder.summary(slots=2, interrupted=False).busy == pytest.approx(38 / 40)
