@@ -322,7 +322,7 @@ class _Design:
         base = self._reference()
         yield base
         for place, axis in enumerate(self.axes):
-            bounds = [Choice(bound, bound, ("axes", axis.path)) for bound in axis.bounds or ()] if ends else []
+            bounds = [_suggested(axis, bound)._replace(at=("axes", axis.path)) for bound in axis.bounds or ()] if ends else []
             for level in (*axis.levels, *bounds):
                 if level != base[place]:
                     yield (*base[:place], level, *base[place + 1 :])

@@ -5,11 +5,12 @@ stages before it. Nothing about the machine enters, so the same plan has the sam
 """
 
 import functools
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.design import Arm
+from ablate.design import Arm, search_space
 from ablate.fingerprint import fingerprint, slug
 from ablate.study import Level, Resources, Study
 from ablate.trainers import Stage, Trainer, load_trainer
@@ -178,6 +179,14 @@ def _job(study: Study, stage: Stage, *, seed: int, chain: Mapping[str, str], met
         resources=study.resources,
         metric=metric,
     )
+
+
+def wanted_trials(study: Study) -> int:
+    """Trials a search is to have in the end: as many as it asks for, or every arm there is."""
+    assert study.search
+    axes = search_space(study)
+    arms = math.inf if any(axis.bounds for axis in axes) else math.prod(len(axis.levels) for axis in axes)
+    return int(min(study.search.trials, arms))
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from ablate.design import arm_for, axis_labels, make_arms
 from ablate.errors import EnvironmentMissing
-from ablate.plan import is_simulated, make_plan
+from ablate.plan import is_simulated, make_plan, wanted_trials
 from ablate.record import Progress, Recorder, Summary
 from ablate.schedule import Scheduler, Tick
 from ablate.stores import Store
@@ -40,7 +40,7 @@ def run_study(
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         recorder.absorb()
         jobs, slots = recorder.missing(), 1
-        if jobs or (study.search and len(plan.trials) < study.search.trials):
+        if jobs or (study.search and len(plan.trials) < wanted_trials(study)):
             scheduler = open_scheduler(study)
             slots, halt, ends = scheduler.slots, threading.Event(), _deadline(study)
             store.set_active(study.name, True)

@@ -20,8 +20,9 @@ def distributions(study: Study) -> dict[str, optuna.distributions.BaseDistributi
     return {axis.path: _distribution(axis) for axis in search_space(study)}
 
 
-def make_sampler(study: Study) -> optuna.samplers.BaseSampler:
-    seed = study.seeds[0]
+def make_sampler(study: Study, *, past: int) -> optuna.samplers.BaseSampler:
+    """The study's sampler; its seed moves on with the trials there are, or a search that goes on would suggest the first ones again."""
+    seed = study.seeds[0] + past
     assert study.search
     return optuna.samplers.TPESampler(seed=seed) if study.search.sampler == "tpe" else optuna.samplers.RandomSampler(seed=seed)
 

@@ -1,6 +1,6 @@
 """The store as the pages see it: read-only, opened when needed, opened again after it was away or replaced.
 
-What is dear to compute (a study's conclusion) is computed once a version and shared by all viewers.
+What a study's trials come down to (frame, conclusion, law) is computed once a version and shared by all viewers.
 """
 
 import os
@@ -9,16 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ablate.conclude import conclude
+import pandas as pd
+from pydantic import ValidationError
+
+from ablate.analysis.lr_law import LawReport
+from ablate.conclude import Conclusion, conclude, fit_study_law
 from ablate.errors import EnvironmentMissing, InputError
-from ablate.results import find_study
+from ablate.results import find_study, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord, open_store
+from ablate.study import Study
 
 Version = list[Any]
 """Changes whenever what a page shows changes; a JSON value, so that the browser can hold it."""
 
-KEPT = 16
-"""Studies whose conclusion is kept."""
+KEPT = 64
+"""Answers that are kept."""
 
 Answer = TypeVar("Answer")
 
@@ -28,8 +33,13 @@ class Snapshot:
     """A study as one version of the store has it."""
 
     record: StudyRecord
+    study: Study
     trials: tuple[TrialRecord, ...]
-    version: Version
+
+    @property
+    def version(self) -> Version:
+        """Every change of a trial touches the study's `updated`; points do not (see `Reader.live_version`)."""
+        return [self.record.name, self.record.updated, self.record.active]
 
 
 class Reader:
@@ -40,8 +50,8 @@ class Reader:
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._identity: tuple[int, int] | None = None
-        self._conclusions: dict[str, tuple[Version, Any]] = {}
-        self._concluding = threading.Lock()
+        self._computing = threading.Lock()
+        self._kept: dict[tuple[str, str], tuple[Version, Any]] = {}
 
     def read(self, question: Callable[[Store], Answer]) -> Answer:
         """Asks the store; EnvironmentMissing while it is not reachable, and the next question opens it anew."""
@@ -57,30 +67,42 @@ class Reader:
         if not isinstance(name, str):
             raise InputError("a study's name is text")
         record = self.read(lambda store: find_study(store, name))
-        trials = tuple(self.read(lambda store: store.trials(name)))
-        return Snapshot(record, trials, self._version(record, trials))
+        version = [record.name, record.updated, record.active]
+        return self._once("trials", version, lambda store: Snapshot(record, _study(record), tuple(store.trials(record.name))))
+
+    def results(self, snapshot: Snapshot) -> pd.DataFrame:
+        return self._once("results", snapshot.version, lambda store: results_frame(store, snapshot.record.name))
+
+    def conclusion(self, snapshot: Snapshot) -> Conclusion:
+        """Raises InputError where the study's own claims do not fit what was measured."""
+        return self._once("conclusion", snapshot.version, lambda store: conclude(store, snapshot.record.name))
+
+    def law(self, snapshot: Snapshot) -> LawReport:
+        """Raises InputError where there is nothing to fit yet."""
+        return self._once("law", snapshot.version, lambda store: fit_study_law(store, snapshot.record.name, target=None))
 
     def studies_version(self) -> Version:
-        records = self.read(lambda store: store.studies())
-        return [[record.name, record.updated, record.active] for record in records]
+        return [[record.name, record.updated, record.active] for record in self.read(lambda store: store.studies())]
 
-    def conclusion(self, name: str) -> Any:
-        """What `ablate.conclude` says of the study as it is now."""
-        version = self.snapshot(name).version
-        with self._concluding:
-            known = self._conclusions.pop(name, None)
-            if known is None or known[0] != version:
-                known = version, self.read(lambda store: conclude(store, name))
-            self._conclusions[name] = known
-            while len(self._conclusions) > KEPT:
-                self._conclusions.pop(next(iter(self._conclusions)))
-            return known[1]
-
-    def _version(self, record: StudyRecord, trials: tuple[TrialRecord, ...]) -> Version:
-        """Points come without an event, so the curves of running trials count too."""
-        running = [trial.chain[-1] for trial in trials if trial.state == "running"]
+    def live_version(self, name: str) -> Version:
+        """Points come without an event, so the length of the running trials' curves counts too."""
+        snapshot = self.snapshot(name)
+        running = [trial.chain[-1] for trial in snapshot.trials if trial.state == "running"]
         points = len(self.read(lambda store: store.curve(running))) if running else 0
-        return [record.name, record.updated, record.active, len(trials), points]
+        return [*snapshot.version, points]
+
+    def _once(self, what: str, version: Version, question: Callable[[Store], Answer]) -> Answer:
+        """The answer kept for this version of the study, or the store's; two viewers never compute the same."""
+        key = (what, str(version[0]))
+        with self._computing:
+            known = self._kept.pop(key, None)
+            if known is None or known[0] != version:
+                known = version, self.read(question)
+            self._kept[key] = known
+            while len(self._kept) > KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            answer: Answer = known[1]
+            return answer
 
     def _opened(self) -> Store:
         with self._lock:
@@ -88,6 +110,13 @@ class Reader:
             if self._store is None or identity != self._identity:
                 self._store, self._identity = open_store(self._url), identity
             return self._store
+
+
+def _study(record: StudyRecord) -> Study:
+    try:
+        return Study.model_validate(record.spec)
+    except ValidationError as error:
+        raise InputError(f"the study '{record.name}' was recorded by another version of ablate; run it again with this one") from error
 
 
 def _file_identity(url: str) -> tuple[int, int] | None:

@@ -47,12 +47,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else "under 1 s" if seconds else DASH
 
 
-def ago(moment: float, *, now: float | None = None) -> str:
-    seconds = max(0.0, (time.time() if now is None else now) - moment)
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {name} ago"
-    return "just now"
+def moment(time_: float) -> str:
+    """A point in time and not how long ago it is, which would be wrong a minute later. In the server's time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_))
 
 
 def clock(moment: float) -> str:

@@ -364,30 +364,75 @@ WHERE = [
     row("no expression", ("8:22", "cannot be read"), add='where: ["num_tokens >"]\n'),
     row("text against number", ("8:23", "compares number with text: 16 with text '16'"), add="where: [num_tokens == '16']\n"),
     row("no condition", ("8:9", "expected something true or false"), add="where: [num_tokens + 1]\n"),
-    row("too long", ("8:9", "a condition of 10,000 characters is too long, the limit is 2,000"), add=f"where: [{'1' * 10_000}]\n".replace("[1", "[a")),
+    row(
+        "too long",
+        ("8:9", "a condition of 10,000 characters is too long, the limit is 2,000"),
+        add=f"where: [{'1' * 10_000}]\n".replace("[1", "[a"),
+    ),
     row("nested", ("8:133", "nested deeper than 30"), add=f"where: [{'not ' * 100}num_tokens]\n"),
-    row("nothing left", ("8:8", "leave nothing of 2 cells", "`num_tokens > 16` removes 1", "`num_tokens < 64` removes 1"), add="where: [num_tokens > 16, num_tokens < 64]\n"),
+    row(
+        "nothing left",
+        ("8:8", "leave nothing of 2 cells", "`num_tokens > 16` removes 1", "`num_tokens < 64` removes 1"),
+        add="where: [num_tokens > 16, num_tokens < 64]\n",
+    ),
     row("baseline gone", ("8:8", "no cell with num_tokens = 16 is left", "`num_tokens > 16` removes 1"), add="where: [num_tokens > 16]\n"),
-    row("where in a search", ("10:8", "conditions do not go with design: search"), add="design: search\nsearch: {trials: 2, stop_early: none}\nwhere: [num_tokens > 1]\n"),
+    row(
+        "where in a search",
+        ("10:8", "conditions do not go with design: search"),
+        add="design: search\nsearch: {trials: 2, stop_early: none}\nwhere: [num_tokens > 1]\n",
+    ),
 ]
 
 CLAIMS = [
-    row(about, *expected, edit={6: "  num_tokens: [16, 64]\n  connector: [avg_pool, attention_pool, c_abstractor]"}, add=f"claims:\n  - {{{claim}}}\n")
+    row(
+        about,
+        *expected,
+        edit={6: "  num_tokens: [16, 64]\n  connector: [avg_pool, attention_pool, c_abstractor]"},
+        add=f"claims:\n  - {{{claim}}}\n",
+    )
     for about, claim, *expected in (
-        ("claim on no axis", "axis: tokens, expect: increases", ("10:12", "claims[0].axis: no axis 'tokens' (num_tokens, connector); did you mean 'num_tokens'?")),
+        (
+            "claim on no axis",
+            "axis: tokens, expect: increases",
+            ("10:12", "claims[0].axis: no axis 'tokens' (num_tokens, connector); did you mean 'num_tokens'?"),
+        ),
         ("claim on no level", "axis: num_tokens, level: 63, expect: increases", ("10:31", "no level 63 on num_tokens (16, 64)")),
-        ("claim on no word", "axis: connector, against: avgpool, expect: best_level, level: avg_pool", ("10:32", "no level text 'avgpool'", "did you mean 'avg_pool'?")),
+        (
+            "claim on no word",
+            "axis: connector, against: avgpool, expect: best_level, level: avg_pool",
+            ("10:32", "no level text 'avgpool'", "did you mean 'avg_pool'?"),
+        ),
         ("claim on no metric", "axis: num_tokens, metric: los, expect: increases", ("10:32", "declares no 'los'", "did you mean 'loss'?")),
-        ("claim of nobody", "axis: num_tokens, expect: rises", ("10:32", "found text 'rises' (allowed: increases, decreases, equivalent, best_level)")),
+        (
+            "claim of nobody",
+            "axis: num_tokens, expect: rises",
+            ("10:32", "found text 'rises' (allowed: increases, decreases, equivalent, best_level)"),
+        ),
         ("equivalent without margin", "axis: connector, expect: equivalent", ("10:31", "equivalent needs within")),
-        ("equivalent within less than nothing", "axis: connector, expect: equivalent, within: -1", ("10:51", "within: must be above 0, found -1")),
+        (
+            "equivalent within less than nothing",
+            "axis: connector, expect: equivalent, within: -1",
+            ("10:51", "within: must be above 0, found -1"),
+        ),
         ("best without level", "axis: connector, expect: best_level", ("10:31", "best_level needs level")),
-        ("order without order", "axis: connector, expect: increases", ("10:31", "increases needs level, because the levels of connector have no order")),
+        (
+            "order without order",
+            "axis: connector, expect: increases",
+            ("10:31", "increases needs level, because the levels of connector have no order"),
+        ),
         ("level against itself", "axis: num_tokens, level: 16, expect: increases", ("10:31", "level and against are both 16")),
-        ("level of a wrong kind", "axis: num_tokens, level: [16], expect: increases", ("10:31", "claims[0].level: expected", "found a list of 1")),
+        (
+            "level of a wrong kind",
+            "axis: num_tokens, level: [16], expect: increases",
+            ("10:31", "claims[0].level: expected", "found a list of 1"),
+        ),
     )
 ] + [
-    row("claims that contradict each other", ("10:5", "claims 1 and 2 contradict each other: increases and decreases"), add="claims:\n  - {axis: num_tokens, expect: increases}\n  - {axis: num_tokens, expect: decreases}\n"),
+    row(
+        "claims that contradict each other",
+        ("10:5", "claims 1 and 2 contradict each other: increases and decreases"),
+        add="claims:\n  - {axis: num_tokens, expect: increases}\n  - {axis: num_tokens, expect: decreases}\n",
+    ),
     row("claims that are no list", ("8:9", "claims: expected a list, found a mapping"), add="claims: {axis: num_tokens}\n"),
 ]
 
@@ -402,7 +447,12 @@ TOGETHER = [
         ("9:1", "unknown key 'seed'"),
         ("10:9", "unknown name 'nm_tokens'"),
         ("12:12", "no axis 'tokens'"),
-        edit={2: "name: a b", 4: "base: {noise_sd: loud}", 6: "  num_tokens: [16, 0]\n  conector: [avg_pool]", 7: "metric: {name: los, goal: min}"},
+        edit={
+            2: "name: a b",
+            4: "base: {noise_sd: loud}",
+            6: "  num_tokens: [16, 0]\n  conector: [avg_pool]",
+            7: "metric: {name: los, goal: min}",
+        },
         add="seed: 3\nwhere: [nm_tokens > 1]\nclaims:\n  - {axis: tokens, expect: increases}\n",
     ),
 ]

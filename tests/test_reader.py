@@ -36,7 +36,10 @@ def problems(text: str) -> list[str]:
         ("False", False),
         ("~", None),
         ("", None),
-        *((word, word) for word in ("no", "on", "y", "Yes", "off", "012", "1:30", "5:5:1", "2024-01-01", "1_000", "=", "1e", "0b11", ".", "-")),
+        *(
+            (word, word)
+            for word in ("no", "on", "y", "Yes", "off", "012", "1:30", "5:5:1", "2024-01-01", "1_000", "=", "1e", "0b11", ".", "-")
+        ),
     ],
 )
 def test_plain_scalar_follows_yaml_1_2(text: str, value: object) -> None:

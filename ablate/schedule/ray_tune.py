@@ -20,7 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 from ablate.attempt import AttemptContext, Outcome, execute, lost, read_outcome, read_points
 from ablate.design import arm_for
 from ablate.errors import EnvironmentMissing
-from ablate.plan import Job, Plan, make_plan
+from ablate.plan import Job, Plan, make_plan, wanted_trials
 from ablate.schedule import TICK_SECONDS, Event, Finished, Proposed, Started, Tick
 from ablate.schedule.ray_tasks import RayTasks, execute_logged
 from ablate.search import distributions, make_sampler, past_points
@@ -28,8 +28,8 @@ from ablate.stores import TrialRecord
 from ablate.study import Study
 from ablate.workspace import Workspace
 
-MAX_ENGINES = 3
-"""Tune runs started for one search before giving up."""
+MAX_IDLE = 3
+"""Tune runs in a row that may end without a new trial before the search gives up."""
 REDUCTION = 3
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -50,8 +50,9 @@ class RayTune:
         assert study.search
         self.slots = slots
         self._workspace, self._study = workspace, study
+        self._known = {trial.chain[-1] for trial in past}
         self._points, self._values = past_points(study, past)
-        self._wanted = study.search.trials - len(past)
+        self._total = wanted_trials(study)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._plans: dict[str, Plan] = {}
         self._recorded: set[str] = set()
@@ -63,14 +64,14 @@ class RayTune:
         self.stop = stop
         if jobs:
             yield from RayTasks(self._workspace, slots=self.slots).run(jobs, attempts=attempts, stop=stop)
-        for _ in range(MAX_ENGINES):
-            if self._wanted <= 0 or stop.is_set():
-                return
+        idle = 0
+        while len(self._known) < self._total and not stop.is_set():
+            before = len(self._known)
             yield from self._engine()
-        if self._wanted > 0 and not stop.is_set():
-            raise EnvironmentMissing(
-                f"Ray Tune ended {MAX_ENGINES} times with {self._wanted} trials missing ({self._trouble}); run the study again to go on"
-            )
+            idle = 0 if len(self._known) > before else idle + 1
+            if idle == MAX_IDLE:
+                missing = self._total - len(self._known)
+                raise EnvironmentMissing(f"Ray Tune ended {idle} times without a new trial, {missing} are missing ({self._trouble})")
 
     def _engine(self) -> Iterator[Event]:
         """One Tune run in a thread of its own, because `fit()` blocks and swallows Ctrl-C."""
@@ -109,7 +110,7 @@ class RayTune:
             space=distributions(study),
             metric=metric.name,
             mode=metric.goal,
-            sampler=make_sampler(study),
+            sampler=make_sampler(study, past=len(self._known)),
             points_to_evaluate=self._points or None,
             evaluated_rewards=self._values or None,
         )
@@ -120,7 +121,7 @@ class RayTune:
             tune_config=tune.TuneConfig(
                 search_alg=algorithm,
                 scheduler=_early_stopping(study),
-                num_samples=self._wanted,
+                num_samples=self._total - len(self._known),
                 max_concurrent_trials=self.slots,
                 reuse_actors=True,
             ),
@@ -134,10 +135,14 @@ class RayTune:
         )
 
     def started(self, name: str, config: Mapping[str, Any]) -> None:
+        """A suggestion becomes a trial, unless it is one the study has: its result is then known, and Tune is told that."""
         plan = make_plan(self._study, [arm_for(self._study, config)])
-        self._plans[name] = plan
-        self._events.put(Proposed(plan.trials[0], plan.jobs))
-        self._events.put(Started(plan.trials[0].chain[-1], 1))
+        final = plan.trials[0].chain[-1]
+        if final not in self._known:
+            self._known.add(final)
+            self._plans[name] = plan
+            self._events.put(Proposed(plan.trials[0], plan.jobs))
+            self._events.put(Started(final, 1))
 
     def ended(self, name: str, *, failure: str | None = None) -> None:
         """Records the trial as its journal tells it; without a whole journal it was ended early: by ASHA, or by a dying worker."""
@@ -152,8 +157,6 @@ class RayTune:
                 self._events.put(Finished(outcome))
         outcome = read_outcome(self._workspace.attempt(final, 1)) or self._unfinished(final, failure)
         self._events.put(Finished(outcome))
-        if outcome.state != "lost":
-            self._wanted -= 1
 
     def _unfinished(self, job: str, failure: str | None) -> Outcome:
         shutil.rmtree(self._workspace.artifacts / f"{job}.tmp-1", ignore_errors=True)
@@ -223,6 +226,11 @@ def _run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Work
     for job in upstream:
         if not (workspace.artifacts / job.id).is_dir():
             _or_raise(execute_logged(job, workspace=workspace, number=1))
+    known = read_outcome(workspace.attempt(final.id, 1))
+    if known:
+        _or_raise(known)
+        tune.report({point.key: point.value for point in known.metrics if point.value is not None} | {"step": 0})
+        return
     context: type[AttemptContext] = type("TuneContext", (_TuneContext,), {"metric": declared.metric.name})
     _or_raise(execute(final, workspace=workspace, number=1, context_type=context))
 

@@ -1,17 +1,18 @@
 """`/axis/NAME/AXIS`: each level of one axis, its seeds, and its effect against the baseline."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
 from ablate import figures
 from ablate.analysis.effects import USABLE, Effect, level_effects
 from ablate.analysis.verdicts import numbers_of
-from ablate.conclude import Conclusion
 from ablate.errors import InputError, did_you_mean
 from ablate.results import KEYS
+from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.reader import Reader, Version
 from dashboards.widgets import DASH, GRAPH_CONFIG, aria, fit_card, heading, level_text, message, number, study_links, table
@@ -19,11 +20,19 @@ from dashboards.widgets import DASH, GRAPH_CONFIG, aria, fit_card, heading, leve
 MAX_METRICS = 12
 
 
+class Measured(NamedTuple):
+    """What the page draws: a study's results, and its own metric."""
+
+    record: StudyRecord
+    metric: str
+    results: pd.DataFrame
+
+
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
-    conclusion = reader.conclusion(reader.snapshot(names[0]).record.name)
-    record, metrics = conclusion.record, metrics_of(conclusion)
-    axis = known_axis(conclusion, axis=names[1] if len(names) > 1 else next(iter(record.axes)))
-    chosen = choices(query, "metrics", allowed=metrics, default=first_metrics(conclusion))
+    measured = measure(reader, names[0])
+    record, metrics = measured.record, metrics_of(measured)
+    axis = known_axis(measured, axis=names[1] if len(names) > 1 else next(iter(record.axes)))
+    chosen = choices(query, "metrics", allowed=metrics, default=first_metrics(measured))
     chooser = dcc.Dropdown(id="axis-metrics", options=metrics, value=chosen, multi=True)
     return html.Div(
         [
@@ -52,41 +61,46 @@ def register(app: Dash, *, reader: Reader) -> None:
     def _update(_seen: object, metrics: object, dark: object, place: object) -> tuple[list[Component], Component]:
         if not isinstance(place, list) or len(place) != 2:
             raise InputError("an axis page has a study and an axis")
-        conclusion = reader.conclusion(reader.snapshot(place[0]).record.name)
-        axis, chosen = known_axis(conclusion, axis=place[1]), known_metrics(conclusion, metrics)
-        return axis_figures(conclusion, axis=axis, metrics=chosen, dark=bool(dark)), effects_table(conclusion, axis=axis, metrics=chosen)
+        measured = measure(reader, place[0])
+        axis, chosen = known_axis(measured, axis=place[1]), known_metrics(measured, metrics)
+        return axis_figures(measured, axis=axis, metrics=chosen, dark=bool(dark)), effects_table(measured, axis=axis, metrics=chosen)
 
     app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("axis-metrics", "value"))
 
 
-def known_axis(conclusion: Conclusion, *, axis: object) -> str:
-    axes = list(conclusion.record.axes)
+def measure(reader: Reader, name: object) -> Measured:
+    snapshot = reader.snapshot(name)
+    return Measured(snapshot.record, snapshot.study.metric.name, reader.results(snapshot))
+
+
+def known_axis(measured: Measured, *, axis: object) -> str:
+    axes = list(measured.record.axes)
     if axis not in axes:
         found = str(axis)[:100]
-        raise InputError(f"no axis '{found}' in {conclusion.record.name} (there: {', '.join(axes)}){did_you_mean(found, axes)}")
+        raise InputError(f"no axis '{found}' in {measured.record.name} (there: {', '.join(axes)}){did_you_mean(found, axes)}")
     return str(axis)
 
 
-def known_metrics(conclusion: Conclusion, metrics: object) -> list[str]:
+def known_metrics(measured: Measured, metrics: object) -> list[str]:
     if not isinstance(metrics, list):
         raise InputError("metrics are a list of names")
-    allowed = metrics_of(conclusion)
+    allowed = metrics_of(measured)
     unknown = [str(metric)[:100] for metric in metrics if metric not in allowed]
     if unknown:
-        raise InputError(f"no metric '{unknown[0]}' in {conclusion.record.name} (there: {', '.join(allowed)})")
+        raise InputError(f"no metric '{unknown[0]}' in {measured.record.name} (there: {', '.join(allowed)})")
     return [str(metric) for metric in metrics][:MAX_METRICS]
 
 
-def metrics_of(conclusion: Conclusion) -> list[str]:
+def metrics_of(measured: Measured) -> list[str]:
     """The study's metric first; it is there before any trial reported it."""
-    found = [str(column) for column in conclusion.results.columns if column not in (*KEYS, *conclusion.record.axes)]
-    return list(dict.fromkeys([conclusion.study.metric.name, *found]))
+    found = [str(column) for column in measured.results.columns if column not in (*KEYS, *measured.record.axes)]
+    return list(dict.fromkeys([measured.metric, *found]))
 
 
-def first_metrics(conclusion: Conclusion) -> list[str]:
+def first_metrics(measured: Measured) -> list[str]:
     """The study's metric with its other shot counts."""
-    main = conclusion.study.metric.name
-    return [metric for metric in metrics_of(conclusion) if family(metric) == family(main)] if family(main) != main else [main]
+    main = measured.metric
+    return [metric for metric in metrics_of(measured) if family(metric) == family(main)] if family(main) != main else [main]
 
 
 def family(metric: str) -> str:
@@ -95,18 +109,18 @@ def family(metric: str) -> str:
     return stem if stem and shots.isdigit() else metric
 
 
-def axis_figures(conclusion: Conclusion, *, axis: str, metrics: Sequence[str], dark: bool) -> list[Component]:
+def axis_figures(measured: Measured, *, axis: str, metrics: Sequence[str], dark: bool) -> list[Component]:
     """A row a family: scores by level, and the effects beside them."""
     families: dict[str, list[str]] = {}
     for metric in sorted(metrics, key=_by_shots):
         families.setdefault(family(metric), []).append(metric)
-    return [_family_row(conclusion, axis=axis, name=name, metrics=members, dark=dark) for name, members in families.items()]
+    return [_family_row(measured, axis=axis, name=name, metrics=members, dark=dark) for name, members in families.items()]
 
 
-def effects_table(conclusion: Conclusion, *, axis: str, metrics: Sequence[str]) -> Component:
+def effects_table(measured: Measured, *, axis: str, metrics: Sequence[str]) -> Component:
     rows, notes = [], []
     for metric in sorted(metrics, key=_by_shots):
-        effects, note = effects_of(conclusion, axis=axis, metric=metric)
+        effects, note = effects_of(measured, axis=axis, metric=metric)
         rows += [_effect_row(effect) for effect in effects]
         notes += [html.P(f"{metric}: {note}", className="note")] if note else []
     if not rows:
@@ -115,27 +129,27 @@ def effects_table(conclusion: Conclusion, *, axis: str, metrics: Sequence[str]) 
     return html.Div([table(head, rows, label=f"Effects of {axis}", numeric=[3, 4, 5, 6, 7, 8]), *notes])
 
 
-def effects_of(conclusion: Conclusion, *, axis: str, metric: str) -> tuple[tuple[Effect, ...], str]:
+def effects_of(measured: Measured, *, axis: str, metric: str) -> tuple[tuple[Effect, ...], str]:
     """The effects of one axis on one metric, or why there are none."""
-    levels = conclusion.record.axes[axis]
+    levels = measured.record.axes[axis]
     if not levels:
         return (), "a search draws this axis from a range, so it has no baseline"
-    frame = conclusion.results
+    frame = measured.results
     if metric not in frame or not frame["state"].isin(USABLE).any():
         return (), ""
     try:
-        return level_effects(frame, axis=axis, baseline=levels[0], metric=metric, axes=list(conclusion.record.axes)), ""
+        return level_effects(frame, axis=axis, baseline=levels[0], metric=metric, axes=list(measured.record.axes)), ""
     except InputError as error:
         return (), str(error)
 
 
-def _family_row(conclusion: Conclusion, *, axis: str, name: str, metrics: Sequence[str], dark: bool) -> Component:
-    simulated, view = conclusion.record.simulated, f"{conclusion.record.name} {axis} {name}"
-    effects = [effect for metric in metrics for effect in effects_of(conclusion, axis=axis, metric=metric)[0]]
-    shown = [metric for metric in metrics if metric in conclusion.results]
+def _family_row(measured: Measured, *, axis: str, name: str, metrics: Sequence[str], dark: bool) -> Component:
+    simulated, view = measured.record.simulated, f"{measured.record.name} {axis} {name}"
+    effects = [effect for metric in metrics for effect in effects_of(measured, axis=axis, metric=metric)[0]]
+    shown = [metric for metric in metrics if metric in measured.results]
     if not shown:
         return html.Section(message(f"No trial has reported {name} yet."), className="card")
-    scores = figures.score_by_level(conclusion.results, axis=axis, metrics=shown, simulated=simulated, dark=dark)
+    scores = figures.score_by_level(measured.results, axis=axis, metrics=shown, simulated=simulated, dark=dark)
     forest = figures.effects_forest(effects, simulated=simulated, dark=dark)
     cards = [(scores, f"{name} by level of {axis}")] + ([(forest, f"Effects on {name} against the baseline")] if effects else [])
     sections = [html.Section(_graph(fit_card(figure, view=view), label=label), className="card") for figure, label in cards]

@@ -9,11 +9,12 @@ from dash.development.base_component import Component
 
 from ablate import figures
 from ablate.analysis.laws import MM1, Prediction, predict, size_label
-from ablate.conclude import Conclusion
+from ablate.analysis.lr_law import LawReport
 from ablate.errors import InputError
 from ablate.results import law_frame
+from ablate.stores import StudyRecord
 from dashboards.address import Query, href
-from dashboards.reader import Reader, Version
+from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import DASH, blank, fit_card, graph, heading, message, number, register_graph, study_links, table
 
 SIZES = (4.0, 11.0)
@@ -22,13 +23,13 @@ HEIGHT = 520
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
-    conclusion = reader.conclusion(reader.snapshot(names[0]).record.name)
-    record = conclusion.record
+    snapshot = reader.snapshot(names[0])
+    record = snapshot.record
     links = study_links(record, here=href("law", record.name))
     parts = [dcc.Store(id="law-study", data=record.name), heading(record, page="law", links=links)]
-    declared = conclusion.study.law
+    declared = snapshot.study.law
     if declared is None:
-        how = message("This study declares no law. Add one to its file and run it again:", command=law_example(conclusion))
+        how = message("This study declares no law. Add one to its file and run it again:", command=law_example(record))
         return html.Div([*parts, how])
     slider = _slider(query, target=declared.target)
     return html.Div(
@@ -62,9 +63,11 @@ def register(app: Dash, *, reader: Reader) -> None:
         State("law-study", "data"),
     )
     def _figures(_seen: object, power: object, dark: object, name: object) -> tuple[Component, go.Figure, go.Figure]:
-        conclusion = reader.conclusion(reader.snapshot(name).record.name)
-        runs = runs_figure(reader, conclusion, dark=bool(dark))
-        return warnings(conclusion), runs, law_figure(conclusion, size=size_of(power), dark=bool(dark))
+        snapshot = reader.snapshot(name)
+        report, why_not = find_law(reader, snapshot)
+        runs = runs_figure(reader, snapshot, report=report, dark=bool(dark))
+        drawn = law_figure(report, record=snapshot.record, size=size_of(power), dark=bool(dark))
+        return warnings(report, why_not=why_not), runs, drawn
 
     @app.callback(
         Output("law-numbers", "children"),
@@ -75,7 +78,7 @@ def register(app: Dash, *, reader: Reader) -> None:
     )
     def _numbers(_seen: object, dragged: object, value: object, name: object) -> Component:
         power = dragged if "law-size.drag_value" in ctx.triggered_prop_ids and dragged is not None else value
-        return numbers(reader.conclusion(reader.snapshot(name).record.name), size=size_of(power))
+        return numbers(find_law(reader, reader.snapshot(name))[0], size=size_of(power))
 
     register_graph(app, name="law-runs")
     register_graph(app, name="law-figure")
@@ -89,9 +92,17 @@ def size_of(power: object) -> float:
     return float(10.0**power)
 
 
-def numbers(conclusion: Conclusion, *, size: float) -> Component:
+def find_law(reader: Reader, snapshot: Snapshot) -> tuple[LawReport | None, str]:
+    """The study's law, or why there is none yet."""
+    try:
+        return reader.law(snapshot), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def numbers(report: LawReport | None, *, size: float) -> Component:
     """One row a law: rate, interval, weight decay."""
-    fit = conclusion.law.fit if conclusion.law else None
+    fit = report.fit if report else None
     said = [("This study", fit.formula, fit.predict(size))] if fit else []
     said.append(("MM1", MM1.formula.replace("-", "−"), predict("mm1", size)))
     head = ["Law", "Formula", "Peak learning rate η", "95 % prediction interval", "Weight decay λ = 0.1 η", "the same for torch AdamW"]
@@ -104,18 +115,16 @@ def numbers(conclusion: Conclusion, *, size: float) -> Component:
     )
 
 
-def warnings(conclusion: Conclusion) -> Component:
-    report = conclusion.law
+def warnings(report: LawReport | None, *, why_not: str) -> Component:
     if report is None:
-        return message(f"No law yet: {conclusion.law_missing}")
+        return message(f"No law yet: {why_not}")
     if not report.warnings:
         return html.Div()
     return html.Section([html.H2("Read with care"), html.Ul([html.Li(warning) for warning in report.warnings])], className="card warnings")
 
 
-def runs_figure(reader: Reader, conclusion: Conclusion, *, dark: bool) -> go.Figure:
-    study, record, report = conclusion.study, conclusion.record, conclusion.law
-    declared = study.law
+def runs_figure(reader: Reader, snapshot: Snapshot, *, report: LawReport | None, dark: bool) -> go.Figure:
+    study, record, declared = snapshot.study, snapshot.record, snapshot.study.law
     if declared is None or report is None:
         return blank("no finished runs to draw yet")
     runs = reader.read(lambda store: law_frame(store, study.name, law=declared, metric=study.metric.name))
@@ -123,16 +132,15 @@ def runs_figure(reader: Reader, conclusion: Conclusion, *, dark: bool) -> go.Fig
     return fit_card(figure, view=record.name).update_layout(height=HEIGHT)
 
 
-def law_figure(conclusion: Conclusion, *, size: float, dark: bool) -> go.Figure:
-    report = conclusion.law
+def law_figure(report: LawReport | None, *, record: StudyRecord, size: float, dark: bool) -> go.Figure:
     if report is None or report.fit is None:
         return blank("two sizes with an optimum inside their grid make a law")
-    figure = figures.law(report.fit, target=size, excluded=report.excluded, simulated=conclusion.record.simulated, dark=dark)
-    return fit_card(figure, view=conclusion.record.name).update_layout(height=HEIGHT)
+    figure = figures.law(report.fit, target=size, excluded=report.excluded, simulated=record.simulated, dark=dark)
+    return fit_card(figure, view=record.name).update_layout(height=HEIGHT)
 
 
-def law_example(conclusion: Conclusion) -> str:
-    axes = list(conclusion.record.axes)
+def law_example(record: StudyRecord) -> str:
+    axes = list(record.axes)
     rate = next((axis for axis in axes if "lr" in axis or "learning_rate" in axis), "train.learning_rate")
     return f"law:\n  hyperparameter: {rate}   # axis of the learning rate, three levels or more\n  size: num_params\n  target: 30.0e9"
 

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dash_ag_grid as dag
+import pandas as pd
 import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
 from ablate import figures
-from ablate.conclude import Conclusion
 from ablate.errors import InputError
 from ablate.results import KEYS, curves_frame
-from ablate.stores import EventRecord
+from ablate.stores import EventRecord, StudyRecord
 from dashboards.address import Query, choice, href
 from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import (
@@ -75,7 +75,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
 
 
 def version(reader: Reader, *, names: Sequence[str]) -> Version:
-    return reader.snapshot(names[0]).version
+    return reader.live_version(names[0])
 
 
 def register(app: Dash, *, reader: Reader) -> None:
@@ -93,14 +93,14 @@ def register(app: Dash, *, reader: Reader) -> None:
     )
     def _overview(_seen: object, dark: object, name: object, columns_before: object) -> tuple[Any, ...]:
         snapshot = reader.snapshot(name)
-        conclusion = reader.conclusion(snapshot.record.name)
-        columns, rows = trial_table(conclusion)
+        results = reader.results(snapshot)
+        columns, rows = trial_table(results, snapshot=snapshot)
         return (
             progress_strip(snapshot),
-            verdict_table(conclusion),
+            verdict_table(reader, snapshot),
             event_list(reader.read(lambda store: store.events(snapshot.record.name, limit=EVENTS)), snapshot=snapshot),
-            matrix(conclusion, dark=bool(dark)),
-            with_reasons(rows, snapshot=snapshot),
+            matrix(results, record=snapshot.record, dark=bool(dark)),
+            rows,
             no_update if columns == columns_before else columns,
         )
 
@@ -125,7 +125,7 @@ def curve_metrics(reader: Reader, snapshot: Snapshot) -> dict[str, int]:
     final = {key for trial in snapshot.trials for key in trial.metrics}
     started = [trial.chain[-1] for trial in snapshot.trials if trial.state in ("done", "running")][:1]
     keys = [key for _, _, key, _ in reader.read(lambda store: store.curve(started))] if started else []
-    main = str(snapshot.record.spec["metric"]["name"])
+    main = snapshot.study.metric.name
     return {metric: keys.count(metric) for metric in dict.fromkeys([main, *sorted(final | set(keys))])}
 
 
@@ -152,9 +152,8 @@ def curves_figure(reader: Reader, *, name: object, metric: object, group: object
     return fit_card(figure, view=f"{record.name} {metric} {group}")
 
 
-def matrix(conclusion: Conclusion, *, dark: bool) -> go.Figure:
-    record = conclusion.record
-    return fit_card(figures.completeness(conclusion.results, simulated=record.simulated, dark=dark), view=record.name)
+def matrix(results: pd.DataFrame, *, record: StudyRecord, dark: bool) -> go.Figure:
+    return fit_card(figures.completeness(results, simulated=record.simulated, dark=dark), view=record.name)
 
 
 def progress_strip(snapshot: Snapshot) -> list[Component]:
@@ -164,10 +163,14 @@ def progress_strip(snapshot: Snapshot) -> list[Component]:
     return [state_badge(snapshot.record.active), progress(counts)]
 
 
-def verdict_table(conclusion: Conclusion) -> Component:
-    if not conclusion.verdicts:
-        return message("This study claims nothing. A claim written before the runs gets a verdict:", command=_claim_example(conclusion))
-    rows = [[verdict.statement, verdict_badge(verdict.verdict), verdict.reason] for verdict in conclusion.verdicts]
+def verdict_table(reader: Reader, snapshot: Snapshot) -> Component:
+    if not snapshot.study.claims:
+        return message("This study claims nothing. A claim written before the runs gets a verdict:", command=_claim_example(snapshot))
+    try:
+        verdicts = reader.conclusion(snapshot).verdicts
+    except InputError as error:
+        return message(f"No verdict: {error}")
+    rows = [[verdict.statement, verdict_badge(verdict.verdict), verdict.reason] for verdict in verdicts]
     return table(["Claim", "Verdict", "Reason"], rows, label="Verdicts")
 
 
@@ -187,21 +190,15 @@ def event_list(events: Sequence[EventRecord], *, snapshot: Snapshot) -> list[Com
     ]
 
 
-def trial_table(conclusion: Conclusion) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Columns and rows of the grid. Fields are numbered, because the grid reads a dot in a field's name as a path."""
-    frame = conclusion.results
-    axes = list(conclusion.record.axes)
-    names = [str(column) for column in frame.columns]
+    axes, names = list(snapshot.record.axes), [str(column) for column in results.columns]
     fields = {name: name if name in KEYS else f"column{index}" for index, name in enumerate(names)}
     columns = [_column(name, field=fields[name], kind="key" if name in KEYS else "axis" if name in axes else "metric") for name in names]
     columns.append({"field": "reason", "headerName": "reason", "tooltipField": "reason", "minWidth": 180, "flex": 2})
-    rows = [{fields[str(name)]: _cell(value) for name, value in row.items()} for row in frame.to_dict("records")]
-    return columns, rows
-
-
-def with_reasons(rows: list[dict[str, Any]], *, snapshot: Snapshot) -> list[dict[str, Any]]:
     reasons = {trial.id: trial.reason for trial in snapshot.trials}
-    return [row | {"reason": reasons.get(row["trial"]) or ""} for row in rows]
+    rows = [{fields[str(name)]: _cell(value) for name, value in row.items()} for row in results.to_dict("records")]
+    return columns, [row | {"reason": reasons.get(row["trial"], "")} for row in rows]
 
 
 def _column(name: str, *, field: str, kind: str) -> dict[str, Any]:
@@ -256,6 +253,6 @@ def _first_group(snapshot: Snapshot, groups: Sequence[str]) -> str:
     return groups[1] if len(arms) > MANY_ARMS and len(groups) > 1 else groups[0]
 
 
-def _claim_example(conclusion: Conclusion) -> str:
-    axis = next(iter(conclusion.record.axes), "the.axis")
+def _claim_example(snapshot: Snapshot) -> str:
+    axis = next(iter(snapshot.record.axes), "the.axis")
     return f"claims:\n  - {{axis: {axis}, expect: increases}}   # or decreases, equivalent with a margin `within`, best_level"

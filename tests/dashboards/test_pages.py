@@ -60,10 +60,10 @@ def test_unknown_axis_lists_known_ones(reader: Reader) -> None:
 
 
 def test_trial_table_has_columns_of_results_and_reason(reader: Reader) -> None:
-    columns, rows = study.trial_table(reader.conclusion("mix"))
+    columns, rows = study.trial_table(reader.results(reader.snapshot("mix")), snapshot=reader.snapshot("mix"))
     names = [column["headerName"] for column in columns]
     assert names == ["trial", "arm", "seed", "state", "mix", "connector", "loss", "score/0", "score/4", "score/8", "reason"]
-    failed = [row for row in study.with_reasons(rows, snapshot=reader.snapshot("mix")) if row["state"] == "failed"]
+    failed = [row for row in rows if row["state"] == "failed"]
     assert failed
     assert all("RuntimeError" in row["reason"] for row in failed)
     scores = next(column["field"] for column in columns if column["headerName"] == "score/4")
@@ -98,9 +98,17 @@ def test_study_page_keeps_view_of_address(reader: Reader) -> None:
 
 
 def test_verdicts_of_known_law_are_right(reader: Reader) -> None:
-    shown = text(study.verdict_table(reader.conclusion("mix")))
+    shown = text(study.verdict_table(reader, reader.snapshot("mix")))
     assert shown.count("supported") == 2
     assert shown.count("contradicted") == 1
+
+
+def test_claim_that_cannot_be_judged_leaves_the_page_whole(tmp_path: Path) -> None:
+    spec = LIVE | {"claims": [{"axis": "image_size", "level": 999, "expect": "increases"}]}
+    writer = Writer(spec, workspace=Workspace(tmp_path)).finish()
+    fresh = Reader(Workspace(tmp_path).store_url)
+    assert "No verdict: claim on image_size: no level 999" in text(study.verdict_table(fresh, fresh.snapshot(writer.name)))
+    assert len(fresh.results(fresh.snapshot(writer.name))) == 6
 
 
 def test_events_show_trials_newest_first(reader: Reader) -> None:
@@ -111,53 +119,54 @@ def test_events_show_trials_newest_first(reader: Reader) -> None:
 
 
 def test_axis_draws_shot_counts_as_series(reader: Reader) -> None:
-    conclusion = reader.conclusion("mix")
-    assert sorted(axis.first_metrics(conclusion)) == ["score/0", "score/4", "score/8"]
-    (row,) = axis.axis_figures(conclusion, axis="mix", metrics=axis.first_metrics(conclusion), dark=False)
+    measured = axis.measure(reader, "mix")
+    assert sorted(axis.first_metrics(measured)) == ["score/0", "score/4", "score/8"]
+    (row,) = axis.axis_figures(measured, axis="mix", metrics=axis.first_metrics(measured), dark=False)
     scores = next(part.figure for part in parts(row) if hasattr(part, "figure"))
     assert [trace.name for trace in scores.data if trace.showlegend] == ["score/0", "score/4", "score/8"]
 
 
 def test_axis_effect_is_the_stated_one(reader: Reader) -> None:
-    conclusion = reader.conclusion("mix")
-    effects, _ = axis.effects_of(conclusion, axis="mix", metric="score/4")
+    measured = axis.measure(reader, "mix")
+    effects, _ = axis.effects_of(measured, axis="mix", metric="score/4")
     found = next(effect.mean_diff for effect in effects if effect.level == "90:0:10")
     truth = {mix: synthetic.true_metrics(synthetic.Config(mix=mix))["score/4"] for mix in ("90:0:10", "45:45:10")}  # type: ignore[arg-type]
     assert found == pytest.approx(truth["90:0:10"] - truth["45:45:10"], abs=0.05)
-    assert "90:0:10" in text(axis.effects_table(conclusion, axis="mix", metrics=["score/4"]))
+    assert "90:0:10" in text(axis.effects_table(measured, axis="mix", metrics=["score/4"]))
 
 
 def test_axis_without_pairs_says_what_it_takes(tmp_path: Path) -> None:
     writer = Writer(LIVE, workspace=Workspace(tmp_path))
-    conclusion = Reader(Workspace(tmp_path).store_url).conclusion(writer.name)
-    assert "No effect yet" in text(axis.effects_table(conclusion, axis="image_size", metrics=["score/8"]))
-    figures = axis.axis_figures(conclusion, axis="image_size", metrics=["score/8"], dark=False)
+    measured = axis.measure(Reader(Workspace(tmp_path).store_url), writer.name)
+    assert "No effect yet" in text(axis.effects_table(measured, axis="image_size", metrics=["score/8"]))
+    figures = axis.axis_figures(measured, axis="image_size", metrics=["score/8"], dark=False)
     assert "No trial has reported" in text(figures)
 
 
 @pytest.mark.parametrize("metrics", ["score/4", None, [["a"]], [{"x": 1}], ["nothing"], [3]])
 def test_axis_metrics_that_are_none_are_refused(reader: Reader, metrics: object) -> None:
     with pytest.raises(InputError):
-        axis.known_metrics(reader.conclusion("mix"), metrics)
+        axis.known_metrics(axis.measure(reader, "mix"), metrics)
 
 
 def test_law_numbers_are_mm1s_and_the_studys(reader: Reader) -> None:
-    shown = text(law.numbers(reader.conclusion("rates"), size=30e9))
+    report, _ = law.find_law(reader, reader.snapshot("rates"))
+    shown = text(law.numbers(report, size=30e9))
     assert "2.21e−5" in shown
     assert "2.21e−6" in shown
     assert "arXiv 2403.09611" in shown
-    report = reader.conclusion("rates").law
     assert report is not None
     assert report.fit is not None
     assert f"{report.fit.lr(30e9):.2e}".replace("e-0", "e−") in shown
 
 
 def test_law_warns_of_edge(reader: Reader) -> None:
-    assert "300M: the lowest rate" in text(law.warnings(reader.conclusion("rates")))
+    assert "300M: the lowest rate" in text(law.warnings(reader.law(reader.snapshot("rates")), why_not=""))
 
 
 def test_law_figure_names_published_law_and_band(reader: Reader) -> None:
-    names = " ".join(str(trace.name) for trace in law.law_figure(reader.conclusion("rates"), size=1e9, dark=True).data)
+    snapshot = reader.snapshot("rates")
+    names = " ".join(str(trace.name) for trace in law.law_figure(reader.law(snapshot), record=snapshot.record, size=1e9, dark=True).data)
     assert "MM1" in names
     assert "prediction interval" in names
 
@@ -169,8 +178,10 @@ def test_law_without_section_says_how_to_add_one(reader: Reader) -> None:
 def test_law_before_first_run_says_so(tmp_path: Path) -> None:
     Writer(LAW, workspace=Workspace(tmp_path))
     fresh = Reader(Workspace(tmp_path).store_url)
-    assert "No law yet" in text(law.warnings(fresh.conclusion("rates")))
-    assert law.law_figure(fresh.conclusion("rates"), size=1e9, dark=False).layout.annotations
+    report, why_not = law.find_law(fresh, fresh.snapshot("rates"))
+    assert "No law yet: " in text(law.warnings(report, why_not=why_not))
+    assert "MM1" in text(law.numbers(report, size=1e9))
+    assert law.law_figure(report, record=fresh.snapshot("rates").record, size=1e9, dark=False).layout.annotations
 
 
 @pytest.mark.parametrize("power", [None, "9", math.nan, math.inf, 3.9, 11.1, True, [9]])
@@ -206,9 +217,9 @@ def test_advance_sees_points_of_running_trial(tmp_path: Path) -> None:
     writer = Writer(LIVE, workspace=Workspace(tmp_path))
     job = writer.start()
     fresh = Reader(Workspace(tmp_path).store_url)
-    before = fresh.snapshot("live").version
+    before = fresh.live_version("live")
     writer.store.add_points({(job.id, 1): [make_point(1, "loss", 3.0)]})
-    assert fresh.snapshot("live").version != before
+    assert fresh.live_version("live") != before
 
 
 def test_advance_without_store_recovers_alone(tmp_path: Path) -> None:
@@ -230,4 +241,4 @@ def test_advance_without_store_recovers_alone(tmp_path: Path) -> None:
 
 
 def test_conclusion_is_computed_once_a_version(reader: Reader) -> None:
-    assert reader.conclusion("mix") is reader.conclusion("mix")
+    assert reader.conclusion(reader.snapshot("mix")) is reader.conclusion(reader.snapshot("mix"))

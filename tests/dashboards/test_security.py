@@ -133,6 +133,7 @@ def test_port_in_use_says_what_to_do(store_url: str, capsys: pytest.CaptureFixtu
     assert f"choose another with --port {port + 1}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_environment_cannot_widen_host_or_switch_debugger_on(store_url: str) -> None:
     environment = os.environ | {"HOST": "0.0.0.0", "PORT": "1", "DASH_DEBUG": "1", "FLASK_DEBUG": "1"}  # noqa: S104
     command = [sys.executable, "-m", "dashboards.app", "--store", store_url, "--port", "0"]

@@ -1,0 +1,235 @@
+"""The command line as a person uses it: real processes, a real Ray, a real database, simulated training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+ABLATE = [sys.executable, "-m", "ablate"]
+STUDY = """\
+schema: 1
+name: small
+question: Do more tokens lower the loss?
+trainer: synthetic
+base: {num_params: 1.0e9, noise_sd: 0.001, FIELDS}
+axes:
+  num_tokens: [4, 64]
+  AXIS
+seeds: 3
+metric: {name: loss, goal: min}
+claims:
+  - {axis: num_tokens, expect: decreases}
+"""
+
+Ablate = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def ablate(tmp_path: Path) -> Ablate:
+    """Runs `ablate` in an empty folder."""
+
+    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        found = subprocess.run([*ABLATE, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=110)
+        assert found.returncode == code, f"exit {found.returncode}\n{found.stdout}\n{found.stderr}"
+        return found
+
+    return run
+
+
+@pytest.fixture
+def write_study(tmp_path: Path) -> Callable[..., str]:
+    def write(*, fields: str = "steps: 5", axis: str = "connector: [avg_pool]") -> str:
+        (tmp_path / "small.yaml").write_text(STUDY.replace("FIELDS", fields).replace("AXIS", axis))
+        return "small.yaml"
+
+    return write
+
+
+def states(ablate: Ablate) -> list[str]:
+    return [row["state"] for row in json.loads(ablate("status", "small", "--json").stdout)]
+
+
+def wait_until(condition: Callable[[], bool], *, process: "subprocess.Popen[Any]", seconds: float = 60) -> None:
+    """Waits on a condition, not on time; a process that ended cannot make it true any more."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert process.poll() is None, "the run ended first"
+        assert time.monotonic() < deadline, "it did not come true in time"
+        pause.wait(0.05)
+
+
+def test_main_job_end_to_end(ablate: Ablate, write_study: Callable[..., str], tmp_path: Path) -> None:
+    study = write_study()
+    planned = json.loads(ablate("plan", study, "--json").stdout)
+    assert set(planned) == {"study", "arms", "trials", "jobs", "totals"}
+    assert [trial["state"] for trial in planned["trials"]] == ["queued"] * 6
+    assert not (tmp_path / ".ablate").exists()
+
+    first = ablate("run", study)
+    assert "small: 6 done of 6 trials; 6 jobs" in first.stdout
+    assert "slots busy" in first.stdout
+    again = ablate("run", study)
+    assert "nothing to run" in again.stdout
+    assert "starting Ray" not in again.stdout
+
+    planned = json.loads(ablate("plan", study, "--json").stdout)
+    assert {trial["state"] for trial in planned["trials"]} == {"done"}
+    assert {job["state"] for job in planned["jobs"]} == {"cached"}
+
+    rows = ablate("results", "small", "--format", "csv").stdout.splitlines()
+    assert rows[0] == "trial,arm,seed,state,num_tokens,connector,loss,score/0,score/4,score/8"
+    assert len(rows) == 7
+
+    concluded = json.loads(ablate("effects", "small", "--json").stdout)
+    assert (concluded["simulated"], concluded["metric"]) == (True, "loss")
+    effect = concluded["effects"][0]
+    # the stated law; noise that differs between arms has a standard deviation of 1e-4
+    assert effect["mean_diff"] == pytest.approx(0.02 / 64 - 0.02 / 4, abs=3e-4)
+    assert [verdict["verdict"] for verdict in concluded["verdicts"]] == ["supported"]
+
+    ablate("report", "small", "-o", "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Do more tokens lower the loss?" in page
+    assert "simulated" in page
+    _check_mlflow(tmp_path)
+
+
+def _check_mlflow(folder: Path) -> None:
+    """What a person who lives in MLflow finds, asked in a process of its own: importing MLflow is heavy and leaves threads."""
+    code = """
+import json, sys, mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+runs = mlflow.MlflowClient().search_runs([mlflow.get_experiment_by_name("small").experiment_id])
+children = [run for run in runs if "ablate.trial" in run.data.tags]
+parent, = [run for run in runs if "ablate.trial" not in run.data.tags]
+one = children[0]
+print(json.dumps({
+    "children": len(children),
+    "parents": sorted({run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children}),
+    "status": sorted({run.info.status for run in runs}),
+    "tags": {key: one.data.tags[key] for key in ("ablate.study", "ablate.simulated", "axis.connector")},
+    "param": one.data.params["connector"],
+    "points": len(mlflow.MlflowClient().get_metric_history(one.info.run_id, "loss")),
+    "config": mlflow.artifacts.load_dict(one.info.artifact_uri + "/config.json")["num_params"],
+}))
+"""
+    quiet = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    command = [sys.executable, "-c", code, f"sqlite:///{folder / '.ablate' / 'mlflow.db'}"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=quiet).stdout.splitlines()[-1])
+    assert found == {
+        "children": 6,
+        "parents": [True],
+        "status": ["FINISHED"],
+        "tags": {"ablate.study": "small", "ablate.simulated": "true", "axis.connector": "avg_pool"},
+        "param": "avg_pool",
+        "points": 5,
+        "config": 1e9,
+    }
+
+
+@pytest.mark.slow
+def test_trainer_that_raises_diverges_or_dies_fails_alone(ablate: Ablate, write_study: Callable[..., str]) -> None:
+    study = write_study(axis="fail: [none, raise, nan, exit]")
+    ended = ablate("run", study, code=1)
+    assert "6 done, 18 failed of 24 trials" in ended.stdout
+    rows = {(row["arm"], row["seed"]): row for row in json.loads(ablate("status", "small", "--json").stdout)}
+    assert rows["fail=raise", 0]["reason"] == "RuntimeError: this synthetic trial was told to raise"
+    assert rows["fail=nan", 0]["reason"] == "'loss' ended as nan"
+    assert rows["fail=exit", 0]["reason"] == "3 times: its worker process died (WorkerCrashedError)"
+    assert "told to raise" in ablate("logs", rows["fail=raise", 0]["trial"]).stdout
+    assert "NaN" not in ablate("results", "small", "--format", "json").stdout
+    assert "18 jobs queued again" in ablate("retry", "small").stdout
+    assert states(ablate).count("queued") == 18
+
+
+@pytest.mark.slow
+def test_interrupted_run_says_how_to_go_on_and_goes_on(ablate: Ablate, write_study: Callable[..., str], tmp_path: Path) -> None:
+    study = write_study(fields="steps: 20, step_seconds: 0.05")
+    process = subprocess.Popen([*ABLATE, "run", study], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: list(tmp_path.glob(".ablate/runs/*/attempt-1/done.json")) != [], process=process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: ablate run small.yaml" in said
+    before = states(ablate)
+    assert set(before) == {"done", "queued"}
+    assert f"{before.count('queued')} jobs" in ablate("run", study).stdout
+
+
+@pytest.mark.slow
+def test_killed_run_loses_nothing_and_repeats_nothing(ablate: Ablate, write_study: Callable[..., str], tmp_path: Path) -> None:
+    study = write_study(fields="steps: 20, step_seconds: 0.05")
+    process = subprocess.Popen([*ABLATE, "run", study], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    wait_until(lambda: len(list(tmp_path.glob(".ablate/runs/*/attempt-1/done.json"))) >= 2, process=process)
+    process.kill()
+    process.wait()
+    finished = {path.parent.parent.name: path.read_bytes() for path in tmp_path.glob(".ablate/runs/*/attempt-1/done.json")}
+    ablate("run", study)
+    assert set(states(ablate)) == {"done"}
+    for job, done in finished.items():
+        attempts = tmp_path / ".ablate" / "runs" / job
+        assert (attempts / "attempt-1" / "done.json").read_bytes() == done
+        assert not (attempts / "attempt-2").exists()
+
+
+@pytest.mark.slow
+def test_search_goes_on_from_the_store(ablate: Ablate, tmp_path: Path) -> None:
+    text = """\
+schema: 1
+name: small
+trainer: synthetic
+base: {steps: 9}
+axes:
+  peak_lr: {log: [1.0e-6, 1.0e-2]}
+  connector: [avg_pool, c_abstractor]
+design: search
+search: {trials: TRIALS, max_steps: 9}
+metric: {name: loss, goal: min}
+"""
+    study = tmp_path / "small.yaml"
+    study.write_text(text.replace("TRIALS", "4"))
+    ablate("run", "small.yaml")
+    assert len(states(ablate)) == 4
+    study.write_text(text.replace("TRIALS", "6"))
+    ablate("run", "small.yaml")
+    rows = json.loads(ablate("results", "small", "--format", "json").stdout)
+    assert len(rows) == 6
+    assert {row["state"] for row in rows} <= {"done", "pruned"}
+    assert "nothing to run" in ablate("run", "small.yaml").stdout
+
+
+def test_law_predict_answers_with_the_published_law(ablate: Ablate) -> None:
+    answer = json.loads(ablate("law", "predict", "--params", "30e9", "--json").stdout)
+    assert answer["lr"] == pytest.approx(2.21e-5, rel=1e-3)
+    assert answer["weight_decay"]["per_step"] == pytest.approx(2.21e-6, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "nothing.yaml"], 2, "nothing.yaml"),
+        (["effects", "small"], 3, "no store"),
+        (["law", "predict", "--params", "-1"], 2, "positive"),
+        (["law", "predict", "--params", "1e9", "--law", "mm2"], 2, "did you mean 'mm1'?"),
+        (["law", "fit", "none.csv"], 2, "no file none.csv"),
+        (["run", "quickstart", "--slots", "0"], 2, "--slots"),
+        (["run", "quickstart", "--seeds", "0"], 2, "--seeds"),
+        (["dashboard", "--host", "0.0.0.0"], 2, "loopback"),  # noqa: S104
+    ],
+)
+def test_bad_request_is_explained_and_changes_nothing(
+    ablate: Ablate, arguments: Sequence[str], code: int, said: str, tmp_path: Path
+) -> None:
+    assert said in ablate(*arguments, code=code).stderr
+    assert list(tmp_path.iterdir()) == []
