@@ -95,7 +95,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         metric=study.metric.name,
         goal=study.metric.goal,
         results=conclusion.results,
-        curves=curves_frame(store, name, metrics=[study.metric.name]),
+        curves=curves_frame(store, name),
         effects=conclusion.effects,
         verdicts=conclusion.verdicts,
         law=conclusion.law,

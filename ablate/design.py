@@ -198,6 +198,8 @@ class _Design:
     study: Declared
     config: type[BaseModel]
     axes: list[Axis] = field(default_factory=list)
+    partial: set[str] = field(default_factory=set)
+    """Axes of which only some levels could be read: good for finding further faults, and for nothing else."""
     conditions: list[Condition] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     arms: list[Arm] = field(default_factory=list)
@@ -205,7 +207,7 @@ class _Design:
 
     def draft(self) -> Draft:
         problems = tuple(dict.fromkeys(self.study.marks.problem(fault) for fault in self.faults))
-        return Draft(tuple(self.axes), tuple(self.arms), self.removed, problems)
+        return Draft(tuple(axis for axis in self.axes if axis.path not in self.partial), tuple(self.arms), self.removed, problems)
 
     def read_axes(self) -> None:
         """Fills `axes`, after counting what they come to: a grid too large is not looked at any further."""
@@ -231,7 +233,7 @@ class _Design:
         if isinstance(fields, str):
             self.faults.append(Fault(("axes", path), fields, at_key=True))
         self.faults += read.faults
-        if read.faults or isinstance(fields, str):
+        if isinstance(fields, str) or not (read.levels or read.bounds):
             return
         if taken := _not_a_group(self.study.base, path):
             self.faults.append(
@@ -239,13 +241,13 @@ class _Design:
             )
             return
         base = self._base_choice(path, read)
-        if base is not None:
-            whole = read.bounds is not None and _is_whole(fields)
-            self.axes.append(
-                Axis(
-                    path, read.levels, base, bounds=read.bounds, log=read.log, whole=whole, base_is_first=self._leaves_out_base(path, base)
-                )
-            )
+        if base is None:
+            return
+        whole = read.bounds is not None and _is_whole(fields)
+        first = self._leaves_out_base(path, base)
+        self.axes.append(Axis(path, read.levels, base, base_is_first=first, bounds=read.bounds, log=read.log, whole=whole))
+        if read.faults:
+            self.partial.add(path)
 
     def read_condition(self, index: int, text: str) -> None:
         known = config_names(self.config)
@@ -330,6 +332,7 @@ class _Design:
     def _try(self, cells: Iterable[Cell], *, arms: bool, whole: bool) -> None:
         """Removes cells by the conditions, then lets the trainer refuse; what is left becomes arms."""
         seen = refused = 0
+        base_stays = self.study.design == "grid"
         self.removed = dict.fromkeys((condition.text for condition in self.conditions), 0)
         messages: set[str] = set()
         left: list[set[Level]] = [set() for _ in self.axes]
@@ -345,6 +348,7 @@ class _Design:
                 continue
             for levels, choice in zip(left, cell, strict=True):
                 levels.add(choice.label)
+            base_stays = base_stays or seen == 1
             if error:
                 refused += 1
                 for fault in self._refusals(cell, usual=usual):
@@ -356,7 +360,7 @@ class _Design:
             elif config and arms:
                 self.arms.append(self.arm(cell, config))
         if whole:
-            self._check_left(left, seen)
+            self._check_left(left, seen, base_stays=base_stays)
 
     def _stays(self, lookup: Any) -> bool:
         stays = True
@@ -375,11 +379,14 @@ class _Design:
                 stays = False
         return stays
 
-    def _check_left(self, left: Sequence[set[Level]], seen: int) -> None:
+    def _check_left(self, left: Sequence[set[Level]], seen: int, *, base_stays: bool) -> None:
         counts = ", ".join(f"`{text}` removes {count}" for text, count in self.removed.items())
         if self.axes and not any(left):
             if seen:
                 self.faults.append(Fault(("where",), f"the conditions leave nothing of {seen} cells: {counts}"))
+            return
+        if not base_stays:
+            self.faults.append(Fault(("where",), f"the base itself is removed, which every level is measured against: {counts}"))
             return
         for axis, labels in zip(self.axes, left, strict=True):
             if axis.baseline not in labels:
@@ -502,10 +509,15 @@ def _listed(written: Sequence[Any], *, at: Path) -> _Levels:
     ]
     if not faults and len(set(kinds)) > 1:
         faults = [_mixed(written, kinds, at=at)]
-    levels = tuple(Choice(value, value, (*at, index)) for index, value in enumerate(written))
-    if not faults and (fault := _repeated(levels, written)):
-        faults = [fault]
-    return _Levels(levels, faults=faults)
+    kind = "numbers" if "numbers" in kinds else kinds[0]
+    levels = tuple(Choice(value, value, (*at, index)) for index, value in enumerate(written) if kind and kinds[index] == kind)
+    return _without_repeats(levels, [level.value for level in levels], faults)
+
+
+def _without_repeats(levels: Sequence[Choice], meanings: Sequence[Any], faults: list[Fault]) -> "_Levels":
+    if not faults and (fault := _repeated(levels, meanings)):
+        return _Levels(tuple(level for level in levels if level.at != fault.path), faults=[fault])
+    return _Levels(tuple(levels), faults=faults)
 
 
 def _mixed(written: Sequence[Any], kinds: Sequence[str], *, at: Path) -> Fault:
@@ -578,9 +590,7 @@ def _mixes(written: Mapping[str, Any], *, at: Path) -> _Levels:
             levels.append(Choice(_label(mix, sources), _shares(mix, sources), (*at, "list", index)))
         except ValueError as error:
             faults.append(Fault((*at, "list", index), str(error)))
-    if not faults and (fault := _repeated(levels, [[round(share, 9) for share in level.value.values()] for level in levels])):
-        faults = [fault]
-    return _Levels(tuple(levels), faults=faults)
+    return _without_repeats(levels, [[round(share, 9) for share in level.value.values()] for level in levels], faults)
 
 
 def _shares(mix: Any, sources: Sequence[str]) -> dict[str, float]:

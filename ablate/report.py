@@ -261,11 +261,14 @@ def _law_drawn(report: StudyReport) -> list[tuple[str, Draw]]:
 
 
 def _curve_metric(report: StudyReport) -> str | None:
-    """The study's metric if it was recorded while training, else the first that was; None with too many arms."""
-    recorded = list(dict.fromkeys(report.curves["metric"]))
-    if not recorded or report.curves["arm"].nunique() > MAX_CURVE_ARMS:
+    """The study's metric where it has a curve, else the one with the most points; None without a curve or with too many arms."""
+    if report.curves["arm"].nunique() > MAX_CURVE_ARMS:
         return None
-    return report.metric if report.metric in recorded else str(recorded[0])
+    points = report.curves.groupby("metric")["step"].nunique()
+    curves = points[points > 1]
+    if curves.empty:
+        return None
+    return report.metric if report.metric in curves.index else str(curves.idxmax())
 
 
 def _target(report: StudyReport) -> float | None:

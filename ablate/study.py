@@ -175,7 +175,8 @@ def load_study(reference: str | Path) -> Study:
     study, faults, kept = _validate(values)
     if study:
         study._marks = marks
-        checks = _Checks(study, claims=kept, base_known=base_known and not any(fault.path[:1] == ("base",) for fault in faults))
+        base_known = base_known and not any(fault.path[:1] == ("base",) for fault in faults)
+        checks = _Checks(study, claims=kept, base_known=base_known, mended=bool(faults))
         checks.all()
         study = study.model_copy(update={"claims": tuple(checks.claims)})
         problems += checks.problems
@@ -279,7 +280,9 @@ def _validate(values: dict[str, Any]) -> tuple[Study | None, list[Fault], list[i
         faults = explain(error, Study, values)
     else:
         return study, [], list(range(len(study.claims)))
-    mended = {"schema": 1, "name": "unnamed", "trainer": "", "axes": {}, "metric": {"name": "", "goal": "min"}}
+    metric = values.get("metric")
+    name = metric["name"] if isinstance(metric, dict) and isinstance(metric.get("name"), str) else ""
+    mended = {"schema": 1, "name": "unnamed", "trainer": "", "axes": {}, "metric": {"name": name, "goal": "min"}}
     mended |= {key: value for key, value in values.items() if key not in {fault.path[0] for fault in faults if fault.path} - {"claims"}}
     written = values.get("claims")
     broken = {fault.path[1] for fault in faults if fault.path[:1] == ("claims",) and len(fault.path) > 1}
@@ -294,8 +297,8 @@ def _validate(values: dict[str, Any]) -> tuple[Study | None, list[Fault], list[i
 class _Checks:
     """What the keys of a study say about each other and about the trainer, each fault where it is written."""
 
-    def __init__(self, study: Study, *, claims: Sequence[int], base_known: bool) -> None:
-        self.study, self.base_known = study, base_known
+    def __init__(self, study: Study, *, claims: Sequence[int], base_known: bool, mended: bool) -> None:
+        self.study, self.base_known, self.mended = study, base_known, mended
         self.faults: list[Fault] = []
         self.problems: list[Problem] = []
         self.claims: list[Claim] = []
@@ -309,8 +312,8 @@ class _Checks:
             self._fault(missing, "design" if study.design == "search" else "search")
         if study.search and study.search.stop_early == "asha" and not study.search.max_steps:
             self._fault("max_steps is missing: asha stops trials at parts of it; write max_steps, or stop_early: none", "search")
-        if not study.trainer:
-            return
+        if self.mended and not study.trainer:
+            return  # said already
         try:
             metrics = load_trainer(study.trainer).METRICS
         except InputError as error:
@@ -329,7 +332,9 @@ class _Checks:
         self.faults.append(Fault(path, message))
 
     def _metric(self, name: str, metrics: Mapping[str, str], *path: str | int) -> None:
-        if name and name not in metrics:
+        if self.mended and not name:
+            return  # said already
+        if name not in metrics:
             self._fault(
                 f"the trainer {self.study.trainer} declares no '{visible(name)}' ({', '.join(metrics)}){did_you_mean(name, metrics)}", *path
             )

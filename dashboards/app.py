@@ -9,6 +9,7 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update, set_props
@@ -17,6 +18,7 @@ from flask import request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from ablate.errors import AblateError, EnvironmentMissing, InputError
+from ablate.stores import open_store
 from dashboards.address import read_query
 from dashboards.pages import PAGES, find_page
 from dashboards.reader import Reader
@@ -158,6 +160,7 @@ def serve(store_url: str, *, host: str, port: int) -> None:
             f"--host {host}: this version serves on loopback only ({', '.join(LOOPBACK)}); "
             f"from another machine: ssh -L {port}:127.0.0.1:{port} <this machine>"
         )
+    check_url(store_url)
     with socket.socket() as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -175,6 +178,12 @@ def serve(store_url: str, *, host: str, port: int) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             server.server_close()
+
+
+def check_url(store_url: str) -> None:
+    """A store that is not there yet may come; a URL that is none never will."""
+    with suppress(EnvironmentMissing):
+        open_store(store_url).close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -377,6 +377,12 @@ WHERE = [
     ),
     row("baseline gone", ("8:8", "no cell with num_tokens = 16 is left", "`num_tokens > 16` removes 1"), add="where: [num_tokens > 16]\n"),
     row(
+        "base gone",
+        ("9:8", "the base itself is removed", "`num_tokens + image_size > 240` removes 1"),
+        edit={6: "  num_tokens: [16, 64]\n  image_size: [224, 448]"},
+        add="where: [num_tokens + image_size > 240]\ndesign: one_at_a_time\n",
+    ),
+    row(
         "where in a search",
         ("10:8", "conditions do not go with design: search"),
         add="design: search\nsearch: {trials: 2, stop_early: none}\nwhere: [num_tokens > 1]\n",
@@ -437,6 +443,20 @@ CLAIMS = [
 ]
 
 TOGETHER = [
+    row(
+        "levels after one that cannot be read",
+        ("6:26", "levels mix numbers and text: write 16 without quotes"),
+        ("6:32", "num_tokens is 5, which avg_pool cannot give"),
+        ("6:35", "must be above 0, found -4"),
+        edit=ZOO | {6: '  connector.num_tokens: ["16", 5, -4, 4]'},
+        add="claims:\n  - {axis: connector.num_tokens, level: 16, expect: increases}\n",
+    ),
+    row(
+        "metric with two mistakes",
+        ("7:16", "declares no 'los'"),
+        ("7:27", "found text 'lowest' (allowed: min, max)"),
+        edit={7: "metric: {name: los, goal: lowest}"},
+    ),
     row(
         "one mistake in every part",
         ("2:7", "letters, digits"),

@@ -68,7 +68,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                 ],
                 className="columns",
             ),
-            html.Section([html.H2("Trials"), _grid()], className="card"),
+            html.Section([html.H2("Trials"), _grid(num_trials=len(snapshot.trials))], className="card"),
             html.Section([html.H2("Events"), html.Ol(id="study-events", className="events")], className="card"),
         ]
     )
@@ -219,7 +219,7 @@ def _cell(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def _grid() -> Component:
+def _grid(*, num_trials: int) -> Component:
     grid: Component = dag.AgGrid(
         id="study-trials",
         columnDefs=[],
@@ -227,7 +227,7 @@ def _grid() -> Component:
         getRowId="params.data.trial",
         defaultColDef={"sortable": True, "resizable": True},
         dashGridOptions=GRID_OPTIONS,
-        style={"height": "420px"},
+        style={"height": f"{min(420, 60 + 32 * max(3, num_trials))}px"},
     )
     return grid
 

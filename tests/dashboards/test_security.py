@@ -124,6 +124,11 @@ def test_host_that_is_not_loopback_is_refused(store_url: str) -> None:
         serve(store_url, host="0.0.0.0", port=0)  # noqa: S104
 
 
+def test_url_that_is_none_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--store", "nonsense", "--port", "0"]) == 2
+    assert "is no database URL" in capsys.readouterr().err
+
+
 def test_port_in_use_says_what_to_do(store_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
