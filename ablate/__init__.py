@@ -1,6 +1,6 @@
 """Ablation studies for multimodal language models. The pipeline, one file a stage:
 
-    study.py      a study file becomes a frozen Study, or every mistake at once
+    load.py       a study file becomes a frozen Study, or every mistake at once
     design.py     the study becomes its arms: diffs against a base
     plan.py       arms and seeds become trials, and jobs that share stages
     schedule/     jobs run on Ray, and say what happens

@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 something failed, or a claim was contradicted with --stric
 lacks something; 130 interrupted, resumable.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -12,12 +11,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ablate.errors import AblateError, InputError, did_you_mean
+from ablate.arguments import (
+    WORKSPACE,
+    Folder,
+    Json,
+    StoreUrl,
+    Studies,
+    StudyFile,
+    StudyName,
+    open_store_of,
+    print_json,
+    study_name_of,
+    study_of,
+    workspace_of,
+)
+from ablate.cli_law import law_app
+from ablate.errors import AblateError, InputError
 
 if TYPE_CHECKING:
-    from ablate.analysis.lr_law import LawFit
     from ablate.plan import Plan
-    from ablate.stores import Store
     from ablate.study import Study
     from ablate.workspace import Workspace
 
@@ -27,19 +39,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
 app.add_typer(law_app, name="law")
-
-Studies = Annotated[list[str], typer.Argument(metavar="STUDY...", help="Study files, or names of shipped studies such as quickstart.")]
-StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a shipped study.")]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")]
-Folder = Annotated[
-    Path,
-    typer.Option("--workspace", envvar="ABLATE_WORKSPACE", help="Folder of the store, the runs and the artefacts."),
-]
-StoreUrl = Annotated[str | None, typer.Option("--store", help="Another database, as a SQLAlchemy URL.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
-WORKSPACE = Path(".ablate")
 
 
 @app.command()
@@ -61,7 +61,7 @@ def validate(studies: Studies) -> None:
     problems: list[str] = []
     for reference in studies:
         try:
-            study = _load(reference)
+            study = study_of(reference)
         except InputError as error:
             problems.append(str(error))
         else:
@@ -82,9 +82,9 @@ def plan(
     from ablate.plan import plan_json
     from ablate.terminal import show_plan
 
-    planned, states, cached = _planned(_load(study, seeds=seeds), _workspace(workspace, store))
+    planned, states, cached = _planned(study_of(study, seeds=seeds), workspace_of(workspace, store))
     if as_json:
-        _print_json(plan_json(planned, states=states, cached=cached))
+        print_json(plan_json(planned, states=states, cached=cached))
     else:
         from ablate.design import count_removed
 
@@ -104,8 +104,8 @@ def run(
     store: StoreUrl = None,
 ) -> None:
     """Execute what is missing; running it again resumes."""
-    loaded = [_load(reference, seeds=seeds) for reference in studies]
-    place = _workspace(workspace, store)
+    loaded = [study_of(reference, seeds=seeds) for reference in studies]
+    place = workspace_of(workspace, store)
     if dry_run:
         from ablate.terminal import show_plan
 
@@ -120,7 +120,7 @@ def run(
     if code == 0 and strict:
         from ablate.conclude import conclude
 
-        opened = _open(workspace, store)
+        opened = open_store_of(workspace, store)
         verdicts = [verdict for study in loaded for verdict in conclude(opened, study.name).verdicts]
         code = 1 if any(verdict.verdict == "contradicted" for verdict in verdicts) else 0
     raise typer.Exit(code)
@@ -137,17 +137,17 @@ def status(
     from ablate.results import json_rows, results_frame, studies_frame
     from ablate.terminal import show_rows
 
-    opened = _open(workspace, store)
+    opened = open_store_of(workspace, store)
     rows: list[dict[str, Any]]
     if study is None:
         rows = json_rows(studies_frame(opened))
     else:
-        name = _name(study)
+        name = study_name_of(study)
         frame = results_frame(opened, name)
         reasons = {trial.id: trial.reason for trial in opened.trials(name)}
         rows = [row | {"reason": reasons[row["trial"]]} for row in json_rows(frame[["trial", "arm", "seed", "state"]])]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         show_rows(rows)
 
@@ -157,7 +157,7 @@ def retry(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = Non
     """Put a study's failed and lost jobs back in the queue; `run` then executes them."""
     from ablate.results import find_study
 
-    opened, name = _open(workspace, store, write=True), _name(study)
+    opened, name = open_store_of(workspace, store, write=True), study_name_of(study)
     find_study(opened, name)
     jobs = [job.id for job in opened.jobs(name) if job.state in ("failed", "lost")]
     opened.requeue(name, jobs, why="asked for by retry")
@@ -171,7 +171,7 @@ def logs(
     store: StoreUrl = None,
 ) -> None:
     """Print what the last attempt of a trial (or job) wrote, and why it ended."""
-    opened, place = _open(workspace, store), _workspace(workspace, store)
+    opened, place = open_store_of(workspace, store), workspace_of(workspace, store)
     trials = [row for record in opened.studies() for row in opened.trials(record.name)]
     jobs = {job for row in trials if row.id.startswith(trial) for job in row.chain[-1:]} or {
         j for row in trials for j in row.chain if j == trial
@@ -200,7 +200,7 @@ def results(
     from ablate.results import curves_frame, export, json_rows, results_frame
     from ablate.terminal import show_rows
 
-    opened, name = _open(workspace, store), _name(study)
+    opened, name = open_store_of(workspace, store), study_name_of(study)
     frame = curves_frame(opened, name) if curves else results_frame(opened, name)
     if not form:
         show_rows(json_rows(frame))
@@ -231,71 +231,10 @@ def effects(
 
     if study.endswith(".csv"):
         answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal)
-        _print_json(answer) if as_json else show_rows(answer["effects"])
+        print_json(answer) if as_json else show_rows(answer["effects"])
         return
-    conclusion = conclude(_open(workspace, store), _name(study))
-    _print_json(conclusion.to_json()) if as_json else show_conclusion(conclusion)
-
-
-@law_app.command("predict")
-def law_predict(
-    params: Annotated[float, typer.Option(help="Size of the model, as the law counts it (mm1: non-embedding parameters).")],
-    law: Annotated[str, typer.Option(help="A published law, or a study with a `law:` section.")] = "mm1",
-    as_json: Json = False,
-    workspace: Folder = WORKSPACE,
-    store: StoreUrl = None,
-) -> None:
-    """Say the peak learning rate and weight decay for a model of this size."""
-    from ablate.analysis.laws import PUBLISHED, predict
-    from ablate.terminal import show_prediction
-
-    if law in PUBLISHED:
-        prediction, source = predict(law, params), PUBLISHED[law].source
-    else:
-        prediction, source = _study_law(law, workspace, store).predict(params), f"study {law}"
-    if as_json:
-        _print_json({"law": law, "source": source} | prediction.to_json())
-    else:
-        show_prediction(prediction, law=law, source=source)
-
-
-@law_app.command("fit")
-def law_fit(
-    study: Annotated[
-        str,
-        typer.Argument(metavar="STUDY|FILE.csv", help="A study with a `law:` section, or a CSV: n_params, lr, seed, METRIC."),
-    ],
-    metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "loss",
-    goal: Annotated[str, typer.Option(help="CSV only: max or min.")] = "min",
-    target: Annotated[float | None, typer.Option(help="Size to extrapolate to; default: the study's, or 30e9.")] = None,
-    points: Annotated[bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln.")] = False,
-    as_json: Json = False,
-    workspace: Folder = WORKSPACE,
-    store: StoreUrl = None,
-) -> None:
-    """Fit the best learning rate against model size, with a prediction interval, beside MM1's law."""
-    from ablate.conclude import csv_law, fit_study_law
-    from ablate.terminal import show_law
-
-    if study.endswith(".csv"):
-        fitted, simulated = csv_law(Path(study), metric=metric, goal=goal, target=target, points=points), False
-    else:
-        opened, name = _open(workspace, store), _name(study)
-        fitted, simulated = fit_study_law(opened, name, target=target), opened.study(name).simulated  # type: ignore[union-attr]
-    _print_json(fitted.to_json() | {"simulated": simulated}) if as_json else show_law(fitted, simulated=simulated)
-
-
-@law_app.command("list")
-def law_list(as_json: Json = False) -> None:
-    """List the published laws, with their range and source."""
-    from ablate.analysis.laws import PUBLISHED
-    from ablate.terminal import show_rows
-
-    rows = [
-        {"law": law.name, "formula": law.formula, "from": law.n_range[0], "to": law.n_range[1], "source": law.source}
-        for law in PUBLISHED.values()
-    ]
-    _print_json(rows) if as_json else show_rows(rows)
+    conclusion = conclude(open_store_of(workspace, store), study_name_of(study))
+    print_json(conclusion.to_json()) if as_json else show_conclusion(conclusion)
 
 
 @app.command()
@@ -309,8 +248,8 @@ def report(
     from ablate.conclude import study_report
     from ablate.report import write_report
 
-    opened = _open(workspace, store)
-    write_report([study_report(opened, _name(study)) for study in studies], path=output)
+    opened = open_store_of(workspace, store)
+    write_report([study_report(opened, study_name_of(study)) for study in studies], path=output)
     print(f"wrote {output}")
 
 
@@ -326,10 +265,10 @@ def dashboard(
 
     if host not in ("127.0.0.1", "localhost", "::1"):
         raise InputError(f"--host {host}: the pages have no access control yet and are served on loopback only")
-    _open(workspace, store).close()
+    open_store_of(workspace, store).close()
     # its own process: pages and runs share the store and nothing else
     sys.stdout.flush()
-    os.execv(sys.executable, dashboard_command(_workspace(workspace, store), host=host, port=port))  # noqa: S606
+    os.execv(sys.executable, dashboard_command(workspace_of(workspace, store), host=host, port=port))  # noqa: S606
 
 
 def main() -> None:
@@ -345,59 +284,10 @@ def main() -> None:
         sys.exit(0)
 
 
-def _load(reference: str, *, seeds: int | None = None) -> "Study":
-    from ablate.study import load_study
-
-    study = load_study(reference)
-    if seeds is None:
-        return study
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds}: at least 1")
-    return study.model_copy(update={"seeds": tuple(range(seeds))})
-
-
-def _name(reference: str) -> str:
-    """Verbs that read the store take a study's name; its file will do."""
-    return _load(reference).name if reference.endswith((".yaml", ".yml")) else reference
-
-
-def _workspace(folder: Path, store: str | None) -> "Workspace":
-    from ablate.workspace import Workspace
-
-    return Workspace(folder.resolve(), store)
-
-
-def _open(folder: Path, store: str | None, *, write: bool = False) -> "Store":
-    from ablate.stores import open_store
-
-    return open_store(_workspace(folder, store).store_url, write=write)
-
-
-def _study_law(name: str, folder: Path, store: str | None) -> "LawFit":
-    from ablate.analysis.laws import PUBLISHED
-    from ablate.conclude import fit_study_law
-
-    place = _workspace(folder, store)
-    if not store and not (place.folder / "ablate.db").exists():
-        raise InputError(
-            f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no store with a study of that name"
-        )
-    fit = fit_study_law(_open(folder, store), _name(name), target=None).fit
-    if fit is None:
-        raise InputError(
-            f"the study '{name}' has no law yet: fewer than two sizes with an optimum inside their grid (ablate law fit {name})"
-        )
-    return fit
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, allow_nan=False, indent=1))
-
-
 def _planned(study: "Study", place: "Workspace") -> "tuple[Plan, dict[str, str], list[str]]":
     """The plan, each trial's state and the jobs done before; asks the store only where there is one."""
     from ablate.design import make_arms
-    from ablate.plan import make_plan
+    from ablate.plan import make_plan, trial_state
 
     made = make_plan(study, make_arms(study))
     known: dict[str, str] = {}
@@ -406,11 +296,5 @@ def _planned(study: "Study", place: "Workspace") -> "tuple[Plan, dict[str, str],
 
         opened = open_store(place.store_url)
         known = {job: state for job, (state, _) in opened.job_states(made.jobs).items()}
-    states = {trial.id: _state([known.get(job, "queued") for job in trial.chain]) for trial in made.trials}
+    states = {trial.id: trial_state([known.get(job, "queued") for job in trial.chain]) for trial in made.trials}
     return made, states, [job for job, state in known.items() if state == "done"]
-
-
-def _state(chain: list[str]) -> str:
-    if chain[-1] == "done":
-        return "done"
-    return next((state for state in chain if state in ("failed", "lost", "pruned", "running")), "queued")

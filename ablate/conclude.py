@@ -12,7 +12,8 @@ import pandas as pd
 from ablate.analysis.effects import Effect, adjust, arm_effects, level_effects
 from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
 from ablate.analysis.verdicts import Verdict, verdicts
-from ablate.design import Axis, search_space
+from ablate.axes import Axis
+from ablate.design import search_space
 from ablate.errors import InputError, did_you_mean
 from ablate.fingerprint import fingerprint
 from ablate.report import StudyReport
@@ -63,7 +64,7 @@ class Conclusion:
 
 
 def conclude(store: Store, name: str) -> Conclusion:
-    """Raises InputError for a study the store does not know. A study with nothing finished has no effects, and its claims are inconclusive."""
+    """Raises InputError for an unknown study. One with nothing finished has no effects, and its claims are inconclusive."""
     record, frame = find_study(store, name), results_frame(store, name)
     study = Study.model_validate(record.spec)
     runs = law_frame(store, name, law=study.law, metric=study.metric.name) if study.law else None
@@ -154,7 +155,8 @@ def _labelled(study: Study) -> list[Claim]:
     """The claims with levels as results show them: a data mix given as shares becomes its ratio."""
     axes = {axis.path: axis for axis in search_space(study)}
     return [
-        claim.model_copy(update={key: _label(axes[claim.axis], getattr(claim, key)) for key in ("level", "against")}) for claim in study.claims
+        claim.model_copy(update={key: _label(axes[claim.axis], getattr(claim, key)) for key in ("level", "against")})
+        for claim in study.claims
     ]
 
 

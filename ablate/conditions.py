@@ -15,7 +15,8 @@ from typing import Any, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ablate.errors import did_you_mean
-from ablate.reader import fields_in, fitting, models_in_fields, shown, visible
+from ablate.explain import fields_in, fitting, models_in_fields
+from ablate.reader import shown, visible
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 30

@@ -9,7 +9,7 @@ LENGTH = 12  # 48 bits: one collision in a hundred million among 1,700 jobs, and
 
 
 def fingerprint(value: Any) -> str:
-    """First 12 hex digits of the SHA-256 of the canonical JSON. Raises TypeError or ValueError for what has no stable JSON (objects, NaN)."""
+    """First 12 hex digits of the SHA-256 of the canonical JSON. Objects and NaN raise TypeError and ValueError."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 

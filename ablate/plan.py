@@ -94,6 +94,14 @@ def unfinished(plan: Plan, *, states: Mapping[str, str], artefacts: frozenset[st
     return tuple(job for job in plan.jobs.values() if job.id in wanted)
 
 
+def trial_state(chain: Sequence[str]) -> str:
+    """A trial's state from those of its jobs in order. It runs when its own last stage runs: a shared encoder is no trial."""
+    *upstream, final = chain
+    if final == "done":
+        return final
+    return next((state for state in upstream if state in ("failed", "lost", "pruned")), final)
+
+
 def plan_json(plan: Plan, *, states: Mapping[str, str], cached: Collection[str]) -> dict[str, Any]:
     """The plan as `ablate plan --json` answers it. `states`: trial id -> state; `cached`: jobs that are done already."""
     return {

@@ -50,11 +50,31 @@ class Summary:
     """Jobs that ran to an end in this run."""
     seconds: float
     """Wall time of this run."""
-    busy: float | None
-    """Share of slot-seconds between the first start and the last end that lay inside jobs."""
+    work: "Work | None"
+    """None where nothing ran."""
     failures: tuple[tuple[str, str], ...]
     """(trial, reason)."""
     interrupted: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the slots did between the first start and the last end of some jobs."""
+
+    slots: int
+    began: float
+    ended: float
+    """Unix times, seconds."""
+    used: float
+    """Slot-seconds inside jobs."""
+
+    @property
+    def busy(self) -> float:
+        """Share of the slot-seconds that lay inside jobs."""
+        return self.used / (self.slots * (self.ended - self.began))
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.slots, min(self.began, other.began), max(self.ended, other.ended), self.used + other.used)
 
 
 class Recorder:
@@ -137,7 +157,7 @@ class Recorder:
             counts=self._counts(),
             executed=len(ran),
             seconds=time.monotonic() - self._clock,
-            busy=self._busy(ran, slots),
+            work=self._work(ran, slots),
             failures=tuple((trial.id, trial.reason) for trial in trials if trial.state in ("failed", "lost")),
             interrupted=interrupted,
         )
@@ -200,9 +220,12 @@ class Recorder:
             total += max(0.0, sum(seen) / len(seen) - (now - since))
         return total / max(1, len(self._running))
 
-    def _busy(self, ran: list[Outcome], slots: int) -> float | None:
+    def _work(self, ran: list[Outcome], slots: int) -> Work | None:
         if not ran:
             return None
-        span = max(outcome.started + outcome.seconds for outcome in ran) - min(outcome.started for outcome in ran)
-        used = sum(outcome.seconds * self.plan.jobs[outcome.job].resources.cpus for outcome in ran)
-        return min(1.0, used / (slots * span)) if span else None
+        return Work(
+            slots=slots,
+            began=min(outcome.started for outcome in ran),
+            ended=max(outcome.started + outcome.seconds for outcome in ran),
+            used=sum(outcome.seconds * self.plan.jobs[outcome.job].resources.cpus for outcome in ran),
+        )

@@ -21,11 +21,12 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ablate import figures
+from ablate import figures, law_figures
 from ablate.analysis.effects import USABLE, Effect, adjust
 from ablate.analysis.laws import MM1, Prediction, PublishedLaw, predict, rate_label, size_label
 from ablate.analysis.lr_law import LawReport, SlopeComparison, compare_slope
 from ablate.analysis.verdicts import Verdict, decimals, minus
+from ablate.plot_style import CONFIG
 
 TEMPLATES = Path(__file__).parent / "templates"
 MISSING = "–"
@@ -143,7 +144,7 @@ def render_report(studies: Sequence[StudyReport], *, title: str = "Ablation repo
         style=_inline((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         plotly_js=plotly_js,
         script=script,
-        config=_embedded(json.dumps(figures.CONFIG)),
+        config=_embedded(json.dumps(CONFIG)),
         hashes=[_csp_hash(plotly_js), _csp_hash(script)],
         missing=MISSING,
     )
@@ -246,7 +247,7 @@ def _law_drawn(report: StudyReport) -> list[tuple[str, Draw]]:
     if law is not None and runs is not None:
         caption = "Stars: optimum of a size. Open triangles: the best rate is the end of the grid and is left out of the fit."
         draw = partial(
-            figures.loss_against_rate,
+            law_figures.loss_against_rate,
             runs,
             optima=law.optima,
             metric=report.metric,
@@ -256,7 +257,7 @@ def _law_drawn(report: StudyReport) -> list[tuple[str, Draw]]:
         drawn.append((caption, draw))
     if law is not None and law.fit is not None:
         caption = f"The band is where the optimum of one new model is expected. The published line: {MM1.source}."
-        drawn.append((caption, partial(figures.law, law.fit, target=_target(report), excluded=law.excluded, simulated=simulated)))
+        drawn.append((caption, partial(law_figures.law, law.fit, target=_target(report), excluded=law.excluded, simulated=simulated)))
     return drawn
 
 

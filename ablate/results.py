@@ -7,6 +7,7 @@ curves    `trial, arm, seed, metric, step, value`
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -108,7 +109,7 @@ def _study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
         "running": states.count("running"),
         "failed": states.count("failed") + states.count("lost"),
         "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
-        "updated": record.updated,
+        "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import optuna
 
-from ablate.design import Axis, search_space
+from ablate.axes import Axis
+from ablate.design import search_space
 from ablate.stores import TrialRecord
 from ablate.study import Study
 

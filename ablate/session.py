@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ablate.record import Summary
 from ablate.run import run_study, stop_on_signals
 from ablate.schedule import Scheduler
 from ablate.stores import Store, open_store
@@ -27,7 +28,6 @@ def run_all(studies: Sequence[Study], workspace: Workspace, *, slots: int | None
     """Runs the studies one after the other on one Ray; answers the exit code. `command` is what a person types to go on."""
     workspace.create()
     store = open_store(workspace.store_url, write=True)
-    failed = interrupted = False
     order = mirror_order(workspace, tuple(study.name for study in studies))
     with (
         _pages(workspace, wanted=dashboard),
@@ -35,16 +35,19 @@ def run_all(studies: Sequence[Study], workspace: Workspace, *, slots: int | None
         RunScreen() as screen,
         Mirroring(order, store, say=screen.say) as mirror,
     ):
+        summaries: list[Summary] = []
         engine = _Ray(workspace, store, slots=slots, address=address, before=mirror.start, say=screen.say)
         for study in studies:
             summary = run_study(study, store=store, workspace=workspace, open_scheduler=engine.open, stop=stop, watch=screen.watch)
             screen.summary(summary, command=command)
-            failed = failed or bool(summary.failures)
-            interrupted = interrupted or summary.interrupted
-            if interrupted:
+            summaries.append(summary)
+            if summary.interrupted:
                 break
+        screen.total(summaries)
         engine.close()
-    return 130 if interrupted else 1 if failed else 0
+    if any(summary.interrupted for summary in summaries):
+        return 130
+    return 1 if any(summary.failures for summary in summaries) else 0
 
 
 def dashboard_command(workspace: Workspace, *, host: str, port: int) -> list[str]:

@@ -6,8 +6,8 @@
     score/k  = 100 exp(-loss / 4) + k interleaved + 2 caption [k = 0] + connector, in percent points
 
 The connector adds 0 (avg_pool), 0.1 (attention_pool) or 0.2 (c_abstractor) points: practically nothing, as MM1 found.
-The noise of a metric is normal with standard deviation `noise_sd` in loss and 10 `noise_sd` in scores, drawn from the seed and the metric's name
-only, so that arms pair perfectly by seed apart from a tenth of it, which depends on the arm as well.
+The noise of a metric is normal with standard deviation `noise_sd` in loss and 10 `noise_sd` in scores. It is drawn from the seed and the
+metric's name, so that arms pair by seed, but for a tenth of it, which depends on the arm as well.
 """
 
 import hashlib

@@ -1,5 +1,7 @@
 """What a person sees in a terminal: one live table while a study runs (plain lines without a terminal), and the answers as tables."""
 
+import functools
+import operator
 import sys
 import time
 from collections import Counter
@@ -59,6 +61,13 @@ class RunScreen:
     def say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
 
+    def total(self, summaries: Sequence[Summary]) -> None:
+        """The work of several studies together."""
+        work = [summary.work for summary in summaries if summary.work]
+        if len(work) > 1:
+            whole = functools.reduce(operator.add, work)
+            self.say(f"together: {duration(whole.ended - whole.began)}, slots busy {whole.busy:.0%} of the time")
+
     def summary(self, summary: Summary, *, command: str) -> None:
         total = sum(summary.counts.values())
         self.say(f"{summary.study}: {_counted(summary.counts)} of {total} trials; {_work(summary)}")
@@ -79,9 +88,8 @@ def show_plan(plan: Plan, *, states: Mapping[str, str], cached: Sequence[str], r
     if study.question:
         out.print(study.question)
     if study.search:
-        out.print(
-            f"\nsearch: up to {study.search.trials} trials chosen while running ({study.search.sampler}, early stopping: {study.search.stop_early})"
-        )
+        how = f"{study.search.sampler}, early stopping: {study.search.stop_early}"
+        out.print(f"\nsearch: up to {study.search.trials} trials, chosen while running ({how})")
     else:
         seeds = len(study.seeds)
         out.print(f"\n{study.design}: {len(plan.arms)} arms × {seeds} seed{'s' * (seeds != 1)} = {len(plan.trials)} trials")
@@ -212,7 +220,9 @@ def _live_table(progress: Progress) -> Group:
     for job in progress.running:
         newest = f"{job.last[0]} {number(job.last[1])}" if job.last else ""
         table.add_row(Text(job.label), duration(job.seconds), number(job.step), newest)
-    return Group(head, ProgressBar(total=max(total, 1), completed=done, width=60), table)
+    bar = Table.grid()  # a bar alone ends without a new line
+    bar.add_row(ProgressBar(total=max(total, 1), completed=done, width=60))
+    return Group(head, bar, table)
 
 
 def _line(progress: Progress) -> str:
@@ -226,10 +236,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 
 def _work(summary: Summary) -> str:
-    if not summary.executed:
+    if not summary.work:
         return "nothing to run"
-    busy = "" if summary.busy is None else f", slots busy {summary.busy:.0%} of the time"
-    return f"{summary.executed} jobs in {duration(summary.seconds)}{busy}"
+    return f"{summary.executed} jobs in {duration(summary.seconds)}, slots busy {summary.work.busy:.0%} of the time"
 
 
 def _print_arms(out: Console, plan: Plan, states: Mapping[str, str]) -> None:

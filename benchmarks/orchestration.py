@@ -73,7 +73,7 @@ def time_tuner(trials: int, *, slots: int, folder: Path) -> float:
     began = time.perf_counter()
     grid = tuner.fit()
     assert len(grid) == trials
-    assert not grid.errors
+    assert not grid.errors, grid.errors[0]
     return time.perf_counter() - began
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
-from ablate.figures import STATES
+from ablate.plot_style import STATES
 from ablate.stores import StudyRecord
 from dashboards.address import href
 
@@ -45,11 +45,6 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {name}"
     return f"{seconds:.3g} s" if seconds >= 1 else "under 1 s" if seconds else DASH
-
-
-def moment(time_: float) -> str:
-    """A point in time and not how long ago it is, which would be wrong a minute later. In the server's time zone."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_))
 
 
 def clock(moment: float) -> str:

@@ -4,7 +4,7 @@ Invariant: a `Config` that validates can be built. Whatever does not fit togethe
 heads and width, shares that do not sum to 1) is refused here: what was found, what is allowed, the nearest value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from math import isqrt
 from typing import Annotated, Any, Literal
@@ -22,6 +22,7 @@ def _refuse_bool(value: Any) -> Any:
 
 
 Count = Annotated[int, Field(strict=True, gt=0)]
+Pixels = Annotated[int, Field(strict=True, gt=0, le=4096)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, allow_inf_nan=False)]
@@ -97,9 +98,9 @@ class EncoderPretrain(_Frozen):
 class Encoder(_Frozen):
     """A vision transformer over square patches."""
 
-    patch_size: Count = 4
+    patch_size: Pixels = 4
     """Side of a patch in pixels."""
-    image_size: Count = 16
+    image_size: Pixels = 16
     """Side of the image in pixels; scenes are drawn at 16 and resampled to this."""
     num_heads: Count = 2
     """Attention heads."""
@@ -159,9 +160,9 @@ class AttentionPool(_Frozen):
     num_tokens: Count = 4
     """Visual tokens an image becomes: any number up to the number of patches."""
 
-    def reachable_tokens(self, grid: int) -> list[int]:
+    def reachable_tokens(self, grid: int) -> Sequence[int]:
         """Token counts on a grid of `grid` x `grid` patches."""
-        return list(range(1, grid**2 + 1))
+        return range(1, grid**2 + 1)
 
 
 class CAbstractor(_Frozen):

@@ -21,7 +21,7 @@ HOMES = {
     "dash": ("dashboards.",),
     "dash_ag_grid": ("dashboards.",),
     "rich": ("ablate.terminal",),
-    "typer": ("ablate.cli",),
+    "typer": ("ablate.cli", "ablate.arguments"),
     "yaml": ("ablate.reader",),
 }
 """Library -> the modules that may import it."""

@@ -58,9 +58,7 @@ def test_done_file_that_is_not_whole_is_no_outcome(tmp_path: Path, content: byte
 
 
 def test_outcome_survives_its_file(tmp_path: Path) -> None:
-    outcome = Outcome(
-        job="j", attempt=2, state="failed", cause="nan", reason="é\n", metrics=(make_point(1, "loss", math.nan),)
-    )
+    outcome = Outcome(job="j", attempt=2, state="failed", cause="nan", reason="é\n", metrics=(make_point(1, "loss", math.nan),))
     import dataclasses
 
     write_whole(tmp_path / "done.json", json.dumps(dataclasses.asdict(outcome)).encode())

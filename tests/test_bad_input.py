@@ -13,7 +13,7 @@ import pytest
 
 from ablate.design import make_arms
 from ablate.errors import InputError
-from ablate.study import load_study
+from ablate.load import load_study
 
 GOOD = """\
 schema: 1

@@ -1,4 +1,4 @@
-"""What is promised in words is there: every verb has help and stands in the README, every shipped study loads, and its plan is the golden one."""
+"""What is promised in words is there: every verb has help and stands in the README, shipped studies load and plan as they did."""
 
 from importlib import resources
 from pathlib import Path
@@ -8,8 +8,8 @@ import typer
 
 from ablate.cli import app
 from ablate.design import make_arms
+from ablate.load import load_study
 from ablate.plan import Plan, make_plan
-from ablate.study import load_study
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "plans"

@@ -9,9 +9,6 @@ from scipy import stats
 
 from ablate import figures
 from ablate.analysis.effects import level_effects
-from ablate.analysis.laws import MM1
-from ablate.analysis.lr_law import LawFit, fit_points
-from ablate.analysis.optima import find_optima
 from ablate.errors import InputError
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -30,13 +27,6 @@ def results(levels: tuple[Any, ...] = (16, 24, 32), *, axis: str = "image_size")
 def named(figure: go.Figure, name: str) -> Any:
     (trace,) = [trace for trace in figure.data if trace.name == name]
     return trace
-
-
-def law_fit() -> LawFit:
-    rates = [MM1.lr(size) * shift for size, shift in zip([9e6, 85e6, 302e6, 1.2e9], [1.1, 0.9, 1.05, 0.95], strict=True)]
-    fit = fit_points(pd.DataFrame({"n_params": [9e6, 85e6, 302e6, 1.2e9], "eta": rates})).fit
-    assert fit is not None
-    return fit
 
 
 def test_score_by_level_draws_mean_interval_and_seeds() -> None:
@@ -130,57 +120,15 @@ def test_completeness_shows_states_and_leaves_unplanned_cells_empty() -> None:
     assert [trace.name for trace in figure.data[1:]] == ["done (1)", "failed (1)", "lost (1)"]
 
 
-def test_loss_against_rate_marks_optima_and_edges() -> None:
-    rows = [
-        (size, rate, 0, 2 + 0.01 * np.log(rate / best) ** 2)
-        for size, best in ((9e6, 4e-4), (1.2e9, 1e-7))
-        for rate in (1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3)
-    ]
-    runs = pd.DataFrame(rows, columns=["n_params", "lr", "seed", "loss"])
-    figure = figures.loss_against_rate(runs, optima=find_optima(runs, metric="loss", goal="min"), metric="loss")
-    marks = {trace.marker.symbol: trace.x[0] for trace in figure.data if len(trace.x) == 1}
-    assert marks == pytest.approx({"star": 4e-4, "triangle-left-open": 1e-4})
-    assert [trace.name for trace in figure.data if trace.showlegend] == ["9M", "1.2B"]
-    assert figure.layout.xaxis.type == "log"
-
-
-def test_law_draws_fit_band_published_line_and_target() -> None:
-    fit = law_fit()
-    figure = figures.law(fit, target=3e10)
-    names = [trace.name for trace in figure.data if trace.showlegend is not False]
-    assert "95 % prediction interval" in names
-    assert "MM1: slope −0.421, fitted 9M to 1.2B" in names
-    inside = named(figure, "MM1: slope −0.421, fitted 9M to 1.2B")
-    below, above = (trace for trace in figure.data if trace.name == "MM1: slope −0.421, extrapolated")
-    assert (inside.line.dash, min(inside.x), max(inside.x)) == ("solid", 9e6, 1.2e9)
-    assert (below.line.dash, max(below.x)) == (above.line.dash, min(above.x) / (1.2e9 / 9e6)) == ("dash", 9e6)
-    assert names.count("MM1: slope −0.421, extrapolated") == 1
-    assert "2403.09611" in inside.hovertemplate
-    target = figure.data[-1]
-    low, high = fit.interval(3e10) or (nan, nan)
-    assert target.y[0] + target.error_y.array[0] == pytest.approx(high)
-    assert target.y[0] - target.error_y.arrayminus[0] == pytest.approx(low)
-
-
-def test_law_exact_line_has_no_band() -> None:
-    sizes = [9e6, 85e6, 1.2e9]
-    fit = fit_points(pd.DataFrame({"n_params": sizes, "eta": [MM1.lr(size) for size in sizes]})).fit
-    assert fit is not None
-    assert "95 % prediction interval" not in [trace.name for trace in figures.law(fit, published=None).data]
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_figures_simulated_results_say_so_in_the_title(dark: bool) -> None:
     frame = results()
     curve = pd.DataFrame([("t", "a", 0, "loss", 0, 1.0)], columns=["trial", "arm", "seed", "metric", "step", "value"])
-    runs = pd.DataFrame({"n_params": 1e8, "lr": [1e-4, 2e-4], "seed": 0, "loss": [1.0, 2.0]})
     drawn = [
         figures.score_by_level(frame, axis="image_size", metrics=["score/0"], simulated=True, dark=dark),
         figures.effects_forest([], simulated=True, dark=dark),
         figures.curves(curve, group_by="arm", metric="loss", simulated=True, dark=dark),
         figures.completeness(frame, simulated=True, dark=dark),
-        figures.loss_against_rate(runs, optima=(), metric="loss", simulated=True, dark=dark),
-        figures.law(law_fit(), simulated=True, dark=dark),
     ]
     assert all("simulated" in figure.layout.title.text for figure in drawn)
 
@@ -201,14 +149,3 @@ def test_figures_text_from_data_is_escaped() -> None:
     for figure in drawn:
         assert HOSTILE not in str(figure.to_plotly_json())
         assert ESCAPED in str(figure.to_plotly_json())
-
-
-def test_figures_dark_differs_from_light_in_colours_only() -> None:
-    light, dark = (figures.law(law_fit(), target=3e10, dark=dark) for dark in (False, True))
-    assert light.layout.template.layout.font.color != dark.layout.template.layout.font.color
-    assert [list(trace.x) for trace in light.data] == [list(trace.x) for trace in dark.data]
-
-
-def test_config_lets_no_chart_be_uploaded() -> None:
-    assert figures.CONFIG["showSendToCloud"] is False
-    assert figures.CONFIG["plotlyServerURL"] == ""

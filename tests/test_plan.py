@@ -26,10 +26,7 @@ def zoo_plan(*widths: int, seeds: int = 2) -> Plan:
     configs = [Config.model_validate({"decoder": {"width": width}}).model_dump(mode="json") for width in widths]
     return make_plan(
         study,
-        [
-            Arm(f"width={width}", {"decoder.width": width}, {}, config)
-            for width, config in zip(widths, configs, strict=True)
-        ],
+        [Arm(f"width={width}", {"decoder.width": width}, {}, config) for width, config in zip(widths, configs, strict=True)],
     )
 
 

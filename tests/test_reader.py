@@ -1,14 +1,13 @@
-"""What the reader makes of YAML: values by the rules of 1.2, the place of every key and value, and sentences for pydantic's errors."""
+"""What the reader makes of YAML: values by the rules of 1.2, and the place of every key and value."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ablate.reader import Fault, Marks, Place, dotted, explain, read, resolve, shown
+from ablate.reader import Fault, Marks, Place, dotted, read, resolve, shown
 
 
 def values(text: str) -> Any:
@@ -128,54 +127,3 @@ def test_path_and_values_are_shown_as_a_person_writes_them() -> None:
         "a mapping (a)",
         "a list of 2",
     ]
-
-
-class Small(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Literal["small"] = "small"
-    size: Annotated[int, Field(gt=0)]
-
-
-class Large(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Literal["large"]
-    rate: float = 0.5
-
-
-class Tree(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    part: Annotated[Small | Large, Field(discriminator="kind")]
-    parts: tuple[Large, ...] = ()
-    either: int | str = 1
-
-
-def explained(written: dict[str, Any]) -> list[Fault]:
-    with pytest.raises(ValidationError) as caught:
-        Tree.model_validate(written)
-    return explain(caught.value, Tree, written)
-
-
-def test_pydantic_errors_become_sentences_on_written_paths() -> None:
-    assert explained({"part": {"kind": "small", "size": "x"}, "either": []}) == [
-        Fault(("part", "size"), "expected a whole number, found text 'x'"),
-        Fault(("either",), "expected a whole number or text, found an empty list"),
-    ]
-    assert explained({"part": {"kind": "smal", "size": 0}}) == [
-        Fault(("part", "kind"), "found text 'smal' (allowed: small, large); did you mean 'small'?")
-    ]
-
-
-def test_unknown_key_names_the_keys_of_the_member_that_was_chosen() -> None:
-    assert explained({"part": {"kind": "large", "rat": 1, "size": 3}, "parts": [{"kind": "large", "x": 1}]}) == [
-        Fault(("part", "rat"), "unknown key 'rat' (allowed: kind, rate); did you mean 'rate'?", at_key=True),
-        Fault(("part", "size"), "unknown key 'size' (allowed: kind, rate)", at_key=True),
-        Fault(("parts", 0, "x"), "unknown key 'x' (allowed: kind, rate)", at_key=True),
-    ]
-
-
-def test_missing_key_is_placed_at_what_lacks_it() -> None:
-    assert explained({"part": {"kind": "small"}}) == [Fault(("part",), "'size' is missing")]
-    assert explained({"part": {"kind": "small", "size": -1}}) == [Fault(("part", "size"), "must be above 0, found -1")]

@@ -132,4 +132,8 @@ def test_busy_is_the_share_of_slot_seconds_inside_jobs(store: Store, workspace: 
     done = Outcome(job="", attempt=1, state="done")
     for job, started, seconds in zip(plan.jobs, (0.0, 0.0, 10.0, 10.0), (10.0, 8.0, 10.0, 10.0), strict=True):
         recorder.apply(Finished(replace(done, job=job, started=100.0 + started, seconds=seconds)))
-    assert recorder.summary(slots=2, interrupted=False).busy == pytest.approx(38 / 40)
+    work = recorder.summary(slots=2, interrupted=False).work
+    assert work is not None
+    assert work.busy == pytest.approx(38 / 40)
+    later = replace(work, began=work.ended, ended=work.ended + 20, used=40.0)
+    assert (work + later).busy == pytest.approx(78 / 80)

@@ -35,7 +35,12 @@ def test_wheel_installed_elsewhere_plans_runs_and_reports_from_any_folder(tmp_pa
     assert (site / "dashboards" / "assets").is_dir()
     assert json.loads(ablate("plan", "quickstart", "--json"))["totals"]["trials"] == 12
     ablate("init", ".")
-    text = (folder / "my-study.yaml").read_text().replace("trainer: model_zoo ", "trainer: synthetic ").replace("base: bases/tiny.yaml", "base: {}")
+    text = (
+        (folder / "my-study.yaml")
+        .read_text()
+        .replace("trainer: model_zoo ", "trainer: synthetic ")
+        .replace("base: bases/tiny.yaml", "base: {}")
+    )
     text = text.replace("connector.kind:", "connector:").replace("axis: connector.kind", "axis: connector").replace("few_shot/4", "score/4")
     (folder / "my-study.yaml").write_text(text)
     assert "9 done of 9 trials" in ablate("run", "my-study.yaml")

@@ -78,7 +78,7 @@ class Mirroring:
             self._say(f"MLflow could not be written ({last}); nothing is lost, the next run mirrors what is missing")
         else:
             self._say(
-                f"mirrored to MLflow {time.monotonic() - began:.1f} s after the last trial: mlflow ui --backend-store-uri {self._order.mlflow_uri}"
+                f"mirrored to MLflow in {time.monotonic() - began:.1f} s more: mlflow ui --backend-store-uri {self._order.mlflow_uri}"
             )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 
 from ablate.attempt import Outcome, Point
 from ablate.errors import EnvironmentMissing, InputError
-from ablate.plan import Plan
+from ablate.plan import Plan, trial_state
 from ablate.stores import EventRecord, JobRecord, StudyRecord, TrialRecord
 
 SCHEMA_VERSION = 1
@@ -403,14 +403,12 @@ def _trial(row: sa.RowMapping, states: Mapping[str, sa.RowMapping], values: Mapp
     chain = [states[job] for job in row["chain"]]
     final = chain[-1]
     broken = next((job for job in chain if job["state"] in ("failed", "lost", "pruned")), final)
-    busy = any(job["state"] == "running" for job in chain)
-    state = final["state"] if final["state"] == "done" else broken["state"] if broken["state"] != "done" else "queued"
     return TrialRecord(
         study=row["study"],
         id=row["id"],
         arm=row["arm"],
         seed=row["seed"],
-        state="running" if state == "queued" and busy else state,
+        state=trial_state([job["state"] for job in chain]),
         cause=broken["cause"],
         reason=broken["reason"],
         levels=row["levels"],

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
 from dash.development.base_component import Component
 
-from ablate import figures
+from ablate import law_figures
 from ablate.analysis.laws import MM1, Prediction, predict, size_label
 from ablate.analysis.lr_law import LawReport
 from ablate.errors import InputError
@@ -128,14 +128,14 @@ def runs_figure(reader: Reader, snapshot: Snapshot, *, report: LawReport | None,
     if declared is None or report is None:
         return blank("no finished runs to draw yet")
     runs = reader.read(lambda store: law_frame(store, study.name, law=declared, metric=study.metric.name))
-    figure = figures.loss_against_rate(runs, optima=report.optima, metric=study.metric.name, simulated=record.simulated, dark=dark)
+    figure = law_figures.loss_against_rate(runs, optima=report.optima, metric=study.metric.name, simulated=record.simulated, dark=dark)
     return fit_card(figure, view=record.name).update_layout(height=HEIGHT)
 
 
 def law_figure(report: LawReport | None, *, record: StudyRecord, size: float, dark: bool) -> go.Figure:
     if report is None or report.fit is None:
         return blank("two sizes with an optimum inside their grid make a law")
-    figure = figures.law(report.fit, target=size, excluded=report.excluded, simulated=record.simulated, dark=dark)
+    figure = law_figures.law(report.fit, target=size, excluded=report.excluded, simulated=record.simulated, dark=dark)
     return fit_card(figure, view=record.name).update_layout(height=HEIGHT)
 
 

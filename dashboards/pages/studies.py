@@ -10,7 +10,7 @@ from dash.development.base_component import Component
 from ablate.results import studies_frame
 from dashboards.address import Query, href
 from dashboards.reader import Reader, Version
-from dashboards.widgets import DASH, duration, message, moment, progress, simulated_badge, state_badge, table
+from dashboards.widgets import DASH, duration, message, progress, simulated_badge, state_badge, table
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
@@ -50,5 +50,5 @@ def _row(row: dict[Any, Any]) -> list[Any]:
         progress(counts),
         state_badge(bool(row["active"])),
         duration(float(row["seconds"])),
-        moment(float(row["updated"])),
+        str(row["updated"]),
     ]

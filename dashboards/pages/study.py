@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 
 from ablate import figures
 from ablate.errors import InputError
+from ablate.plot_style import STATES
 from ablate.results import KEYS, curves_frame
 from ablate.stores import EventRecord, StudyRecord
 from dashboards.address import Query, choice, href
@@ -181,7 +182,7 @@ def event_list(events: Sequence[EventRecord], *, snapshot: Snapshot) -> list[Com
         html.Li(
             [
                 html.Time(clock(event.time), className="when"),
-                html.Span(event.kind, className=f"kind state-text-{event.kind}" if event.kind in figures.STATES else "kind"),
+                html.Span(event.kind, className=f"kind state-text-{event.kind}" if event.kind in STATES else "kind"),
                 html.Span(trials.get(event.subject, event.subject), className="subject"),
                 html.Span(event.message, className="said"),
             ]
@@ -204,7 +205,7 @@ def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict
 def _column(name: str, *, field: str, kind: str) -> dict[str, Any]:
     column: dict[str, Any] = {"field": field, "headerName": name, "headerTooltip": name, "minWidth": 80, "flex": 1}
     if name == "state":
-        rules = {f"state-text-{state}": f"params.value == '{state}'" for state in figures.STATES}
+        rules = {f"state-text-{state}": f"params.value == '{state}'" for state in STATES}
         return column | {"cellClassRules": rules, "minWidth": 110, "filter": True}
     if kind == "metric" or name == "seed":
         return column | {"type": "rightAligned", "valueFormatter": {"function": "shown(params.value)"}}

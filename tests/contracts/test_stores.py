@@ -38,16 +38,12 @@ def plan(store: Store) -> Plan:
 
 def done(job: str, *, attempt: int = 1, loss: float = 1.5) -> Outcome:
     points = (make_point(10, "loss", loss),)
-    return Outcome(
-        job=job, attempt=attempt, state="done", metrics=points, started=100.0, seconds=2.0, host="here", pid=7
-    )
+    return Outcome(job=job, attempt=attempt, state="done", metrics=points, started=100.0, seconds=2.0, host="here", pid=7)
 
 
 def test_plan_recorded_is_read_back_whole(store: Store, plan: Plan) -> None:
     trials = store.trials("small")
-    assert [(trial.id, trial.arm, trial.seed) for trial in trials] == [
-        (trial.id, trial.arm, trial.seed) for trial in plan.trials
-    ]
+    assert [(trial.id, trial.arm, trial.seed) for trial in trials] == [(trial.id, trial.arm, trial.seed) for trial in plan.trials]
     assert {trial.state for trial in trials} == {"queued"}
     assert trials[0].levels == {"num_tokens": 16}
     record = store.study("small")

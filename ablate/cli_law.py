@@ -1,0 +1,92 @@
+"""The `law` verbs: fit a hyperparameter law, or ask a published one. Heavy libraries are imported by the verb that needs them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, open_store_of, print_json, study_name_of, workspace_of
+from ablate.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from ablate.analysis.lr_law import LawFit
+
+law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
+
+
+@law_app.command("predict")
+def law_predict(
+    params: Annotated[float, typer.Option(help="Size of the model, as the law counts it (mm1: non-embedding parameters).")],
+    law: Annotated[str, typer.Option(help="A published law, or a study with a `law:` section.")] = "mm1",
+    as_json: Json = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Say the peak learning rate and weight decay for a model of this size."""
+    from ablate.analysis.laws import PUBLISHED, predict
+    from ablate.terminal import show_prediction
+
+    if law in PUBLISHED:
+        prediction, source = predict(law, params), PUBLISHED[law].source
+    else:
+        prediction, source = _study_law(law, workspace, store).predict(params), f"study {law}"
+    if as_json:
+        print_json({"law": law, "source": source} | prediction.to_json())
+    else:
+        show_prediction(prediction, law=law, source=source)
+
+
+@law_app.command("fit")
+def law_fit(
+    study: Annotated[
+        str,
+        typer.Argument(metavar="STUDY|FILE.csv", help="A study with a `law:` section, or a CSV: n_params, lr, seed, METRIC."),
+    ],
+    metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "loss",
+    goal: Annotated[str, typer.Option(help="CSV only: max or min.")] = "min",
+    target: Annotated[float | None, typer.Option(help="Size to extrapolate to; default: the study's, or 30e9.")] = None,
+    points: Annotated[bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln.")] = False,
+    as_json: Json = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Fit the best learning rate against model size, with a prediction interval, beside MM1's law."""
+    from ablate.conclude import csv_law, fit_study_law
+    from ablate.terminal import show_law
+
+    if study.endswith(".csv"):
+        fitted, simulated = csv_law(Path(study), metric=metric, goal=goal, target=target, points=points), False
+    else:
+        opened, name = open_store_of(workspace, store), study_name_of(study)
+        fitted, simulated = fit_study_law(opened, name, target=target), opened.study(name).simulated  # type: ignore[union-attr]
+    print_json(fitted.to_json() | {"simulated": simulated}) if as_json else show_law(fitted, simulated=simulated)
+
+
+@law_app.command("list")
+def law_list(as_json: Json = False) -> None:
+    """List the published laws, with their range and source."""
+    from ablate.analysis.laws import PUBLISHED
+    from ablate.terminal import show_rows
+
+    rows = [
+        {"law": law.name, "formula": law.formula, "from": law.n_range[0], "to": law.n_range[1], "source": law.source}
+        for law in PUBLISHED.values()
+    ]
+    print_json(rows) if as_json else show_rows(rows)
+
+
+def _study_law(name: str, folder: Path, store: str | None) -> "LawFit":
+    from ablate.analysis.laws import PUBLISHED
+    from ablate.conclude import fit_study_law
+
+    place = workspace_of(folder, store)
+    if not store and not (place.folder / "ablate.db").exists():
+        raise InputError(
+            f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no store with a study of that name"
+        )
+    fit = fit_study_law(open_store_of(folder, store), study_name_of(name), target=None).fit
+    if fit is None:
+        raise InputError(
+            f"the study '{name}' has no law yet: fewer than two sizes with an optimum inside their grid (ablate law fit {name})"
+        )
+    return fit

@@ -1,0 +1,140 @@
+"""What every figure shares: the template, the palette, how text from data is escaped, the scales of the axes.
+
+Text from data is escaped, because plotly renders some HTML. Every series differs in colour and in marker or dash, so
+that a figure reads without colour. A figure of simulated results says so in its title.
+"""
+
+from collections.abc import Sequence
+from html import escape as html_escape
+from math import log10
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ablate.analysis.laws import size_label
+
+# Okabe and Ito's palette: without its yellow on white, and without its blue on black, where they vanish
+LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#FFFFFF")
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down", "x")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+STATES = {
+    "done": "#009E73",
+    "cached": "#56B4E9",
+    "running": "#E69F00",
+    "queued": "#999999",
+    "pruned": "#CC79A7",
+    "failed": "#D55E00",
+    "lost": "#7A3B00",
+}
+CONFIG: dict[str, Any] = {
+    "responsive": True,
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+}
+"""For whoever shows a figure. Plotly 7 has a button that uploads the chart unless it is told not to."""
+
+
+def layout(title: str, *, simulated: bool, dark: bool, height: int = 440) -> go.Layout:
+    text = ("simulated: " if simulated else "") + title
+    return go.Layout(template=_template(dark), title={"text": escape(text)}, height=height, showlegend=True)
+
+
+def _template(dark: bool) -> go.layout.Template:
+    """The one template; backgrounds are the page's own."""
+    grid = "#3d444d" if dark else "#dfe3e8"
+    axis = {
+        "gridcolor": grid,
+        "linecolor": ink_colour(dark),
+        "zeroline": False,
+        "ticks": "outside",
+        "automargin": True,
+        "title": {"standoff": 12},
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": "system-ui, sans-serif", "size": 13, "color": ink_colour(dark)},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "colorway": list(DARK if dark else LIGHT),
+            "xaxis": axis,
+            "yaxis": axis,
+            "margin": {"l": 60, "r": 20, "t": 60, "b": 50},
+            "legend": {"orientation": "v", "font": {"size": 12}},
+            "hoverlabel": {"bgcolor": "#161b22" if dark else "#ffffff", "font": {"color": ink_colour(dark)}},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#8b949e", "activecolor": ink_colour(dark)},
+            "title": {"x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 10}, "font": {"size": 16}},
+        }
+    )
+
+
+def ink_colour(dark: bool) -> str:
+    return "#e6edf3" if dark else "#1f2328"
+
+
+def series_colour(index: int, *, dark: bool) -> str:
+    return turn(DARK if dark else LIGHT, index)
+
+
+def turn(choices: Sequence[str], index: int) -> str:
+    return choices[index % len(choices)]
+
+
+def escape(text: object) -> str:
+    """Quotes stay: plotly knows no entity for them, and nothing here is an attribute."""
+    return html_escape(str(text), quote=False)
+
+
+def with_unit(name: str, unit: str) -> str:
+    return f"{name} ({unit})" if unit else name
+
+
+def level_label(value: object) -> str:
+    return escape("–" if value is None or value != value else value)
+
+
+def is_numeric(labels: "pd.Series[Any]") -> bool:
+    return bool(len(labels)) and all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool) and value == value for value in labels
+    )
+
+
+def level_axis(labels: "pd.Series[Any]", *, title: str, numeric: bool) -> dict[str, Any]:
+    """Numbers on a numeric scale, logarithmic over more than a factor of 20; labels in their order."""
+    if not numeric:
+        return {
+            "title_text": escape(title),
+            "type": "category",
+            "categoryorder": "array",
+            "categoryarray": list(dict.fromkeys(labels.map(level_label))),
+        }
+    found = sorted({float(value) for value in labels})
+    scale: Literal["log", "linear"] = "log" if found and found[0] > 0 and found[-1] > 20 * found[0] else "linear"
+    ticks = {"tickvals": found, "ticktext": [f"{value:g}".replace("e-0", "e-") for value in found]} if len(found) <= 8 else {}
+    return {"title_text": escape(title), "type": scale, **ticks}
+
+
+def log_ticks(values: "pd.Series[float]") -> dict[str, Any]:
+    """Powers of ten alone leave a narrow grid of rates with a single tick."""
+    if values.empty:
+        return {}
+    low, high = log10(float(values.min())), log10(float(values.max()))
+    return {"exponentformat": "power", "dtick": 1 if high - low > 3 else "D2"}
+
+
+def size_ticks(grid: "np.ndarray[Any, Any]") -> dict[str, Any]:
+    low, high = int(np.floor(np.log10(grid[0]))), int(np.ceil(np.log10(grid[-1])))
+    values = [scale * 10.0**power for power in range(low, high + 1) for scale in ((1, 3) if high - low <= 5 else (1,))]
+    return {"tickvals": values, "ticktext": [size_label(value) for value in values]}
+
+
+def error_bars(plus: Sequence[float | None], *, minus: Sequence[float | None] | None = None, width: int = 4) -> dict[str, Any] | None:
+    """Error bars, or none at all: plotly draws the caps of a missing one."""
+    if all(length is None for length in plus):
+        return None
+    sides = {} if minus is None else {"symmetric": False, "arrayminus": list(minus)}
+    return {"type": "data", "array": list(plus), "thickness": 1.5, "width": width, **sides}
