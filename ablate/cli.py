@@ -107,11 +107,12 @@ def run(
     loaded = [study_of(reference, seeds=seeds) for reference in studies]
     place = workspace_of(workspace, store)
     if dry_run:
+        from ablate.design import count_removed
         from ablate.terminal import show_plan
 
         for study in loaded:
             planned, states, cached = _planned(study, place)
-            show_plan(planned, states=states, cached=cached, removed={})
+            show_plan(planned, states=states, cached=cached, removed=count_removed(study))
         return
     from ablate.session import run_all
 
@@ -291,7 +292,7 @@ def _planned(study: "Study", place: "Workspace") -> "tuple[Plan, dict[str, str],
 
     made = make_plan(study, make_arms(study))
     known: dict[str, str] = {}
-    if place.store or (place.folder / "ablate.db").exists():
+    if place.has_store:
         from ablate.stores import open_store
 
         opened = open_store(place.store_url)

@@ -52,13 +52,14 @@ def law_fit(
 ) -> None:
     """Fit the best learning rate against model size, with a prediction interval, beside MM1's law."""
     from ablate.conclude import csv_law, fit_study_law
+    from ablate.results import find_study
     from ablate.terminal import show_law
 
     if study.endswith(".csv"):
         fitted, simulated = csv_law(Path(study), metric=metric, goal=goal, target=target, points=points), False
     else:
         opened, name = open_store_of(workspace, store), study_name_of(study)
-        fitted, simulated = fit_study_law(opened, name, target=target), opened.study(name).simulated  # type: ignore[union-attr]
+        fitted, simulated = fit_study_law(opened, name, target=target), find_study(opened, name).simulated
     print_json(fitted.to_json() | {"simulated": simulated}) if as_json else show_law(fitted, simulated=simulated)
 
 
@@ -79,8 +80,7 @@ def _study_law(name: str, folder: Path, store: str | None) -> "LawFit":
     from ablate.analysis.laws import PUBLISHED
     from ablate.conclude import fit_study_law
 
-    place = workspace_of(folder, store)
-    if not store and not (place.folder / "ablate.db").exists():
+    if not workspace_of(folder, store).has_store:
         raise InputError(
             f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no store with a study of that name"
         )

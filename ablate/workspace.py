@@ -22,6 +22,11 @@ class Workspace:
         return self.store or f"sqlite:///{self.folder / 'ablate.db'}"
 
     @property
+    def has_store(self) -> bool:
+        """Whether there is a database to ask; another one named by URL is taken to be there."""
+        return self.store is not None or (self.folder / "ablate.db").exists()
+
+    @property
     def mlflow_uri(self) -> str:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 

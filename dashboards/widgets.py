@@ -10,12 +10,11 @@ import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
-from ablate.plot_style import STATES
+from ablate.plot_style import CONFIG, STATES
 from ablate.stores import StudyRecord
 from dashboards.address import href
 
 DASH = "–"
-GRAPH_CONFIG: Any = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"]}
 GRID_OPTIONS = {
     "animateRows": False,
     "rowHeight": 32,
@@ -138,8 +137,13 @@ def verdict_badge(verdict: str) -> Component:
 
 def graph(name: str, *, label: str, min_height: int = 440) -> Component:
     """A figure that callbacks fill through the store `<name>-made`, so that the view a person chose outlives an update."""
-    figure = dcc.Graph(id=name, figure=blank(), config=GRAPH_CONFIG, style={"minHeight": f"{min_height}px"})
+    figure = dcc.Graph(id=name, figure=blank(), config=graph_config(), style={"minHeight": f"{min_height}px"})
     return html.Div([dcc.Store(id=f"{name}-made"), figure], role="img", **aria(label=label))
+
+
+def graph_config() -> Any:
+    """The figures' own settings; Dash annotates them with a record type of its own."""
+    return CONFIG
 
 
 def register_graph(app: Dash, *, name: str) -> None:

@@ -15,7 +15,7 @@ from ablate.results import KEYS
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.reader import Reader, Version
-from dashboards.widgets import DASH, GRAPH_CONFIG, aria, fit_card, heading, level_text, message, number, study_links, table
+from dashboards.widgets import DASH, aria, fit_card, graph_config, heading, level_text, message, number, study_links, table
 
 MAX_METRICS = 12
 
@@ -157,7 +157,7 @@ def _family_row(measured: Measured, *, axis: str, name: str, metrics: Sequence[s
 
 
 def _graph(figure: Any, *, label: str) -> Component:
-    return html.Div(dcc.Graph(figure=figure, config=GRAPH_CONFIG), role="img", **aria(label=label))
+    return html.Div(dcc.Graph(figure=figure, config=graph_config()), role="img", **aria(label=label))
 
 
 def _effect_row(effect: Effect) -> list[Any]:

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from ablate.errors import InputError
 from dashboards.app import main, serve
+from dashboards.widgets import graph
 from tests.dashboards.filled import EVIL
 
 ROUTES = ["/", "/study/mix", "/_dash-layout", "/_dash-dependencies", "/assets/style.css", "/_favicon.ico"]
@@ -150,3 +151,9 @@ def test_environment_cannot_widen_host_or_switch_debugger_on(store_url: str) -> 
     assert line.startswith("ablate dashboard: http://127.0.0.1:")
     assert line.endswith("(Ctrl-C ends it)\n")
     assert rest == ""
+
+
+def test_chart_offers_no_upload() -> None:
+    config = graph("some", label="a figure").children[1].config
+    assert config["showSendToCloud"] is False
+    assert config["plotlyServerURL"] == ""
