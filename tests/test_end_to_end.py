@@ -209,6 +209,29 @@ metric: {name: loss, goal: min}
     assert "nothing to run" in ablate("run", "small.yaml").stdout
 
 
+@pytest.mark.slow
+def test_search_over_a_shared_stage_builds_it_once(ablate: Ablate, tmp_path: Path) -> None:
+    """Two trials start at the same moment and need the same encoder."""
+    (tmp_path / "small.yaml").write_text("""\
+schema: 1
+name: small
+trainer: model_zoo
+base:
+  encoder: {pretrain: {steps: 30, batch_size: 8}}
+  data: {num_scenes: 64}
+  train: {steps: 8, warmup_steps: 2}
+  eval: {tasks: [], num_validations: 2, validation_documents: 4}
+axes:
+  train.learning_rate: {log: [1.0e-3, 1.0e-2]}
+design: search
+search: {trials: 4, stop_early: none}
+metric: {name: val_loss, goal: min}
+""")
+    ablate("run", "small.yaml")
+    assert states(ablate) == ["done"] * 4
+    assert len(list(tmp_path.glob(".ablate/runs/encoder-*/attempt-*"))) == 1
+
+
 def test_law_predict_answers_with_the_published_law(ablate: Ablate) -> None:
     answer = json.loads(ablate("law", "predict", "--params", "30e9", "--json").stdout)
     assert answer["lr"] == pytest.approx(2.21e-5, rel=1e-3)

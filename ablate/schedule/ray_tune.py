@@ -4,12 +4,15 @@ A Tune run is disposable. Its state is never read back: what it did is in the at
 whatever reason, a new one is started over the trials that are missing, a bounded number of times.
 """
 
+import fcntl
 import os
 import queue
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
@@ -56,6 +59,7 @@ class RayTune:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._plans: dict[str, Plan] = {}
         self._recorded: set[str] = set()
+        self._since: dict[str, float] = {}
         self._trouble = "no error"
         self.stop = threading.Event()
 
@@ -141,6 +145,7 @@ class RayTune:
         if final not in self._known:
             self._known.add(final)
             self._plans[name] = plan
+            self._since[final] = time.time()
             self._events.put(Proposed(plan.trials[0], plan.jobs))
             self._events.put(Started(final, 1))
 
@@ -174,6 +179,8 @@ class RayTune:
             cause="pruned",
             reason=f"ended by ASHA at step {step}",
             metrics=tuple(last.values()),
+            started=self._since[job],
+            seconds=time.time() - self._since[job],
         )
 
     def _end_all(self, why: str) -> None:
@@ -224,8 +231,9 @@ def _run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Work
     plan = make_plan(declared, [arm_for(declared, config)])
     *upstream, final = (plan.jobs[job] for job in plan.trials[0].chain)
     for job in upstream:
-        if not (workspace.artifacts / job.id).is_dir():
-            _or_raise(execute_logged(job, workspace=workspace, number=1))
+        with _one_at_a_time(workspace, job):
+            if not (workspace.artifacts / job.id).is_dir():
+                _or_raise(execute_logged(job, workspace=workspace, number=1))
     known = read_outcome(workspace.attempt(final.id, 1))
     if known:
         _or_raise(known)
@@ -233,6 +241,15 @@ def _run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Work
         return
     context: type[AttemptContext] = type("TuneContext", (_TuneContext,), {"metric": declared.metric.name})
     _or_raise(execute(final, workspace=workspace, number=1, context_type=context))
+
+
+@contextmanager
+def _one_at_a_time(workspace: Workspace, job: Job) -> Iterator[None]:
+    """Trials that share a stage start together: the first builds it, the others wait for it."""
+    (workspace.runs / job.id).mkdir(exist_ok=True)
+    with open(workspace.runs / job.id / "building.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _or_raise(outcome: Outcome) -> None:
