@@ -53,5 +53,18 @@ def open_store_of(folder: Path, store: str | None, *, write: bool = False) -> "S
     return open_store(workspace_of(folder, store).store_url, write=write)
 
 
+def place_options(folder: Path, store: str | None) -> str:
+    """What a hint must repeat so that the next command looks in the same place."""
+    named = "" if folder == WORKSPACE else f" --workspace {folder}"
+    return named + (" --store URL" if store else "")
+
+
+def refuse_for_study(study: str, **given: object) -> None:
+    """Options that describe a CSV say nothing of a study, which declares these things itself."""
+    for option, value in given.items():
+        if value:
+            raise InputError(f"--{option} is for a CSV file; '{study}' is a study, and its file says its {option}")
+
+
 def print_json(value: object) -> None:
     print(json.dumps(value, allow_nan=False, indent=1))

@@ -20,7 +20,9 @@ from ablate.arguments import (
     StudyFile,
     StudyName,
     open_store_of,
+    place_options,
     print_json,
+    refuse_for_study,
     study_name_of,
     study_of,
     workspace_of,
@@ -52,7 +54,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to 
         raise InputError(f"{target} exists already; move it away, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     target.write_text((resources.files("studies") / "template.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    print(f"wrote {target}\nnext:  ablate plan {target}\n       ablate run {target}")
+    print(f"wrote {target}\nnext:  ablate validate {target}\n       ablate plan {target}\n       ablate run {target}")
 
 
 @app.command()
@@ -117,13 +119,17 @@ def run(
     from ablate.session import run_all
 
     command = " ".join(["ablate", *sys.argv[1:]])
-    code = run_all(loaded, place, slots=slots, address=address, dashboard=dashboard, command=command)
+    options = place_options(workspace, store)
+    code = run_all(loaded, place, slots=slots, address=address, dashboard=dashboard, command=command, options=options)
     if code == 0 and strict:
         from ablate.conclude import conclude
 
         opened = open_store_of(workspace, store)
-        verdicts = [verdict for study in loaded for verdict in conclude(opened, study.name).verdicts]
-        code = 1 if any(verdict.verdict == "contradicted" for verdict in verdicts) else 0
+        verdicts = [(study.name, verdict) for study in loaded for verdict in conclude(opened, study.name).verdicts]
+        for name, verdict in verdicts:
+            if verdict.verdict == "contradicted":
+                print(f"contradicted: {name}: {verdict.statement}: {verdict.reason}", file=sys.stderr)
+                code = 1
     raise typer.Exit(code)
 
 
@@ -158,11 +164,13 @@ def retry(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = Non
     """Put a study's failed and lost jobs back in the queue; `run` then executes them."""
     from ablate.results import find_study
 
-    opened, name = open_store_of(workspace, store, write=True), study_name_of(study)
-    find_study(opened, name)
+    name = study_name_of(study)
+    find_study(open_store_of(workspace, store), name)  # a reader makes no database where there is none
+    opened = open_store_of(workspace, store, write=True)
     jobs = [job.id for job in opened.jobs(name) if job.state in ("failed", "lost")]
     opened.requeue(name, jobs, why="asked for by retry")
-    print(f"{len(jobs)} jobs queued again; next: ablate run {study}" if jobs else "nothing failed")
+    file = study if study != name else "FILE, the study's file"
+    print(f"{len(jobs)} jobs queued again; next: ablate run{place_options(workspace, store)} {file}" if jobs else "nothing failed")
 
 
 @app.command()
@@ -182,11 +190,12 @@ def logs(
     for job in sorted(jobs):
         number = opened.job_states([job])[job][1]
         log = place.attempt(job, number) / "log.txt"
-        print(f"== {job}, attempt {number}: {log}")
-        print(log.read_text(encoding="utf-8", errors="replace") if log.exists() else "(it wrote nothing)")
-    for row in trials:
-        if row.chain[-1] in jobs and row.reason:
-            print(f"{row.id}: {row.state}: {row.reason}")
+        for row in trials:
+            if job in row.chain:
+                print(f"== {row.study}: {row.id}: {row.state}{': ' if row.reason else ''}{row.reason}")
+        print(f"-- {job}, attempt {number}: {log}")
+        written = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        print(written.rstrip() or "(it wrote nothing)")
 
 
 @app.command()
@@ -221,7 +230,7 @@ def effects(
     ],
     baseline: Annotated[str, typer.Option(help="CSV only: the arm the others are compared with.")] = "",
     metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "",
-    goal: Annotated[str, typer.Option(help="CSV only: max or min.")] = "max",
+    goal: Annotated[str, typer.Option(help="CSV only: max (default) or min.")] = "",
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
@@ -231,9 +240,10 @@ def effects(
     from ablate.terminal import show_conclusion, show_rows
 
     if study.endswith(".csv"):
-        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal)
+        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max")
         print_json(answer) if as_json else show_rows(answer["effects"])
         return
+    refuse_for_study(study, baseline=baseline, metric=metric, goal=goal)
     conclusion = conclude(open_store_of(workspace, store), study_name_of(study))
     print_json(conclusion.to_json()) if as_json else show_conclusion(conclusion)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, open_store_of, print_json, study_name_of, workspace_of
+from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, open_store_of, print_json, refuse_for_study, study_name_of, workspace_of
 from ablate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ def law_predict(
     from ablate.terminal import show_prediction
 
     if law in PUBLISHED:
-        prediction, source = predict(law, params), PUBLISHED[law].source
+        prediction, source, simulated = predict(law, params), PUBLISHED[law].source, False
     else:
-        prediction, source = _study_law(law, workspace, store).predict(params), f"study {law}"
+        fit, simulated = _study_law(law, workspace, store)
+        prediction, source = fit.predict(params), f"study {law}" + (" (simulated)" if simulated else "")
     if as_json:
-        print_json({"law": law, "source": source} | prediction.to_json())
+        print_json({"law": law, "source": source, "simulated": simulated} | prediction.to_json())
     else:
         show_prediction(prediction, law=law, source=source)
 
@@ -42,8 +43,8 @@ def law_fit(
         str,
         typer.Argument(metavar="STUDY|FILE.csv", help="A study with a `law:` section, or a CSV: n_params, lr, seed, METRIC."),
     ],
-    metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "loss",
-    goal: Annotated[str, typer.Option(help="CSV only: max or min.")] = "min",
+    metric: Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")] = "",
+    goal: Annotated[str, typer.Option(help="CSV only: min (default) or max.")] = "",
     target: Annotated[float | None, typer.Option(help="Size to extrapolate to; default: the study's, or 30e9.")] = None,
     points: Annotated[bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln.")] = False,
     as_json: Json = False,
@@ -56,8 +57,9 @@ def law_fit(
     from ablate.terminal import show_law
 
     if study.endswith(".csv"):
-        fitted, simulated = csv_law(Path(study), metric=metric, goal=goal, target=target, points=points), False
+        fitted, simulated = csv_law(Path(study), metric=metric or "loss", goal=goal or "min", target=target, points=points), False
     else:
+        refuse_for_study(study, metric=metric, goal=goal, points=points)
         opened, name = open_store_of(workspace, store), study_name_of(study)
         fitted, simulated = fit_study_law(opened, name, target=target), find_study(opened, name).simulated
     print_json(fitted.to_json() | {"simulated": simulated}) if as_json else show_law(fitted, simulated=simulated)
@@ -76,17 +78,20 @@ def law_list(as_json: Json = False) -> None:
     print_json(rows) if as_json else show_rows(rows)
 
 
-def _study_law(name: str, folder: Path, store: str | None) -> "LawFit":
+def _study_law(name: str, folder: Path, store: str | None) -> "tuple[LawFit, bool]":
+    """The law of a study, and whether it is simulated."""
     from ablate.analysis.laws import PUBLISHED
     from ablate.conclude import fit_study_law
+    from ablate.results import find_study
 
     if not workspace_of(folder, store).has_store:
         raise InputError(
             f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no store with a study of that name"
         )
-    fit = fit_study_law(open_store_of(folder, store), study_name_of(name), target=None).fit
+    opened = open_store_of(folder, store)
+    fit = fit_study_law(opened, study_name_of(name), target=None).fit
     if fit is None:
         raise InputError(
             f"the study '{name}' has no law yet: fewer than two sizes with an optimum inside their grid (ablate law fit {name})"
         )
-    return fit
+    return fit, find_study(opened, study_name_of(name)).simulated

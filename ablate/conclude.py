@@ -175,8 +175,8 @@ def _law(study: Study, runs: pd.DataFrame | None) -> tuple[LawReport | None, str
 
 
 def _provenance(conclusion: Conclusion) -> dict[str, str]:
-    packages = ("ablate", "torch", "transformers", "ray")
-    versions = {package: version(package) for package in packages}
+    # of this machine now; an attempt does not record its own yet
+    versions = {f"written with {package}": version(package) for package in ("ablate", "plotly", "scipy")}
     changed = datetime.fromtimestamp(conclusion.record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
     return {
         "study file": fingerprint(dict(conclusion.record.spec)),

@@ -15,5 +15,5 @@ def fingerprint(value: Any) -> str:
 
 
 def slug(text: str, *, limit: int = 60) -> str:
-    """The text as part of a file name: letters, digits, and `= . _ , -`."""
-    return re.sub(r"[^A-Za-z0-9=._,-]+", "-", text)[:limit].strip("-.") or "x"
+    """The text as part of a file name: letters, digits, and `= . _ , + -`; a sign is never turned into another."""
+    return re.sub(r"[^A-Za-z0-9=._,+-]+", "-", text)[:limit].strip("-.") or "x"

@@ -7,6 +7,7 @@ workers. A journal that finished unseen (the last run was killed) is absorbed at
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ablate.attempt import Outcome, Point, read_outcome, read_points
 from ablate.plan import SETTLED_BADLY, Job, Plan, unfinished
@@ -54,7 +55,13 @@ class Summary:
     """None where nothing ran."""
     failures: tuple[tuple[str, str], ...]
     """(trial, reason)."""
-    interrupted: bool
+    ended_by: Literal["end", "signal", "budget"]
+    dropped: int = 0
+    """Finished trials the study had before that are not in its plan any more."""
+
+    @property
+    def resumable(self) -> bool:
+        return self.ended_by != "end"
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,8 @@ class Recorder:
         self._offsets: dict[str, int] = {}
         self._newest: dict[str, Point] = {}
         self._clock = time.monotonic()
+        before = {trial.id for trial in store.trials(plan.study.name) if trial.state == "done"}
+        self._dropped = len(before - {trial.id for trial in plan.trials})
         self._record_plan()
 
     def absorb(self) -> None:
@@ -149,7 +158,7 @@ class Recorder:
             seconds_left=self._seconds_left(left, now),
         )
 
-    def summary(self, *, slots: int, interrupted: bool) -> Summary:
+    def summary(self, *, slots: int, ended_by: Literal["end", "signal", "budget"] = "end") -> Summary:
         ran = [outcome for outcome in self._outcomes if outcome.started]
         trials = self._store.trials(self.plan.study.name)
         return Summary(
@@ -159,7 +168,8 @@ class Recorder:
             seconds=time.monotonic() - self._clock,
             work=self._work(ran, slots),
             failures=tuple((trial.id, trial.reason) for trial in trials if trial.state in ("failed", "lost")),
-            interrupted=interrupted,
+            ended_by=ended_by,
+            dropped=self._dropped,
         )
 
     def _record_plan(self) -> None:

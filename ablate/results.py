@@ -17,6 +17,7 @@ from ablate.stores import Store, StudyRecord, TrialRecord
 from ablate.study import Law
 
 KEYS = ("trial", "arm", "seed", "state")
+FINAL = ("done", "cached", "pruned")
 FORMATS = ("csv", "json", "parquet", "markdown", "latex")
 
 
@@ -46,7 +47,7 @@ def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFram
             "n_params": float(row.num_params if law.size == "num_params" else row.levels[law.size]),
             "lr": float(row.levels[law.hyperparameter]),
             "seed": row.seed,
-            metric: _number(row.metrics.get(metric)),
+            metric: _final(row, metric),
             "status": row.state,
         }
         for row in store.trials(study)
@@ -79,7 +80,7 @@ def export(frame: pd.DataFrame, form: str) -> str | bytes:
         case "parquet":
             return frame.to_parquet(index=False)
         case "markdown":
-            return frame.to_markdown(index=False, missingval="") + "\n"
+            return frame.astype(object).where(frame.notna(), None).to_markdown(index=False, missingval="") + "\n"
         case "latex":
             return frame.to_latex(index=False, escape=True, na_rep="")
     raise InputError(f"unknown format '{form}' ({', '.join(FORMATS)}){did_you_mean(form, FORMATS)}")
@@ -93,7 +94,7 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _row(row: TrialRecord, axes: Iterable[str], metrics: Iterable[str]) -> dict[str, Any]:
     keys = {"trial": row.id, "arm": row.arm, "seed": row.seed, "state": row.state}
-    return keys | {axis: row.levels.get(axis) for axis in axes} | {metric: _number(row.metrics.get(metric)) for metric in metrics}
+    return keys | {axis: row.levels.get(axis) for axis in axes} | {metric: _final(row, metric) for metric in metrics}
 
 
 def _study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
@@ -111,6 +112,11 @@ def _study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
         "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
         "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
+
+
+def _final(row: TrialRecord, metric: str) -> float:
+    """A trial that broke half-way has a curve and no final value."""
+    return _number(row.metrics.get(metric)) if row.state in FINAL else float("nan")
 
 
 def _number(value: float | None) -> float:

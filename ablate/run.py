@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ablate.design import arm_for, axis_labels, make_arms
+from ablate.design import Arm, arm_for, axis_labels, make_arms
 from ablate.errors import EnvironmentMissing
 from ablate.plan import is_simulated, make_plan, wanted_trials
 from ablate.record import Progress, Recorder, Summary
@@ -35,8 +35,7 @@ def run_study(
 ) -> Summary:
     """Executes what is missing of one study; running it again goes on where it ended. The scheduler is opened only if there is work."""
     with _alone(workspace, study):
-        arms = [arm_for(study, dict(trial.levels)) for trial in store.trials(study.name)] if study.search else make_arms(study)
-        plan = make_plan(study, arms)
+        plan = make_plan(study, _arms_so_far(study, store) if study.search else make_arms(study))
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         recorder.absorb()
         jobs, slots = recorder.missing(), 1
@@ -53,7 +52,14 @@ def run_study(
                             halt.set()
             finally:
                 store.set_active(study.name, False)
-        return recorder.summary(slots=slots, interrupted=bool(recorder.missing()))
+        if not recorder.missing():
+            return recorder.summary(slots=slots)
+        return recorder.summary(slots=slots, ended_by="signal" if stop.is_set() else "budget")
+
+
+def _arms_so_far(study: Study, store: Store) -> list[Arm]:
+    """A search has the arms it has decided on; the store remembers them."""
+    return [arm_for(study, dict(trial.levels)) for trial in store.trials(study.name)]
 
 
 def _deadline(study: Study) -> float:

@@ -1,11 +1,14 @@
 """One `ablate run`: the store, Ray (only if there is work), the MLflow mirror, the pages and the signals around `run_study`."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ablate.errors import EnvironmentMissing
 from ablate.record import Summary
 from ablate.run import run_study, stop_on_signals
 from ablate.schedule import Scheduler
@@ -24,8 +27,10 @@ RAY_ENVIRONMENT = {
 """Read by Ray when it is imported."""
 
 
-def run_all(studies: Sequence[Study], workspace: Workspace, *, slots: int | None, address: str, dashboard: bool, command: str) -> int:
-    """Runs the studies one after the other on one Ray; answers the exit code. `command` is what a person types to go on."""
+def run_all(
+    studies: Sequence[Study], workspace: Workspace, *, slots: int | None, address: str, dashboard: bool, command: str, options: str
+) -> int:
+    """Runs the studies one after the other on one Ray; answers the exit code. `command` and `options` are what a person types to go on."""
     workspace.create()
     store = open_store(workspace.store_url, write=True)
     order = mirror_order(workspace, tuple(study.name for study in studies))
@@ -39,13 +44,13 @@ def run_all(studies: Sequence[Study], workspace: Workspace, *, slots: int | None
         engine = _Ray(workspace, store, slots=slots, address=address, before=mirror.start, say=screen.say)
         for study in studies:
             summary = run_study(study, store=store, workspace=workspace, open_scheduler=engine.open, stop=stop, watch=screen.watch)
-            screen.summary(summary, command=command)
+            screen.summary(summary, command=command, options=options)
             summaries.append(summary)
-            if summary.interrupted:
+            if summary.ended_by == "signal":
                 break
         screen.total(summaries)
         engine.close()
-    if any(summary.interrupted for summary in summaries):
+    if any(summary.resumable for summary in summaries):
         return 130
     return 1 if any(summary.failures for summary in summaries) else 0
 
@@ -101,9 +106,19 @@ def _pages(workspace: Workspace, *, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    pages = subprocess.Popen(dashboard_command(workspace, host="127.0.0.1", port=8050))  # noqa: S603
+    pages = subprocess.Popen(dashboard_command(workspace, host="127.0.0.1", port=_free_port(8050)))  # noqa: S603
     try:
         yield
     finally:
         pages.terminate()
         pages.wait()
+
+
+def _free_port(preferred: int) -> int:
+    """The preferred port of this machine, or any other where something listens there already."""
+    for port in (preferred, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found: int = probe.getsockname()[1]
+            return found
+    raise EnvironmentMissing("no free port on 127.0.0.1 for the pages; run without --dashboard")

@@ -68,17 +68,20 @@ class RunScreen:
             whole = functools.reduce(operator.add, work)
             self.say(f"together: {duration(whole.ended - whole.began)}, slots busy {whole.busy:.0%} of the time")
 
-    def summary(self, summary: Summary, *, command: str) -> None:
+    def summary(self, summary: Summary, *, command: str, options: str) -> None:
         total = sum(summary.counts.values())
         self.say(f"{summary.study}: {_counted(summary.counts)} of {total} trials; {_work(summary)}")
         for trial, reason in summary.failures[:20]:
             self._console.print(Text.assemble(("  failed ", "red"), f"{trial}: {reason}"), soft_wrap=True)
         if len(summary.failures) > 20:
-            self.say(f"  and {len(summary.failures) - 20} more (ablate status {summary.study})")
+            self.say(f"  and {len(summary.failures) - 20} more (ablate status {summary.study}{options})")
         if summary.failures:
-            self.say(f"  why: ablate logs TRIAL; try them again: ablate retry {summary.study}")
-        if summary.interrupted:
-            self.say(f"interrupted: what is finished is kept; go on with: {command}")
+            self.say(f"  why: ablate logs TRIAL{options}; try them again: ablate retry {summary.study}{options}")
+        if summary.dropped:
+            self.say(f"  {summary.dropped} finished trials are not in this plan any more; they stay in the store and come back with it")
+        if summary.resumable:
+            why = "interrupted" if summary.ended_by == "signal" else "the study's wall_minutes are used up"
+            self.say(f"{why}: what is finished is kept; go on with: {command}")
 
 
 def show_plan(plan: Plan, *, states: Mapping[str, str], cached: Sequence[str], removed: Mapping[str, int]) -> None:
@@ -119,7 +122,7 @@ def show_conclusion(conclusion: "Conclusion") -> None:
     out.print(Text(f"{study.name}{simulated}", style="bold"), f"{done} of {len(conclusion.results)} trials done")
     rows = [
         {
-            f"{effect.metric} at": f"{effect.axis} = {effect.level}",
+            f"{effect.metric} at": f"{effect.axis} = {number(effect.level)}",
             "mean": effect.level_mean,
             "against": effect.baseline,
             "diff.": effect.mean_diff,
@@ -131,6 +134,8 @@ def show_conclusion(conclusion: "Conclusion") -> None:
         for effect in conclusion.effects
     ]
     show_rows(rows) if rows else out.print("no effects: no axis has two levels with a finished trial")
+    if rows:
+        out.print("n: seeds; intervals are each taken alone, p is corrected over this table (Holm)", style="dim")
     for verdict in conclusion.verdicts:
         style = {"supported": "green", "contradicted": "red"}.get(verdict.verdict, "yellow")
         out.print()
@@ -149,8 +154,8 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
                 "parameters": optimum.n_params,
                 "best rate": optimum.lr,
                 "best on the grid": optimum.grid_best,
-                "runs": optimum.n_runs,
-                "diverged": optimum.n_diverged,
+                "runs": optimum.n_runs if optimum.status != "given" else None,
+                "diverged": optimum.n_diverged if optimum.status != "given" else None,
                 "optimum": optimum.status,
             }
             for optimum in report.optima
@@ -166,7 +171,7 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         )
         out.print(Text.assemble(("published", "bold"), f" {MM1.formula}   {MM1.source}"), soft_wrap=True)
         if comparison.p is not None:
-            out.print(f"slope differs from MM1's by {comparison.difference:+.3f} (p = {comparison.p:.2g})")
+            out.print(f"slope minus MM1's: {comparison.difference:+.3f} (p = {comparison.p:.2g})")
     if report.prediction:
         show_prediction(report.prediction, law="fitted", source="extrapolated from the sizes above")
     for warning in report.warnings:

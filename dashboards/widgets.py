@@ -80,7 +80,7 @@ def study_links(record: StudyRecord, *, here: str) -> list[Component]:
     """The pages of one study: overview, one an axis, the law."""
     places = [("Overview", href("study", record.name))]
     places += [(axis, href("axis", record.name, axis)) for axis in record.axes]
-    places += [("Law", href("law", record.name))]
+    places += [("Law", href("law", record.name))] if record.spec.get("law") else []
     return [_tab(label, path, here=here) for label, path in places]
 
 

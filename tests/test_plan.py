@@ -104,6 +104,10 @@ def test_fingerprint_refuses_what_has_no_stable_form() -> None:
         fingerprint({"a": float("nan")})
 
 
+def test_slug_keeps_the_sign_of_an_exponent() -> None:
+    assert slug("num_params=1e+08") == "num_params=1e+08"
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b:c", "<img src=x>", "…", "-rf", "x" * 300])
 def test_slug_is_one_harmless_file_name(name: str) -> None:
     made = slug(name)

@@ -63,7 +63,7 @@ def test_interrupted_job_is_queued_not_failed(store: Store, workspace: Workspace
     recorder.apply(Started(job, 1))
     recorder.apply(Finished(Outcome(job=job, attempt=1, state="lost", cause="interrupted", reason="stopped")))
     assert store.trials("small")[0].state == "queued"
-    assert recorder.summary(slots=1, interrupted=True).failures == ()
+    assert recorder.summary(slots=1, ended_by="signal").failures == ()
 
 
 def test_running_a_study_again_executes_nothing(store: Store, workspace: Workspace) -> None:
@@ -97,7 +97,7 @@ def test_failed_trial_stays_failed_until_it_is_asked_for(store: Store, workspace
 def test_budget_of_no_time_leaves_a_resumable_study(store: Store, workspace: Workspace) -> None:
     study = make_study(seeds=3, budget={"wall_minutes": 1e-9})
     summary = run(study, store, workspace)
-    assert summary.interrupted
+    assert summary.ended_by == "budget"
     assert summary.executed < 6
     assert run(study.model_copy(update={"budget": make_study().budget}), store, workspace).counts == {"done": 6}
 
@@ -132,7 +132,7 @@ def test_busy_is_the_share_of_slot_seconds_inside_jobs(store: Store, workspace: 
     done = Outcome(job="", attempt=1, state="done")
     for job, started, seconds in zip(plan.jobs, (0.0, 0.0, 10.0, 10.0), (10.0, 8.0, 10.0, 10.0), strict=True):
         recorder.apply(Finished(replace(done, job=job, started=100.0 + started, seconds=seconds)))
-    work = recorder.summary(slots=2, interrupted=False).work
+    work = recorder.summary(slots=2, ended_by="end").work
     assert work is not None
     assert work.busy == pytest.approx(38 / 40)
     later = replace(work, began=work.ended, ended=work.ended + 20, used=40.0)

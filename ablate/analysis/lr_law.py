@@ -246,7 +246,7 @@ def _point(size: float, rate: float, error: float) -> Optimum:
     positive(rate, what="eta")
     if error < 0 or np.isinf(error):
         raise InputError(f"column se_ln: {error} is not a standard error")
-    return Optimum(size, rate, None if np.isnan(error) else error, None, (None, None), (), None, "interior", 0, 0, 0)
+    return Optimum(size, rate, None if np.isnan(error) else error, None, (None, None), (), None, "given", 0, 0, 0)
 
 
 def _report(

@@ -22,7 +22,7 @@ from ablate.errors import InputError
 FINISHED = (*USABLE, "failed", "diverged")
 """States whose missing metric means a diverged run; of the others (queued, running, lost, ...) nothing is known yet."""
 
-Status = Literal["interior", "edge_low", "edge_high", "flat", "nonconvex", "too_few"]
+Status = Literal["given", "interior", "edge_low", "edge_high", "flat", "nonconvex", "too_few"]
 Goal = Literal["min", "max"]
 
 

@@ -30,16 +30,30 @@ def seeds_needed(difference: float, *, sd: float, alpha: float = 0.05, power: fl
     return _seeds(abs(difference) / sd, tail=alpha / 2, power=power)
 
 
-def seeds_for_margin(distance: float, *, sd: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """Seeds for a one-sided t test to place a mean on its side of a bound `distance` away; None above 1,000."""
-    return _seeds(distance / sd, tail=alpha, power=power)
+def seeds_for_margin(difference: float, *, within: float, sd: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+    """Seeds for two one-sided t tests to place a mean inside ±`within`; None above 1,000.
+
+    Both must succeed, so the power is at least 1 minus the sum of their chances to fail (Bonferroni's bound, exact enough: never
+    fewer seeds than are needed).
+    """
+    for n in range(2, MAX_SEEDS + 1):
+        critical = stats.t.ppf(1 - alpha, n - 1)
+        failures = sum(
+            1 - _power(distance / sd * sqrt(n), critical=critical, df=n - 1) for distance in (within - difference, within + difference)
+        )
+        if 1 - failures >= power:
+            return n
+    return None
 
 
 def _seeds(standardised: float, *, tail: float, power: float) -> int | None:
     for n in range(2, MAX_SEEDS + 1):
         critical = stats.t.ppf(1 - tail, n - 1)
-        shift = standardised * sqrt(n)
-        # far above the critical value the power is 1, and scipy's noncentral t gives NaN
-        if shift > 10 * critical or stats.nct.sf(critical, n - 1, shift) >= power:
+        if _power(standardised * sqrt(n), critical=critical, df=n - 1) >= power:
             return n
     return None
+
+
+def _power(shift: float, *, critical: float, df: int) -> float:
+    # far above the critical value the power is 1, and scipy's noncentral t gives NaN
+    return 1.0 if shift > 10 * critical else float(stats.nct.sf(critical, df, shift))

@@ -110,7 +110,7 @@ def judge(
 def numbers_of(effect: Effect, *, unit: str = "", confidence: float | None = None) -> str:
     """`+39.1 points [35.2, 43.0], n = 3 seeds`; two digits of the interval's half width, three of a bare mean."""
     if effect.mean_diff is None:
-        return f"no difference, n = {effect.n} seeds"
+        return f"nothing to compare, n = {effect.n} seeds"
     interval = effect.ci if confidence is None else effect.interval(confidence)
     count = f"n = {effect.n} {'seed' if effect.n == 1 else 'seeds'}"
     if interval is None:
@@ -208,7 +208,12 @@ def _equivalence(effect: Effect, *, within: float | None, unit: str) -> tuple[Ou
         )
     if effect.ci[0] > within or effect.ci[1] < -within:
         return "contradicted", f"{said}, wholly outside ±{within:g}"
-    seeds = seeds_for_margin(abs(within - abs(effect.mean_diff)), sd=effect.sd or 0.0)
+    distance = within - abs(effect.mean_diff)
+    seeds = (
+        seeds_for_margin(effect.mean_diff, within=within, sd=effect.sd or 0.0)
+        if distance > 0
+        else seeds_needed(distance, sd=effect.sd or 0.0)
+    )
     return "inconclusive", f"{said}, against ±{within:g}; {_seeds(seeds)}"
 
 

@@ -110,7 +110,7 @@ class Store(Protocol):
         """(job, number) of every attempt whose end is recorded."""
 
     def curve(self, jobs: Iterable[str], *, keys: Iterable[str] | None = None) -> list[tuple[str, int, str, float | None]]:
-        """(job, step, key, value) of each job's last attempt, in order of step."""
+        """(job, step, key, value) in order of step: the last attempt's points, and before its first one those of the attempt it resumed."""
 
     def events(self, study: str | None = None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]: ...
 

@@ -4,7 +4,9 @@ SQLite runs in WAL mode and every writing transaction starts with BEGIN IMMEDIAT
 never fails half-way with BUSY. A value that is not finite is NULL with its `kind` beside it, so that no database sees a NaN.
 """
 
+import itertools
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -282,14 +284,14 @@ class SqlStore:
         with self._reading() as connection:
             for chunk in _chunks(list(jobs_)):
                 query = (
-                    sa.select(points.c.job, points.c.step, points.c.key, points.c.value)
-                    .join(jobs, (jobs.c.id == points.c.job) & (jobs.c.attempts == points.c.attempt))
+                    sa.select(points.c.job, points.c.attempt, points.c.step, points.c.key, points.c.value)
                     .where(points.c.job.in_(chunk))
-                    .order_by(points.c.job, points.c.key, points.c.step)
+                    .order_by(points.c.job, points.c.key, points.c.attempt.desc(), points.c.step)
                 )
                 if wanted is not None:
                     query = query.where(points.c.key.in_(wanted))
-                found += [(row.job, row.step, row.key, row.value) for row in connection.execute(query)]
+                for (job, key), rows in itertools.groupby(connection.execute(query), key=lambda row: (row.job, row.key)):
+                    found += [(job, step, key, value) for step, value in _joined(rows)]
         return found
 
     def events(self, study: str | None = None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
@@ -397,6 +399,18 @@ def _explained(shown: str) -> Iterator[None]:
     except (OperationalError, DatabaseError) as error:
         cause = str(error.orig).partition("\n")[0]
         raise EnvironmentMissing(f"the store {shown} cannot be used: {cause}; check the path, the disk and the server") from error
+
+
+def _joined(rows: Iterable[Any]) -> list[tuple[int, float | None]]:
+    """One metric's curve from its points, newest attempt first: an earlier attempt stands only before the first step of those after it."""
+    pieces: list[list[tuple[int, float | None]]] = []
+    first = math.inf
+    for _, attempt in itertools.groupby(rows, key=lambda row: row.attempt):
+        piece = [(row.step, row.value) for row in attempt if row.step < first]
+        if piece:
+            first = piece[0][0]
+            pieces.append(piece)
+    return [point for piece in reversed(pieces) for point in piece]
 
 
 def _trial(row: sa.RowMapping, states: Mapping[str, sa.RowMapping], values: Mapping[str, float | None]) -> TrialRecord:

@@ -203,7 +203,15 @@ def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict
 
 
 def _column(name: str, *, field: str, kind: str) -> dict[str, Any]:
-    column: dict[str, Any] = {"field": field, "headerName": name, "headerTooltip": name, "minWidth": 80, "flex": 1}
+    column: dict[str, Any] = {
+        "field": field,
+        "headerName": name,
+        "headerTooltip": name,
+        "minWidth": 96,
+        "flex": 1,
+        "wrapHeaderText": True,
+        "autoHeaderHeight": True,
+    }
     if name == "state":
         rules = {f"state-text-{state}": f"params.value == '{state}'" for state in STATES}
         return column | {"cellClassRules": rules, "minWidth": 110, "filter": True}

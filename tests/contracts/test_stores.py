@@ -116,6 +116,14 @@ def test_points_come_back_in_order_and_once(store: Store, plan: Plan) -> None:
     assert store.curve([job], keys=["other"]) == []
 
 
+def test_curve_of_a_resumed_job_is_whole(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    first = [make_point(step, "loss", 10.0 + step) for step in (1, 2, 3, 4)]
+    resumed = [make_point(step, "loss", 20.0 + step) for step in (3, 4, 5)]
+    store.add_points({(job, 1): first, (job, 2): resumed})
+    assert [(step, value) for _, step, _, value in store.curve([job])] == [(1, 11.0), (2, 12.0), (3, 23.0), (4, 24.0), (5, 25.0)]
+
+
 def test_curve_is_that_of_the_last_attempt(store: Store, plan: Plan) -> None:
     job = plan.trials[0].chain[-1]
     store.add_points({(job, 1): [make_point(1, "loss", 9.0)], (job, 2): [make_point(1, "loss", 2.0)]})
