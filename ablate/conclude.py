@@ -136,9 +136,10 @@ def csv_law(path: Path, *, metric: str, goal: str, target: float | None, points:
 
 def csv_effects(path: Path, *, baseline: str, metric: str, goal: str) -> dict[str, Any]:
     """Effects of runs made elsewhere: `arm, seed, <metric>`."""
+    frame = _read_csv(path)
     if not baseline or not metric:
-        raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME")
-    return arm_effects(_read_csv(path), baseline=baseline, metric=metric, goal=_goal(goal)).to_json()
+        raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME (columns: {', '.join(map(str, frame.columns))})")
+    return arm_effects(frame, baseline=baseline, metric=metric, goal=_goal(goal)).to_json()
 
 
 def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metric) -> tuple[Effect, ...]:

@@ -99,6 +99,8 @@ class Recorder:
         before = {trial.id for trial in store.trials(plan.study.name) if trial.state == "done"}
         self._dropped = len(before - {trial.id for trial in plan.trials})
         self._record_plan()
+        done = (job for job in store.jobs(plan.study.name) if job.state == "done" and job.seconds is not None)
+        self._timings = [(job.stage, job.train_flops, job.seconds or 0.0) for job in done]
 
     def absorb(self) -> None:
         """Takes over what finished unseen, and puts what was running when the last run died back in the queue."""
@@ -141,6 +143,9 @@ class Recorder:
                 self._tail({outcome.job: outcome.attempt})
                 self._running.pop(outcome.job, None)
                 self._outcomes.append(outcome)
+                if outcome.state == "done":
+                    spec = self.plan.jobs[outcome.job].spec
+                    self._timings.append((spec.name, spec.train_flops, outcome.seconds))
                 # an interrupted job is no failure: it is queued, and the next run goes on with it
                 self._store.finish(study, outcome, final=final and outcome.cause != "interrupted")
             case Skipped(job=job, because=because):
@@ -216,11 +221,9 @@ class Recorder:
     def _seconds_left(self, left: list[Job], now: float) -> float | None:
         """Mean time of finished jobs of the same stage and size, or at least of the same stage, over what is left."""
         by_size: dict[tuple[str, float], list[float]] = {}
-        for outcome in self._outcomes:
-            if outcome.state == "done":
-                spec = self.plan.jobs[outcome.job].spec
-                for key in ((spec.name, spec.train_flops), (spec.name, -1.0)):
-                    by_size.setdefault(key, []).append(outcome.seconds)
+        for stage, flops, seconds in self._timings:
+            for key in ((stage, flops), (stage, -1.0)):
+                by_size.setdefault(key, []).append(seconds)
         total = 0.0
         for job in left:
             seen = by_size.get((job.spec.name, job.spec.train_flops)) or by_size.get((job.spec.name, -1.0))

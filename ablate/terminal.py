@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -173,7 +174,8 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         if comparison.p is not None:
             out.print(f"slope minus MM1's: {comparison.difference:+.3f} (p = {comparison.p:.2g})")
     if report.prediction:
-        show_prediction(report.prediction, law="fitted", source="extrapolated from the sizes above")
+        # its notes stand among the warnings below
+        show_prediction(replace(report.prediction, notes=()), law="fitted", source="from the sizes above")
     for warning in report.warnings:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
 
@@ -236,6 +238,10 @@ def _line(progress: Progress) -> str:
     return f"{progress.study}: {_counted(progress.counts)} of {total} trials{left}"
 
 
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in STYLE if counts.get(state)) or "0"
 
@@ -243,7 +249,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _work(summary: Summary) -> str:
     if not summary.work:
         return "nothing to run"
-    return f"{summary.executed} jobs in {duration(summary.seconds)}, slots busy {summary.work.busy:.0%} of the time"
+    return f"{_jobs(summary.executed)} in {duration(summary.seconds)}, slots busy {summary.work.busy:.0%} of the time"
 
 
 def _print_arms(out: Console, plan: Plan, states: Mapping[str, str]) -> None:
@@ -266,7 +272,7 @@ def _print_jobs(out: Console, plan: Plan, cached: Sequence[str]) -> None:
         params = f", {span} parameters (non-embedding, language model)" if sizes[-1] else ""
         flops = sum(job.spec.train_flops for job in jobs)
         ready = sum(job.id in cached for job in jobs)
-        out.print(f"{stage}: {len(jobs)} jobs, {flops:.2e} FLOPs{params}" + (f", {ready} done before" if ready else ""))
+        out.print(f"{stage}: {_jobs(len(jobs))}, {flops:.2e} FLOPs{params}" + (f", {ready} done before" if ready else ""))
     saved = plan.unshared_jobs - len(plan.jobs)
     shared = f"; sharing stages saves {saved} jobs" if saved else ""
     out.print(f"total: {len(plan.jobs)} jobs, {plan.train_flops:.2e} FLOPs{shared}")
