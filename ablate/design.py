@@ -67,11 +67,6 @@ def search_space(study: Study) -> tuple[Axis, ...]:
     return _checked(_read(study).draft()).axes
 
 
-def baselines(study: Study) -> dict[str, Level]:
-    """Axis -> the level every other is measured against: the base's own, or the first."""
-    return {axis.path: axis.baseline for axis in search_space(study)}
-
-
 def axis_labels(study: Study) -> dict[str, tuple[Level, ...]]:
     """Axis -> its levels as results show them, the baseline first; empty where a search draws from bounds."""
     return {axis.path: () if axis.bounds else tuple(dict.fromkeys((axis.baseline, *axis.labels))) for axis in search_space(study)}

@@ -4,7 +4,6 @@ A job's identity is what the author wrote for its stage, the code and data versi
 stages before it. Nothing about the machine enters, so the same plan has the same ids everywhere and growth only adds jobs.
 """
 
-import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any
 from ablate.design import Arm, search_space
 from ablate.fingerprint import fingerprint, slug
 from ablate.study import Level, Resources, Study
-from ablate.trainers import Stage, Trainer, load_trainer
+from ablate.trainers import Stage, load_trainer
 
 SETTLED_BADLY = ("failed", "pruned")
 
@@ -195,10 +194,3 @@ def wanted_trials(study: Study) -> int:
     axes = search_space(study)
     arms = math.inf if any(axis.bounds for axis in axes) else math.prod(len(axis.levels) for axis in axes)
     return int(min(study.search.trials, arms))
-
-
-@functools.cache
-def metric_texts(trainer: str) -> Mapping[str, str]:
-    """Metric name -> what it means, as the trainer declares it."""
-    loaded: Trainer = load_trainer(trainer)
-    return loaded.METRICS

@@ -2,7 +2,6 @@
 
 import functools
 import operator
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -212,10 +211,6 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def warn(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _live_table(progress: Progress) -> Group:
