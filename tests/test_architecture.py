@@ -14,7 +14,7 @@ HOMES = {
     "ray": ("ablate.schedule.",),
     "mlflow": ("ablate.stores.mlflow_mirror",),
     "optuna": ("ablate.search",),
-    "sqlalchemy": ("ablate.stores.sql",),
+    "sqlalchemy": ("ablate.stores.sql", "ablate.stores.tables"),
     "torch": ("model_zoo.",),
     "transformers": ("model_zoo.",),
     "sklearn": ("model_zoo.",),

@@ -21,95 +21,9 @@ from ablate.attempt import Outcome, Point
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.plan import Plan, trial_state
 from ablate.stores import EventRecord, JobRecord, StudyRecord, TrialRecord
+from ablate.stores.tables import SCHEMA_VERSION, attempts, events, jobs, meta, metadata, metrics, points, studies, trials
 
-SCHEMA_VERSION = 1
 CHUNK = 500
-
-metadata = sa.MetaData()
-meta = sa.Table("meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
-studies = sa.Table(
-    "studies",
-    metadata,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("spec", sa.JSON, nullable=False),
-    sa.Column("axes", sa.JSON, nullable=False),
-    sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("active", sa.Boolean, nullable=False),
-    sa.Column("created", sa.Float, nullable=False),
-    sa.Column("updated", sa.Float, nullable=False),
-)
-trials = sa.Table(
-    "trials",
-    metadata,
-    sa.Column("study", sa.String, sa.ForeignKey("studies.name"), primary_key=True),
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("place", sa.Integer, nullable=False),
-    sa.Column("arm", sa.String, nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("levels", sa.JSON, nullable=False),
-    sa.Column("changes", sa.JSON, nullable=False),
-    sa.Column("config", sa.JSON, nullable=False),
-    sa.Column("chain", sa.JSON, nullable=False),
-    sa.Column("final", sa.String, sa.ForeignKey("jobs.id"), nullable=False, index=True),
-    sa.UniqueConstraint("study", "arm", "seed"),
-)
-jobs = sa.Table(
-    "jobs",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("stage", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("cause", sa.String),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("num_params", sa.BigInteger, nullable=False),
-    sa.Column("train_flops", sa.Float, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("started", sa.Float),
-    sa.Column("seconds", sa.Float),
-)
-attempts = sa.Table(
-    "attempts",
-    metadata,
-    sa.Column("job", sa.String, sa.ForeignKey("jobs.id"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("cause", sa.String),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("started", sa.Float, nullable=False),
-    sa.Column("seconds", sa.Float),
-    sa.Column("host", sa.String, nullable=False),
-    sa.Column("pid", sa.Integer, nullable=False),
-)
-metrics = sa.Table(
-    "metrics",
-    metadata,
-    sa.Column("job", sa.String, sa.ForeignKey("jobs.id"), primary_key=True),
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("step", sa.BigInteger, nullable=False),
-    sa.Column("value", sa.Float(53)),
-    sa.Column("kind", sa.String, nullable=False),
-)
-points = sa.Table(
-    "points",
-    metadata,
-    sa.Column("job", sa.String, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("key", sa.String, primary_key=True),
-    sa.Column("step", sa.BigInteger, primary_key=True),
-    sa.Column("value", sa.Float(53)),
-    sa.Column("kind", sa.String, nullable=False),
-    sqlite_with_rowid=False,  # the primary key is the table: half the size, and curves lie together
-)
-events = sa.Table(
-    "events",
-    metadata,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("time", sa.Float, nullable=False),
-    sa.Column("study", sa.String, nullable=False, index=True),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("subject", sa.String, nullable=False),
-    sa.Column("message", sa.String, nullable=False),
-)
 
 
 class SqlStore:
