@@ -360,4 +360,5 @@ def _descend(here: Any, path: tuple[str, ...], name: str) -> Value:
         here = here.get(part) if isinstance(here, Mapping) else getattr(here, part, None)
     if here is None or isinstance(here, BaseModel | Mapping):
         raise Unknown(name)
-    return here  # type: ignore[no-any-return]
+    found: Value = here
+    return found

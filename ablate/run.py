@@ -38,10 +38,10 @@ def run_study(
         plan = make_plan(study, _arms_so_far(study, store) if study.search else make_arms(study))
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         recorder.absorb()
-        jobs, slots = recorder.missing(), 1
+        jobs, slots, halt = recorder.missing(), 1, threading.Event()
         if jobs or (study.search and len(plan.trials) < wanted_trials(study)):
             scheduler = open_scheduler(study)
-            slots, halt, ends = scheduler.slots, threading.Event(), _deadline(study)
+            slots, ends = scheduler.slots, _deadline(study)
             store.set_active(study.name, True)
             try:
                 for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt):
@@ -52,7 +52,8 @@ def run_study(
                             halt.set()
             finally:
                 store.set_active(study.name, False)
-        if not recorder.missing():
+        left = recorder.missing() or (study.search and len(recorder.plan.trials) < wanted_trials(study))
+        if not (halt.is_set() and left):
             return recorder.summary(slots=slots)
         return recorder.summary(slots=slots, ended_by="signal" if stop.is_set() else "budget")
 

@@ -11,7 +11,7 @@ Trainers import nothing of `ablate`, so the seam is structural: protocols here, 
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from pydantic import BaseModel
 
@@ -95,5 +95,4 @@ def load_trainer(name: str) -> Trainer:
     """The trainer a study names; imports its module, which imports no torch until something trains."""
     if name not in SHIPPED:
         raise InputError(f"unknown trainer '{name}' ({', '.join(SHIPPED)}){did_you_mean(name, SHIPPED)}")
-    module: Any = importlib.import_module(SHIPPED[name])
-    return module  # type: ignore[no-any-return]
+    return cast(Trainer, importlib.import_module(SHIPPED[name]))

@@ -139,7 +139,7 @@ def _descend(model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, loss: 
     """One step down. A loss that is not finite makes every weight NaN: the loop must look at it next."""
     set_rate(optimizer, rate)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
 

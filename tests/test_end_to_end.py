@@ -210,6 +210,24 @@ metric: {name: loss, goal: min}
 
 
 @pytest.mark.slow
+def test_search_whose_workers_die_says_so_and_does_not_claim_to_be_interrupted(ablate: Ablate, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text("""\
+schema: 1
+name: small
+trainer: synthetic
+base: {steps: 4}
+axes:
+  fail: [none, exit]
+design: search
+search: {trials: 2, stop_early: none}
+metric: {name: loss, goal: min}
+""")
+    ended = ablate("run", "small.yaml", code=1)
+    assert "go on with" not in ended.stdout
+    assert sorted(states(ablate)) == ["done", "lost"]
+
+
+@pytest.mark.slow
 def test_search_over_a_shared_stage_builds_it_once(ablate: Ablate, tmp_path: Path) -> None:
     """Two trials start at the same moment and need the same encoder."""
     (tmp_path / "small.yaml").write_text("""\

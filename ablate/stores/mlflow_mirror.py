@@ -126,8 +126,9 @@ class Mirror:
                 written += 1
         return written
 
-    def close(self, *, active: bool) -> None:
-        self._client.set_terminated(self._parent, status="RUNNING" if active else "FINISHED")
+    def close(self) -> None:
+        """Ends the parent run."""
+        self._client.set_terminated(self._parent, status="FINISHED")
 
     def _write(self, trial: TrialRecord) -> None:
         from mlflow.entities import Metric, Param
@@ -204,7 +205,7 @@ def main() -> int:
                 _note(Path(order.note), record)
         if ending:
             for mirror in mirrors.values():
-                mirror.close(active=False)
+                mirror.close()
             return 0
         ready, _, _ = select.select([sys.stdin], [], [], FOLLOW_SECONDS)
         ending = bool(ready) and not sys.stdin.read()
