@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .PHONY: demo test check slow dashboard clean
 
 demo: .venv/installed
-	$(BIN)/ablate run quickstart lr_law_tiny
+	$(BIN)/ablate run demo
 	$(BIN)/ablate effects quickstart
 	$(BIN)/ablate law fit lr_law_tiny
 	$(BIN)/ablate report quickstart lr_law_tiny -o report.html

@@ -1,6 +1,7 @@
 """What the verbs share: their arguments, and how a reference becomes a study, a store, a workspace."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
     from ablate.study import Study
     from ablate.workspace import Workspace
 
-Studies = Annotated[list[str], typer.Argument(metavar="STUDY...", help="Study files, or names of shipped studies such as quickstart.")]
-StudyFile = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a shipped study.")]
+Studies = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STUDY... [KEY=VALUE...]",
+        help="Study or suite files, or names of shipped ones such as quickstart; then changes such as seeds=5, train.steps=100 or "
+        "connector.kind=avg_pool,c_abstractor.",
+    ),
+]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in the store, or its file.")]
 Folder = Annotated[
     Path,
@@ -25,20 +32,38 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 WORKSPACE = Path(".ablate")
 
 
-def study_of(reference: str, *, seeds: int | None = None) -> "Study":
-    from ablate.load import load_study
+def studies_of(arguments: Sequence[str], *, seeds: int | None = None) -> "list[Study]":
+    """The studies that are named, with the KEY=VALUE arguments on top of each. Raises InputError with every problem of all of them."""
+    from ablate.load import load_studies
 
-    study = load_study(reference)
-    if seeds is None:
-        return study
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds}: at least 1")
-    return study.model_copy(update={"seeds": tuple(range(seeds))})
+    changes = [text for text in arguments if "=" in text and not Path(text).exists()]
+    if seeds is not None:
+        changes.append(f"seeds={seeds}")
+    references = [text for text in arguments if text not in changes]
+    if not references:
+        raise InputError(f"no study is named before {changes[0]}; write ablate VERB STUDY {changes[0]}")
+    studies: list[Study] = []
+    problems: list[str] = []
+    for reference in references:
+        try:
+            studies += load_studies(reference, overrides=changes)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return studies
 
 
 def study_name_of(reference: str) -> str:
     """Verbs that read the store take a study's name; its file will do."""
-    return study_of(reference).name if reference.endswith((".yaml", ".yml")) else reference
+    from ablate.load import load_study
+
+    return load_study(reference).name if reference.endswith((".yaml", ".yml")) else reference
+
+
+def study_names_of(references: Sequence[str]) -> list[str]:
+    """The same for several, a suite's file standing for all its studies."""
+    return [name for text in references for name in ([s.name for s in studies_of([text])] if text.endswith((".yaml", ".yml")) else [text])]
 
 
 def workspace_of(folder: Path, store: str | None) -> "Workspace":

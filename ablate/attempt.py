@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from ablate.plan import Job
+from ablate.planner import Job
 from ablate.trainers import load_trainer
 from ablate.workspace import Workspace
 

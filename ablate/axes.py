@@ -1,48 +1,61 @@
-"""A written axis becomes its levels: a list, numbers spaced evenly or in the logarithm, or mixes on a simplex; or bounds to search between.
+"""A written axis meets the trainer and the base: what its levels mean, which of them is the base's own, when it applies."""
 
-The trainer is not asked here. Every level has a label, which results show, and two levels that mean the same are one too many.
-"""
-
-import json
-import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
 from typing import Any, NamedTuple
 
-from ablate.base import MISSING
+from pydantic import ValidationError
+
+from ablate.base import Base, fields_at, is_whole
+from ablate.conditions import Condition, ConditionError, Unknown, chosen, parse_condition
 from ablate.errors import InputError, did_you_mean
-from ablate.reader import Fault, Path, resolve, shown, visible
-from ablate.study import Level
+from ablate.fields import ConfigNames, lookup_in
+from ablate.forms import Written, six_digits
+from ablate.levels import MISSING, Choice, kind_of, label_of, misread, one_field, repeated, same
+from ablate.model import Level
+from ablate.reader import Fault, Path, shown
 
-MAX_POINTS = 10_000
-_RATIO_PART = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
+RESERVED = ("trial", "arm", "seed", "state")
+"""Columns of the results."""
+REFUSED = object()
+"""In the place of a value: the trainer takes no such config."""
+MOST_TRIED = 50
+"""Levels of an axis that are tried to see whether a condition turns on it."""
+BASE_LABEL = "base"
+"""Level of an axis of several fields where the base is none of its levels."""
 
 
-class Choice(NamedTuple):
-    """One level of an axis."""
+class When(NamedTuple):
+    """A condition on where an axis applies."""
 
-    label: Level
-    value: Any
-    """What the config gets: shares by source where the label is a ratio."""
-    at: Path = ()
-    """Where it is written."""
+    condition: Condition
+    at: Path
+    """Where it is written: a text, or the kind that the axis is nested under."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a study, read once: levels, or (in a search) the bounds between which values are drawn."""
+    """One axis of a study: levels, or the bounds between which a design draws values."""
 
-    path: str
+    name: str
+    paths: tuple[str, ...]
+    """Fields of the config it sets."""
     levels: tuple[Choice, ...]
     base: Choice
     """What every other level is measured against: the base's own value, or the first level."""
     base_is_first: bool = False
-    """Whether a grid leaves out the base's own value and measures against the first level instead, which is a change like any other."""
+    """Whether the base's own value is left out and the first level, a change like any other, is measured against instead."""
     bounds: tuple[float, float] | None = None
     log: bool = False
     whole: bool = False
     """Whether values between the bounds are rounded to whole numbers."""
+    when: tuple[When, ...] = ()
+    """Where it applies: all must hold; over fields that stand before it."""
+    at: Path = ()
+    """Where it is written."""
+    left_out: int = 0
+    """Mixes that the limits of a lattice leave out."""
 
     @property
     def baseline(self) -> Level:
@@ -53,250 +66,218 @@ class Axis:
         return tuple(level.label for level in self.levels)
 
     @property
+    def all_labels(self) -> tuple[Level, ...]:
+        """The baseline first, whether or not it is among the levels; none where values are drawn between bounds."""
+        return () if self.bounds else tuple(dict.fromkeys((self.baseline, *self.labels)))
+
+    @property
     def numeric(self) -> bool:
         """Whether the levels have an order."""
-        return self.bounds is not None or all(_kind(level.value) == "numbers" for level in self.levels)
+        return self.bounds is not None or all(kind_of(label) == "numbers" for label in self.labels)
 
     def changes_at(self, choice: Choice) -> bool:
         """Whether an arm with this choice differs from the base."""
-        return self.base_is_first or choice.label != self.base.label
+        return bool(choice.changes) and (self.base_is_first or choice.label != self.base.label)
 
     def find(self, written: Any) -> Choice | None:
         """The level of this label or value."""
         for choice in (*self.levels, self.base):
-            if same(written, choice.label) or same(written, choice.value):
+            if same(written, choice.label) or (choice.changes and same(written, choice.value)):
                 return choice
         return None
 
+    def missing(self, written: Any) -> str:
+        """Why there is no such level on this axis; empty where there is one."""
+        if self.bounds and kind_of(written) == "numbers":
+            low, high = self.bounds
+            return "" if low <= written <= high else f"{shown(written)} is not between the bounds of {self.name}, {low:g} and {high:g}"
+        if self.find(written):
+            return ""
+        labels = ["numbers from {:g} to {:g}".format(*self.bounds)] if self.bounds else [str(label) for label in self.all_labels]
+        hint = did_you_mean(written, labels) if isinstance(written, str) else ""
+        return f"no level {shown(written)} on {self.name} ({', '.join(labels)}){hint}"
+
     def suggested(self, value: Any) -> Choice:
         """A level by label or value, or a number drawn between the bounds. Raises InputError."""
-        if self.bounds is None or _kind(value) != "numbers":
+        if self.bounds is None or kind_of(value) != "numbers":
             found = self.find(value)
             if found is None:
-                raise InputError(f"axis {self.path}: no level {shown(value)} ({', '.join(map(str, self.labels)) or self.bounds})")
+                raise InputError(f"axis {self.name}: {self.missing(value)}")
             return found
         low, high = self.bounds
-        drawn: int | float = min(max(_six_digits(value), low), high)
+        drawn: int | float = min(max(six_digits(value), low), high)
         if self.whole:
-            drawn = min(max(round(drawn), math.ceil(low)), math.floor(high))
-        return Choice(drawn, drawn)
+            drawn = min(max(round(drawn), ceil(low)), floor(high))
+        return one_field(self.paths[0], drawn, at=self.at)
+
+    def level_at(self, position: float) -> Choice:
+        """The level at a position in [0, 1): of the levels in their order, or between the bounds."""
+        if self.bounds is None:
+            return self.levels[int(position * len(self.levels))]
+        low, high = self.bounds
+        return self.suggested(low * (high / low) ** position if self.log else low + (high - low) * position)
 
 
-@dataclass
-class Levels:
-    """An axis as it is written, before anybody asks the trainer."""
+def resolve(
+    written: Written, *, base: Base, names: ConfigNames, first_is_base: bool, later: Sequence[str]
+) -> tuple[Axis | None, list[Fault]]:
+    """The axis, or None where nothing of it can be used, and all that is wrong with it.
 
-    levels: tuple[Choice, ...] = ()
-    bounds: tuple[float, float] | None = None
-    log: bool = False
-    faults: list[Fault] = field(default_factory=list)
-
-
-def read_levels(written: Any, *, at: Path, search: bool) -> Levels:
-    """What is written under an axis; only a search may leave out how many points lie between bounds."""
-    forms = (
-        "write a list such as [16, 24], {log: [low, high], points: n}, {linspace: [low, high], points: n} or {simplex: [...], list: [...]}"
+    `first_is_base`: whether the design measures against the first level where the base's own value is none of them.
+    `later`: the fields that axes after this one set.
+    """
+    faults = [*_name_faults(written), *_field_faults(written, base)]
+    unusable = bool(faults) or not (written.levels or written.bounds)
+    when, wrong = _conditions(written, names=names, later=later)
+    faults += [*written.faults, *wrong]
+    if unusable or wrong:
+        return None, faults
+    meanings = [_meanings(base, written, choice) for choice in written.levels]
+    own = _own_choice(written, meanings, base=base)
+    if found := _level_faults(written, meanings, own=own, first_is_base=first_is_base):
+        return None, faults + found
+    first = own is None and first_is_base and bool(written.levels)
+    fields = fields_at(base.config, written.paths[0])
+    axis = Axis(
+        name=written.name,
+        paths=written.paths,
+        levels=written.levels,
+        base=written.levels[0] if first else own or _base_itself(written, base),
+        base_is_first=first,
+        bounds=written.bounds,
+        log=written.log,
+        whole=written.bounds is not None and not isinstance(fields, str) and is_whole(fields),
+        when=when,
+        at=written.at,
+        left_out=written.left_out,
     )
-    match written:
-        case [_, *_]:
-            return _listed(written, at=at)
-        case {"log": _} | {"linspace": _}:
-            return _spaced(written, at=at, search=search)
-        case {"simplex": _}:
-            return _mixes(written, at=at)
-        case Mapping() if written:
-            known = ("log", "linspace", "simplex")
-            close = next((hint for key in written if (hint := did_you_mean(str(key), known))), "")
-            return Levels(faults=[Fault(at, f"found {shown(written)}{close}; {forms}")])
-        case None | [] | Mapping():
-            return Levels(faults=[Fault(at, f"an axis needs at least one level; {forms}")])
-    return Levels(faults=[Fault(at, f"found {shown(written)}, and an axis needs a list of levels; {forms}")])
+    return axis, faults
 
 
-def label_of(value: Any, sources: Sequence[str] = ()) -> Level:
-    """What results show: shares by source as percentages in their order, the rest as it is."""
-    if isinstance(value, Mapping) and value and all(_kind(share) == "numbers" for share in value.values()):
-        return ":".join(f"{100 * value[source]:.6g}" for source in (sources if set(sources) <= set(value) and sources else value))
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return json.dumps(value, sort_keys=True)
+def _level_faults(written: Written, meanings: Sequence[Any], *, own: Choice | None, first_is_base: bool) -> list[Fault]:
+    """Levels that the trainer would misread, that come twice, or that are called what the base is called."""
+    faults = [
+        fault
+        for choice, meaning in zip(written.levels, meanings, strict=True)
+        for path, value in choice.changes.items()
+        if meaning is not MISSING and (fault := misread(value, meaning[path], at=choice.places[path]))
+    ]
+    if not faults and not written.faults and (fault := repeated(written.levels, meanings)):
+        faults.append(fault)
+    if own is None and not first_is_base and _has_own_name(written):
+        named = next((choice for choice in written.levels if choice.label == BASE_LABEL), None)
+        if named:
+            faults.append(Fault(named.at, f"the level '{BASE_LABEL}' sets other values than the base; give it another name"))
+    return faults
 
 
-def label_text(label: Level) -> str:
-    """The label in the name of an arm."""
-    match label:
-        case bool():
-            return str(label).lower()
-        case float():
-            return f"{label:g}" if float(f"{label:g}") == label else repr(label)
-        case str() if re.search(r"[,=\"]|[^\x20-\x7e]", label):
-            return json.dumps(label)  # an arm's name stays readable, and two never read alike
-    return str(label)
+def _name_faults(written: Written) -> Iterator[Fault]:
+    if written.name in RESERVED:
+        yield Fault(
+            written.at, f"'{written.name}' is a column of the results ({', '.join(RESERVED)}); name the axis otherwise", at_key=True
+        )
 
 
-def same(left: Any, right: Any) -> bool:
-    """Whether two values mean one level: 1 and 1.0 do, 1 and true do not."""
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if _kind(left) != _kind(right):
-        return False
-    return math.isclose(left, right, rel_tol=1e-12) if _kind(left) == "numbers" else bool(left == right)
+def _field_faults(written: Written, base: Base) -> Iterator[Fault]:
+    for path in written.paths:
+        fields = fields_at(base.config, path)
+        place = next((choice.places[path] for choice in written.levels if path in choice.places), written.at)
+        at = written.at if written.paths == (written.name,) else place[: len(written.at) + 2] if "zip" in place else place
+        if isinstance(fields, str):
+            yield Fault(at, fields, at_key=True)
+        elif above := base.value_above(path):
+            message = f"found {shown(base.own(above))}; the axis {written.name} needs a mapping here"
+            yield Fault(("base", *above.split(".")), message)
 
 
-def repeated(levels: Sequence[Choice], meanings: Sequence[Any]) -> Fault | None:
-    """The first two levels that mean the same; what has no meaning is like nothing."""
-    seen: dict[str, int] = {}
-    for index, meaning in enumerate(meanings):
-        if meaning is MISSING:
+def _conditions(written: Written, *, names: ConfigNames, later: Sequence[str]) -> tuple[tuple[When, ...], list[Fault]]:
+    faults = []
+    found = [When(chosen(path, kind), written.at) for path, kind in written.context.items()]
+    for text, at in written.when:
+        try:
+            condition = parse_condition(text, names=names.names, open_names=names.open_names)
+        except ConditionError as error:
+            faults += [Fault(at, message, column=column) for column, message in error.faults]
             continue
-        key = json.dumps(meaning, sort_keys=True) if _kind(meaning) != "numbers" else repr(float(meaning))
-        if key in seen:
-            first = levels[seen[key]].label
-            alike = "" if same(first, levels[index].label) else f" and {levels[index].label}"
-            return Fault(levels[index].at, f"levels {seen[key] + 1} and {index + 1} are the same: {first}{alike}")
-        seen[key] = index
+        found.append(When(condition, at))
+        if at[: len(written.at)] != written.at:
+            continue  # of an axis around this one, and checked there
+        for name in condition.names:
+            if name in written.paths:
+                faults.append(Fault(at, f"'{name}' is what this axis varies; a condition speaks of what stands before it"))
+            elif name in later:
+                faults.append(Fault(at, f"'{name}' is varied by a later axis; write that axis before {written.name}"))
+    return tuple(found), faults
+
+
+def forward_faults(axes: Sequence[Axis], base: Base) -> Iterator[Fault]:
+    """Conditions of axes that turn on what the axis itself or a later one varies: a property, or a field of another kind."""
+    for place, axis in enumerate(axes):
+        for condition, at in axis.when:
+            for name in condition.names:
+                if culprit := next((other for other in axes[place:] if _moves(name, other, base)), None):
+                    what = "this axis varies" if culprit is axis else f"the later axis {culprit.name} varies"
+                    yield Fault(at, f"'{name}' changes with what {what}; a condition speaks of what stands before its axis")
+
+
+def _moves(name: str, axis: Axis, base: Base) -> bool:
+    before = _looked_up(name, base, {})
+    return any(not _agree(_looked_up(name, base, level.changes), before) for level in axis.levels[:MOST_TRIED])
+
+
+def _agree(value: Any, before: Any) -> bool:
+    return value == before or REFUSED in (value, before)
+
+
+def _looked_up(name: str, base: Base, values: Mapping[str, Any]) -> Any:
+    try:
+        return lookup_in(base.config.model_validate(base.with_values(values)))(name)
+    except ValidationError:
+        return REFUSED
+    except Unknown:
+        return MISSING
+
+
+def _meanings(base: Base, written: Written, choice: Choice) -> Any:
+    return base.meanings({**written.context, **choice.changes}, paths=written.paths)
+
+
+def _own_choice(written: Written, meanings: Sequence[Any], *, base: Base) -> Choice | None:
+    """The level that is the base's own; the first where the base says nothing of these fields; None where it is no level."""
+    own = {path: base.own(path) for path in written.paths}
+    stated = {path: value for path, value in own.items() if value is not MISSING}
+    if not stated:
+        return _default(written, base) if written.bounds else written.levels[0]
+    means = base.meanings(stated, paths=written.paths)
+    for choice, meaning in zip(written.levels, meanings, strict=True):
+        if means is not MISSING and meaning is not MISSING and same(meaning, means):
+            return choice
+        if len(own) == 1 and (same(stated[written.paths[0]], choice.value) or same(stated[written.paths[0]], choice.label)):
+            return choice
     return None
 
 
-def misread(level: Choice, meaning: Any) -> Fault | None:
-    """A text or boolean that the trainer would quietly take for a number."""
-    if _kind(meaning) != "numbers" or _kind(level.value) in ("numbers", ""):
-        return None
-    bare = isinstance(level.value, str) and _kind(resolve(level.value)) == "numbers"
-    hint = f"; write {visible(level.value)} without quotes" if bare else ""
-    return Fault(level.at, f"expected a number, found {shown(level.value)}{hint}")
+def _default(written: Written, base: Base) -> Choice:
+    """What the trainer takes where neither the base nor a level says anything: the middle of bounds may be anywhere."""
+    assert written.bounds
+    path = written.paths[0]
+    found = base.default(path)
+    value = written.bounds[0] if found is MISSING else found
+    return one_field(path, value, at=written.at)
 
 
-def _listed(written: Sequence[Any], *, at: Path) -> Levels:
-    kinds = [_kind(value) for value in written]
-    faults = [
-        Fault((*at, index), f"a level is a number, text, true or false; found {shown(value)}")
-        for index, (value, kind) in enumerate(zip(written, kinds, strict=True))
-        if not kind
-    ]
-    if not faults and len(set(kinds)) > 1:
-        faults = [_mixed(written, kinds, at=at)]
-    kind = "numbers" if "numbers" in kinds else kinds[0]
-    levels = tuple(Choice(value, value, (*at, index)) for index, value in enumerate(written) if kind and kinds[index] == kind)
-    return _without_repeats(levels, [level.value for level in levels], faults)
+def _has_own_name(written: Written) -> bool:
+    return len(written.paths) > 1 or written.paths[0] != written.name
 
 
-def _without_repeats(levels: Sequence[Choice], meanings: Sequence[Any], faults: list[Fault]) -> Levels:
-    if not faults and (fault := repeated(levels, meanings)):
-        return Levels(tuple(level for level in levels if level.at != fault.path), faults=[fault])
-    return Levels(tuple(levels), faults=faults)
+def _base_itself(written: Written, base: Base) -> Choice:
+    if _has_own_name(written):
+        return Choice(BASE_LABEL, {}, {})
+    path = written.paths[0]
+    own = base.own(path)
+    return Choice(label_of(own), {path: own}, {path: ("base", *path.split("."))})
 
 
-def _mixed(written: Sequence[Any], kinds: Sequence[str], *, at: Path) -> Fault:
-    words = " and ".join(dict.fromkeys(sorted(kinds)))
-    for index, value in enumerate(written):
-        if isinstance(value, str) and not isinstance(resolve(value), str):
-            return Fault((*at, index), f"levels mix {words}: write {visible(value)} without quotes")
-    odd = next(index for index, kind in enumerate(kinds) if kind != kinds[0])
-    return Fault((*at, odd), f"levels mix {words}: {shown(written[odd])} beside {shown(written[0])}; write all of one kind")
-
-
-def _spaced(written: Mapping[str, Any], *, at: Path, search: bool) -> Levels:
-    form = "log" if "log" in written else "linspace"
-    faults = [_unknown_key(key, (form, "points"), at=at) for key in written if key not in (form, "points")]
-    bounds, points = written[form], written.get("points")
-    if not (isinstance(bounds, list) and [_kind(bound) for bound in bounds] == ["numbers", "numbers"]):
-        faults.append(Fault((*at, form), f"expected two numbers, [low, high]; found {shown(bounds)}"))
-    elif form == "log" and bounds[0] <= 0:
-        faults.append(Fault((*at, form, 0), f"log needs bounds above 0, found {shown(bounds[0])}; use linspace"))
-    elif bounds[0] >= bounds[1]:
-        faults.append(Fault((*at, form), f"the low bound {shown(bounds[0])} is not below the high bound {shown(bounds[1])}"))
-    if "points" not in written:
-        if not search:
-            faults.append(Fault(at, "points is missing: how many levels between the bounds (only design: search draws values by itself)"))
-    elif isinstance(points, bool) or not isinstance(points, int) or not 2 <= points <= MAX_POINTS:
-        faults.append(Fault((*at, "points"), f"expected a whole number from 2 to {MAX_POINTS:,}, found {shown(points)}"))
-    if faults:
-        return Levels(faults=faults)
-    if points is None:
-        return Levels(bounds=(float(bounds[0]), float(bounds[1])), log=form == "log")
-    values = _points(bounds[0], bounds[1], points, log=form == "log")
-    levels = tuple(Choice(value, value, at) for value in values)
-    fault = repeated(levels, values)
-    return Levels(levels, faults=[fault] if fault else [])
-
-
-def _points(low: float, high: float, count: int, *, log: bool) -> list[int | float]:
-    """Evenly spaced, in the logarithm where asked. Six digits inside, so that every machine gives the same levels."""
-    inner = range(1, count - 1)
-    if log:
-        spaced = [low * (high / low) ** (step / (count - 1)) for step in inner]
-    else:
-        spaced = [low + (high - low) * step / (count - 1) for step in inner]
-    values = [low, *map(_six_digits, spaced), high]
-    return [int(value) for value in values] if isinstance(low, int) and all(float(value).is_integer() for value in values) else values
-
-
-def _six_digits(value: float) -> float:
-    return float(f"{value:.6g}")
-
-
-def _mixes(written: Mapping[str, Any], *, at: Path) -> Levels:
-    faults = [_unknown_key(key, ("simplex", "list"), at=at) for key in written if key not in ("simplex", "list")]
-    sources: Any = written["simplex"]
-    mixes: Any = written.get("list")
-    if (
-        not isinstance(sources, list)
-        or len(sources) < 2
-        or not all(isinstance(source, str) for source in sources)
-        or len(set(sources)) < len(sources)
-    ):
-        faults.append(Fault((*at, "simplex"), f"expected the names of two or more sources, each once; found {shown(sources)}"))
-    if not isinstance(mixes, list) or not mixes:
-        faults.append(Fault((*at, "list") if "list" in written else at, 'an axis needs at least one level; write list: ["5:5:1", ...]'))
-    if faults:
-        return Levels(faults=faults)
-    levels = []
-    for index, mix in enumerate(mixes):
-        try:
-            levels.append(Choice(label_of(mix, sources), _shares(mix, sources), (*at, "list", index)))
-        except ValueError as error:
-            faults.append(Fault((*at, "list", index), str(error)))
-    return _without_repeats(levels, [[round(share, 9) for share in level.value.values()] for level in levels], faults)
-
-
-def _shares(mix: Any, sources: Sequence[str]) -> dict[str, float]:
-    """A ratio or shares by source as shares in the order of `sources`. Raises ValueError."""
-    order = ":".join(sources)
-    if isinstance(mix, str):
-        parts = [part.strip() for part in mix.split(":")]
-        if len(parts) != len(sources):
-            raise ValueError(f"{shown(mix)} has {len(parts)} parts, expected {len(sources)}: {order}")
-        if odd := [part for part in parts if not _RATIO_PART.fullmatch(part)]:
-            raise ValueError(f"the part '{visible(odd[0])}' of {shown(mix)} is not a number of 0 or more; write {order} as in 5:5:1")
-        total = math.fsum(map(float, parts))
-        if not total:
-            raise ValueError(f"the parts of {shown(mix)} are all 0")
-        return {source: float(part) / total for source, part in zip(sources, parts, strict=True)}
-    if not isinstance(mix, Mapping):
-        raise ValueError(f"expected a ratio such as 5:5:1 ({order}) or shares by source, found {shown(mix)}")
-    if unknown := [source for source in mix if source not in sources]:
-        raise ValueError(f"unknown source '{visible(unknown[0])}' ({', '.join(sources)}){did_you_mean(unknown[0], sources)}")
-    if missing := [source for source in sources if source not in mix]:
-        raise ValueError(f"no share for {', '.join(missing)}; write all of {', '.join(sources)}")
-    if odd := [source for source in sources if _kind(mix[source]) != "numbers" or mix[source] < 0]:
-        raise ValueError(f"the share of {odd[0]} is {shown(mix[odd[0]])}; shares are numbers from 0 to 1")
-    total = math.fsum(mix.values())
-    if abs(total - 1) > 1e-6:
-        raise ValueError(f"sum is {total:.6g}; use 45:45:10 or shares that sum to 1")
-    return {source: float(mix[source]) for source in sources}
-
-
-def _unknown_key(key: str, known: Sequence[str], *, at: Path) -> Fault:
-    return Fault((*at, key), f"unknown key '{visible(key)}' (allowed: {', '.join(known)}){did_you_mean(key, known)}", at_key=True)
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "numbers"
-        case str():
-            return "text"
-    return ""
+def labels_of(axes: Sequence[Axis]) -> Mapping[str, tuple[Level, ...]]:
+    """Axis -> its levels as results show them, the baseline first; empty where a design draws between bounds."""
+    return {axis.name: axis.all_labels for axis in axes}

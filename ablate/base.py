@@ -1,20 +1,29 @@
 """The base of a study and the trainer that reads it: what stands at a dotted path, what it means, what other values in place come to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Literal, get_args, get_origin
+from inspect import signature
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WrapSerializer,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
 
-from ablate.conditions import config_names
 from ablate.errors import did_you_mean
 from ablate.explain import fields_in, fitting, models_in_fields
+from ablate.fields import config_names
+from ablate.levels import MISSING
 from ablate.reader import visible
-
-MISSING = object()
-"""In the place of a value: nobody wrote one, or the trainer takes none."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +39,16 @@ class Base:
 
     def default(self, path: str) -> Any:
         """The value there after the trainer has read the base, or MISSING where it refuses it."""
-        return self._read(dict(self.values), path)
+        found = self.meanings({}, paths=(path,))
+        return MISSING if found is MISSING else found[path]
 
-    def meaning(self, path: str, value: Any) -> Any:
-        """This value after the trainer has read it, or MISSING where the base does not take it."""
-        return self._read(self.with_values({path: value}), path)
+    def meanings(self, values: Mapping[str, Any], *, paths: Iterable[str]) -> Any:
+        """What stands at `paths` once these values are in place and the trainer has read them; MISSING where it refuses them."""
+        try:
+            config = self.config.model_validate(self.with_values(values)).model_dump(mode="json")
+        except ValidationError:
+            return MISSING
+        return {path: _written(config, path) for path in paths}
 
     def value_above(self, path: str) -> str:
         """The part of the path where the base has a single value and an axis would need a mapping; empty where there is none."""
@@ -49,7 +63,7 @@ class Base:
     def with_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The base as written with these values in place, by dotted path."""
         raw = dict(self.values)
-        for path in sorted(values, key=lambda path: not _members(self.config, path)):  # a new kind first, then what belongs to it
+        for path in _kinds_first(self.config, tuple(values)):
             *groups, last = path.split(".")
             here = raw
             for group in groups:
@@ -62,12 +76,135 @@ class Base:
                     del here[name]  # the base's settings of the kind that was replaced
         return raw
 
-    def _read(self, raw: Mapping[str, Any], path: str) -> Any:
+
+class Reader:
+    """Has the trainer read the base with changes in place, again and again.
+
+    A group of fields, such as `encoder`, is read once for each combination of its changes; then the frozen part takes the place of its
+    values. Only where that cannot show: see `_Group`.
+    """
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self._groups = _shared_groups(base.config)
+        self._plain_json = _has_plain_json(base.config)
+        self._stated: dict[str, tuple[Any, ...]] = {group: (group,) for group in self._groups if group in base.values}
+        self._splits: dict[int, _Split] = {}
+        """Id of changes -> they themselves, kept so that no others get the id, and their values group by group."""
+        self._parts: dict[tuple[Any, ...], BaseModel | None] = {}
+        """A group and the ids of its changes -> its part; None where it cannot be shared."""
+        defaults = [info.default for info in base.config.model_fields.values() if _is_frozen(info.default)]
+        self._jsons = {id(part): (part, part.model_dump(mode="json")) for part in defaults}
+        """Id of a part -> itself and its JSON values."""
+
+    def read(self, changes: Iterable[Mapping[str, Any]]) -> BaseModel:
+        """The config with these changes (dotted path -> value) in place; a mapping given once may not be changed later. Raises
+        ValidationError, always of the plain values."""
+        split: list[tuple[str, Mapping[str, Any]]] = []
+        keys = self._stated.copy()
+        for one in changes:
+            for pair in (self._splits.get(id(one)) or self._split(one))[1]:
+                split.append(pair)
+                if group := pair[0]:
+                    keys[group] = (*keys.get(group, (group,)), id(pair[1]))
+        parts = {group: part for group, key in keys.items() if (part := self._part(key, split)) is not None}
+        if parts:
+            rest = {path: value for group, values in split if group not in parts for path, value in values.items()}
+            try:
+                return self._base.config.model_validate(self._base.with_values(rest) | parts)
+            except Exception:  # noqa: S110
+                pass  # the plain values tell what is wrong
+        return self._base.config.model_validate(
+            self._base.with_values({path: value for _, values in split for path, value in values.items()})
+        )
+
+    def as_json(self, config: BaseModel) -> dict[str, Any]:
+        """The config as JSON values; configs share what they share, so do not change it."""
+        if not self._plain_json:
+            return config.model_dump(mode="json")
+        found = {name: self._jsons.get(id(value)) for name, value in config.__dict__.items()}
+        alone = {name for name, known in found.items() if known is None}
+        own = config.model_dump(mode="json", include=alone) if alone else {}
+        return {name: known[1] if known else own[name] for name, known in found.items()}
+
+    def _split(self, changes: Mapping[str, Any]) -> "_Split":
+        by_group: dict[str, dict[str, Any]] = {}
+        for path, value in changes.items():
+            group = path.partition(".")[0]
+            by_group.setdefault(group if group in self._groups else "", {})[path] = value
+        self._splits[id(changes)] = changes, tuple(by_group.items())
+        return self._splits[id(changes)]
+
+    def _part(self, key: tuple[Any, ...], split: "Iterable[tuple[str, Mapping[str, Any]]]") -> BaseModel | None:
+        if key not in self._parts:
+            values = {path: value for group, values in split if group == key[0] for path, value in values.items()}
+            part = self._parts[key] = self._groups[key[0]].part(self._base.with_values(values)[key[0]])
+            if part is not None:
+                self._jsons[id(part)] = part, part.model_dump(mode="json")
+        return self._parts[key]
+
+
+_Split = tuple[Mapping[str, Any], tuple[tuple[str, Mapping[str, Any]], ...]]
+"""Changes, and the same as group -> dotted path -> value; the group is empty for values that are not shared."""
+
+
+class _Group(NamedTuple):
+    """A group of fields whose part can be shared between configs: it depends on nothing outside the group, and who sees it again leaves
+    it as it is."""
+
+    adapter: TypeAdapter[Any]
+    before: tuple[Callable[[Any], Any], ...]
+    """The trainer's own validators that see the values before the group's model does."""
+
+    def part(self, values: Any) -> BaseModel | None:
+        """What the group's model makes of the values, before the trainer's validators after it; None where that cannot be shared."""
         try:
-            config = self.config.model_validate(raw).model_dump(mode="json")
-        except ValidationError:
-            return MISSING
-        return _written(config, path)
+            for validate in self.before:
+                values = validate(values)
+            part = self.adapter.validate_python(values)
+            stays = self.adapter.validate_python(part) is part and all(validate(part) is part for validate in self.before)
+        except Exception:
+            return None  # the trainer refuses it, or takes plain values only
+        return part if _is_frozen(part) and stays else None
+
+
+def _shared_groups(config: type[BaseModel]) -> dict[str, _Group]:
+    decorators = config.__pydantic_decorators__
+    around = any(one.info.mode != "after" for one in decorators.model_validators.values())
+    if around or decorators.validators or decorators.root_validators or config.model_config.get("strict"):
+        return {}
+    found = {}
+    for name, info in config.model_fields.items():
+        own = [one for one in decorators.field_validators.values() if {name, "*"} & set(one.info.fields)]
+        before = tuple(one.func for one in own if one.info.mode == "before")
+        if (
+            models_in_fields([info])
+            and not (info.alias or info.validation_alias)
+            and not any(isinstance(item, BeforeValidator | AfterValidator | PlainValidator | WrapValidator) for item in info.metadata)
+            and all(one.info.mode in ("before", "after") for one in own)
+            and all(len(signature(validate).parameters) == 1 for validate in before)
+        ):
+            annotation: Any = Annotated[info.annotation, info]
+            found[name] = _Group(TypeAdapter(annotation), before[::-1])
+    return found
+
+
+def _has_plain_json(config: type[BaseModel]) -> bool:
+    """Whether the JSON values of a config are those of its fields, one by one."""
+    decorators = config.__pydantic_decorators__
+    return not (
+        decorators.field_serializers
+        or decorators.model_serializers
+        or config.model_computed_fields
+        or config.model_config.get("extra") == "allow"
+        or config.model_config.get("ser_json_inf_nan")
+        or any(info.exclude or info.serialization_alias for info in config.model_fields.values())
+        or any(isinstance(item, PlainSerializer | WrapSerializer) for info in config.model_fields.values() for item in info.metadata)
+    )
+
+
+def _is_frozen(part: Any) -> bool:
+    return isinstance(part, BaseModel) and bool(type(part).model_config.get("frozen"))
 
 
 def fields_at(config: type[BaseModel], path: str) -> tuple[FieldInfo, ...] | str:
@@ -95,6 +232,12 @@ def is_whole(fields: Iterable[FieldInfo]) -> bool:
     return all(
         info.annotation is int or (get_origin(info.annotation) is Annotated and get_args(info.annotation)[0] is int) for info in fields
     )
+
+
+@lru_cache(maxsize=1024)
+def _kinds_first(config: type[BaseModel], paths: tuple[str, ...]) -> tuple[str, ...]:
+    """A new kind first, then what belongs to it."""
+    return tuple(sorted(paths, key=lambda path: not _members(config, path)))
 
 
 @lru_cache(maxsize=1024)

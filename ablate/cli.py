@@ -7,7 +7,7 @@ lacks something; 130 interrupted, resumable.
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,23 +17,18 @@ from ablate.arguments import (
     Json,
     StoreUrl,
     Studies,
-    StudyFile,
     StudyName,
     open_store_of,
     place_options,
     print_json,
     refuse_for_study,
+    studies_of,
     study_name_of,
-    study_of,
+    study_names_of,
     workspace_of,
 )
 from ablate.cli_law import law_app
 from ablate.errors import AblateError, InputError
-
-if TYPE_CHECKING:
-    from ablate.plan import Plan
-    from ablate.study import Study
-    from ablate.workspace import Workspace
 
 app = typer.Typer(
     help="Ablation studies for multimodal language models: declare, plan, run on Ray, watch, conclude.",
@@ -60,37 +55,40 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to 
 @app.command()
 def validate(studies: Studies) -> None:
     """Say every mistake of a study file at once, with its line and column."""
-    problems: list[str] = []
-    for reference in studies:
-        try:
-            study = study_of(reference)
-        except InputError as error:
-            problems.append(str(error))
-        else:
-            print(f"{reference}: fine ({study.name})")
-    if problems:
-        raise InputError("\n".join(problems))
+    for study in studies_of(studies):
+        print(f"{study.source}: fine ({study.name})")
+
+
+@app.command()
+def schema() -> None:
+    """Print the study file's format as a JSON Schema, for editors that complete and check."""
+    from ablate.schema import json_schema
+
+    print_json(json_schema())
 
 
 @app.command()
 def plan(
-    study: StudyFile,
-    seeds: Annotated[int | None, typer.Option(help="Seeds 0 to N-1 instead of the study's.")] = None,
+    studies: Studies,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the study's.")] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
     """Show what would run, what it costs, and what is done already."""
-    from ablate.plan import plan_json
-    from ablate.terminal import show_plan
+    from ablate.preview import make_preview, refuse_over_budget
 
-    planned, states, cached = _planned(study_of(study, seeds=seeds), workspace_of(workspace, store))
+    place = workspace_of(workspace, store)
+    previews = [make_preview(study, place) for study in studies_of(studies, seeds=seeds)]
     if as_json:
-        print_json(plan_json(planned, states=states, cached=cached))
+        documents = [preview.to_json() for preview in previews]
+        print_json(documents[0] if len(documents) == 1 else documents)
     else:
-        from ablate.design import count_removed
+        from ablate.plan_screen import show_plan
 
-        show_plan(planned, states=states, cached=cached, removed=count_removed(planned.study))
+        for preview in previews:
+            show_plan(preview)
+    refuse_over_budget(previews)
 
 
 @app.command()
@@ -98,7 +96,7 @@ def run(
     studies: Studies,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time; default: one a core.")] = None,
     address: Annotated[str, typer.Option(help="Ray cluster to join; `local` starts Ray here.")] = "local",
-    seeds: Annotated[int | None, typer.Option(help="Seeds 0 to N-1 instead of the study's.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the study's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a claim is contradicted.")] = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="Serve the pages while it runs.")] = False,
@@ -106,15 +104,17 @@ def run(
     store: StoreUrl = None,
 ) -> None:
     """Execute what is missing; running it again resumes."""
-    loaded = [study_of(reference, seeds=seeds) for reference in studies]
+    loaded = studies_of(studies, seeds=seeds)
     place = workspace_of(workspace, store)
+    from ablate.preview import check_budgets, make_preview
+
     if dry_run:
-        from ablate.design import count_removed
-        from ablate.terminal import show_plan
+        from ablate.plan_screen import show_plan
 
         for study in loaded:
-            planned, states, cached = _planned(study, place)
-            show_plan(planned, states=states, cached=cached, removed=count_removed(study))
+            show_plan(make_preview(study, place))
+    check_budgets(loaded, place)
+    if dry_run:
         return
     from ablate.session import run_all
 
@@ -140,9 +140,11 @@ def status(
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Show what is done, running, failed or missing."""
+    """Show what is done, running, failed, missing or stale."""
+    from ablate.deviations import registration
+    from ablate.identity import stale_reasons
     from ablate.results import json_rows, results_frame, studies_frame
-    from ablate.terminal import show_rows
+    from ablate.terminal import show_rows, show_standing
 
     opened = open_store_of(workspace, store)
     rows: list[dict[str, Any]]
@@ -151,12 +153,20 @@ def status(
     else:
         name = study_name_of(study)
         frame = results_frame(opened, name)
-        reasons = {trial.id: trial.reason for trial in opened.trials(name)}
+        trials, stale = opened.trials(name), opened.stale_trials(name)
+        reasons = {trial.id: trial.reason for trial in trials}
         rows = [row | {"reason": reasons[row["trial"]]} for row in json_rows(frame[["trial", "arm", "seed", "state"]])]
+        moved = stale_reasons(stale, present=trials, store=opened)
+        rows += [
+            {"trial": old.id, "arm": old.arm, "seed": old.seed, "state": "stale", "reason": moved[old.id]}
+            for old in (one.trial for one in stale)
+        ]
     if as_json:
         print_json(rows)
     else:
         show_rows(rows)
+        if study is not None:
+            show_standing(registration(opened, name), study=name, stale=len(stale), options=place_options(workspace, store))
 
 
 @app.command()
@@ -181,7 +191,8 @@ def logs(
 ) -> None:
     """Print what the last attempt of a trial (or job) wrote, and why it ended."""
     opened, place = open_store_of(workspace, store), workspace_of(workspace, store)
-    trials = [row for record in opened.studies() for row in opened.trials(record.name)]
+    studies = [record.name for record in opened.studies()]
+    trials = [row for name in studies for row in (*opened.trials(name), *(stale.trial for stale in opened.stale_trials(name)))]
     jobs = {job for row in trials if row.id.startswith(trial) for job in row.chain[-1:]} or {
         j for row in trials for j in row.chain if j == trial
     }
@@ -196,6 +207,32 @@ def logs(
         print(f"-- {job}, attempt {number}: {log}")
         written = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
         print(written.rstrip() or "(it wrote nothing)")
+
+
+@app.command()
+def explain(
+    first: Annotated[str, typer.Argument(metavar="ID", help="A trial's or a job's id, or the beginning of it.")],
+    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another one, to compare it with.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="A study file whose plan to look into too.")] = None,
+    as_json: Json = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Say what a trial or a job is made of, or in which fields two of them differ."""
+    from ablate import identity, terminal
+    from ablate.design import make_arms
+    from ablate.planner import make_plan
+
+    plans = [make_plan(planned, make_arms(planned)) for planned in studies_of([study])] if study else []
+    place = workspace_of(workspace, store)
+    opened = None if plans and not place.has_store else open_store_of(workspace, store)
+    catalogue = identity.Catalogue(opened, plans=plans)
+    if other is None:
+        explanation = identity.explain(catalogue, first)
+        print_json(explanation.to_json()) if as_json else terminal.show_explanation(explanation)
+    else:
+        comparison = identity.compare(catalogue.find(first), catalogue.find(other))
+        print_json(comparison.to_json()) if as_json else terminal.show_comparison(comparison)
 
 
 @app.command()
@@ -260,7 +297,7 @@ def report(
     from ablate.report import write_report
 
     opened = open_store_of(workspace, store)
-    write_report([study_report(opened, study_name_of(study)) for study in studies], path=output)
+    write_report([study_report(opened, name) for name in study_names_of(studies)], path=output)
     print(f"wrote {output}")
 
 
@@ -293,19 +330,3 @@ def main() -> None:
         # the reader has gone, as in `ablate results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-def _planned(study: "Study", place: "Workspace") -> "tuple[Plan, dict[str, str], list[str]]":
-    """The plan, each trial's state and the jobs done before; asks the store only where there is one."""
-    from ablate.design import make_arms
-    from ablate.plan import make_plan, trial_state
-
-    made = make_plan(study, make_arms(study))
-    known: dict[str, str] = {}
-    if place.has_store:
-        from ablate.stores import open_store
-
-        opened = open_store(place.store_url)
-        known = {job: state for job, (state, _) in opened.job_states(made.jobs).items()}
-    states = {trial.id: trial_state([known.get(job, "queued") for job in trial.chain]) for trial in made.trials}
-    return made, states, [job for job, state in known.items() if state == "done"]

@@ -11,12 +11,32 @@ from ablate.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from ablate.analysis.lr_law import LawFit
 
+_UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+
+
+def _size(text: str) -> float:
+    """Parameters as people write them: 30e9, 30B, 1.2B, 302M."""
+    number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in _UNITS else (text, "")
+    try:
+        size = float(number) * _UNITS.get(unit, 1)
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no size; write 30e9, 30B or 302M") from None
+    return size
+
+
 law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
 
 
 @law_app.command("predict")
 def law_predict(
-    params: Annotated[float, typer.Option(help="Size of the model, as the law counts it (mm1: non-embedding parameters).")],
+    params: Annotated[
+        float,
+        typer.Option(
+            parser=_size,
+            metavar="SIZE",
+            help="Size of the model, such as 30e9 or 30B, as the law counts it (mm1: non-embedding parameters).",
+        ),
+    ],
     law: Annotated[str, typer.Option(help="A published law, or a study with a `law:` section.")] = "mm1",
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
@@ -45,7 +65,9 @@ def law_fit(
     ],
     metric: Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")] = "",
     goal: Annotated[str, typer.Option(help="CSV only: min (default) or max.")] = "",
-    target: Annotated[float | None, typer.Option(help="Size to extrapolate to; default: the study's, or 30e9.")] = None,
+    target: Annotated[
+        float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
+    ] = None,
     points: Annotated[bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln.")] = False,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,

@@ -1,6 +1,6 @@
 """What a study in the store says: its effects, the verdicts on its claims, and its law. The one place where frames meet analysis."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from ablate.analysis.effects import Effect, adjust, arm_effects, level_effects
 from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
 from ablate.analysis.verdicts import Verdict, verdicts
 from ablate.axes import Axis
+from ablate.conditions import Condition, ConditionError, Unknown, parse_condition
 from ablate.design import search_space
+from ablate.deviations import Registration, registration
 from ablate.errors import InputError, did_you_mean
+from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
 from ablate.report import StudyReport
-from ablate.results import curves_frame, find_study, law_frame, results_frame
-from ablate.stores import Store, StudyRecord
-from ablate.study import Claim, Metric, Study
+from ablate.results import at_baselines, curves_frame, find_study, law_frame, results_frame
+from ablate.stores import Store, StudyRecord, TrialRecord
+from ablate.study import Claim, Contrast, Metric, Study
+from ablate.trainers import load_trainer
 
 SHOTS = (0, 4, 8)
 NO_LAW = (
@@ -42,10 +47,13 @@ class Conclusion:
     law_missing: str
     law_runs: pd.DataFrame | None
     """What the law is fitted to; None where the study has no `law:` section."""
+    registration: Registration
+    """When it was declared, and what was edited since."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "study": self.study.name,
+            **self.registration.to_json(),
             "metric": self.study.metric.name,
             "goal": self.study.metric.goal,
             "simulated": self.record.simulated,
@@ -66,6 +74,7 @@ class Conclusion:
 def conclude(store: Store, name: str) -> Conclusion:
     """Raises InputError for an unknown study. One with nothing finished has no effects, and its claims are inconclusive."""
     record, frame = find_study(store, name), results_frame(store, name)
+    paired = at_baselines(frame, axes=record.axes)
     study = Study.model_validate(record.spec)
     runs = law_frame(store, name, law=study.law, metric=study.metric.name) if study.law else None
     law, missing = _law(study, runs)
@@ -73,11 +82,12 @@ def conclude(store: Store, name: str) -> Conclusion:
         record=record,
         study=study,
         results=frame,
-        effects=_effects(frame, axes=record.axes, metric=study.metric),
-        verdicts=verdicts(frame, claims=_labelled(study), metric=study.metric, levels=record.axes),
+        effects=_effects(paired, axes=record.axes, metric=study.metric),
+        verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=_kept(study, store.trials(name))),
         law=law,
         law_missing=missing,
         law_runs=runs,
+        registration=registration(store, name),
     )
 
 
@@ -107,6 +117,8 @@ def study_report(store: Store, name: str) -> StudyReport:
         metrics=shot_family(study.metric.name, known=list(conclusion.results.columns)),
         law_runs=conclusion.law_runs,
         target=study.law.target if study.law else None,
+        registration=conclusion.registration,
+        stale=len(store.stale_trials(name)),
     )
 
 
@@ -152,11 +164,43 @@ def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metr
     return adjust(found)
 
 
+def _kept(study: Study, trials: Sequence[TrialRecord]) -> dict[str, set[str]]:
+    """Condition of a claim -> the trials in which it is true."""
+    config = load_trainer(study.trainer).Config
+    names = config_names(config)
+    kept: dict[str, set[str]] = {}
+    for claim in study.claims:
+        if claim.when is None or claim.when in kept:
+            continue
+        try:
+            condition = parse_condition(claim.when, names=names.names, open_names=names.open_names)
+            kept[claim.when] = {trial.id for trial in trials if _holds(condition, config, trial.config)}
+        except ConditionError as error:
+            raise InputError(f"claim on {claim.axis}: when: {error}") from None
+    return kept
+
+
+def _holds(condition: Condition, config: type[BaseModel], written: Mapping[str, Any]) -> bool:
+    """False where a name has no value, as in another kind of connector."""
+    try:
+        lookup = lookup_in(config.model_validate(dict(written)))
+    except ValidationError:
+        lookup = lookup_in_parts(config, written)  # a trial of an older version of the trainer
+    try:
+        return condition.holds(lookup)
+    except Unknown:
+        return False
+
+
 def _labelled(study: Study) -> list[Claim]:
     """The claims with levels as results show them: a data mix given as shares becomes its ratio."""
-    axes = {axis.path: axis for axis in search_space(study)}
+    axes = {axis.name: axis for axis in search_space(study)}
+
+    def labels(contrast: Claim | Contrast) -> dict[str, Any]:
+        return {key: _label(axes[contrast.axis], getattr(contrast, key)) for key in ("level", "against")}
+
     return [
-        claim.model_copy(update={key: _label(axes[claim.axis], getattr(claim, key)) for key in ("level", "against")})
+        claim.model_copy(update=labels(claim) | {"than": claim.than and claim.than.model_copy(update=labels(claim.than))})
         for claim in study.claims
     ]
 

@@ -6,16 +6,12 @@ Names are fields of the trainer's config and properties its models declare, such
 
 import ast
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property, lru_cache
-from typing import Any, get_origin
-
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.explain import fields_in, fitting, models_in_fields
 from ablate.reader import shown, visible
 
 MAX_LENGTH = 2000
@@ -51,8 +47,8 @@ class Condition:
         return _boolean(self.evaluate(lookup), column=1)
 
 
-def parse_condition(text: str, *, names: Iterable[str], open_names: Iterable[str] = ()) -> Condition:
-    """Reads one condition. Under `open_names` (mappings with free keys) any further name will do."""
+def parse_condition(text: str, *, names: Iterable[str] | None, open_names: Iterable[str] = ()) -> Condition:
+    """Reads one condition. Under `open_names` (mappings with free keys) any further name will do; without `names` every name will."""
     if len(text) > MAX_LENGTH:
         raise ConditionError((1, f"a condition of {len(text):,} characters is too long, the limit is {MAX_LENGTH:,}"))
     stripped = text.strip()
@@ -68,11 +64,22 @@ def parse_condition(text: str, *, names: Iterable[str], open_names: Iterable[str
         raise ConditionError((lead + (error.offset or len(stripped) + 1), f"cannot be read: {visible(error.msg)}")) from None
     except (RecursionError, MemoryError, ValueError):
         raise ConditionError((1, "cannot be read: nested too deeply, or an invisible character")) from None
-    compiler = _Compiler(stripped, lead, frozenset(names), tuple(f"{name}." for name in open_names))
+    known = None if names is None else frozenset(names)
+    compiler = _Compiler(stripped, lead, known, tuple(f"{name}." for name in open_names))
     evaluate = compiler.compile(tree.body, depth=0)
     if compiler.faults:
         raise ConditionError(*compiler.faults)
     return Condition(text, tuple(dict.fromkeys(compiler.used)), evaluate)
+
+
+def chosen(name: str, kind: str) -> Condition:
+    """The condition that a name has this value, without a text to parse."""
+
+    def holds(lookup: Lookup) -> Value:
+        value = lookup(name)
+        return (value.value if isinstance(value, Enum) else value) == kind
+
+    return Condition(f"{name} == '{kind}'", (name,), holds)
 
 
 @dataclass
@@ -81,7 +88,7 @@ class _Compiler:
 
     text: str
     lead: int
-    names: frozenset[str]
+    names: frozenset[str] | None
     open_names: tuple[str, ...]
     used: list[str] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
@@ -120,7 +127,7 @@ class _Compiler:
             return self._refuse(column, "not allowed in where: attribute of a value")
         if name in ("true", "false", "True", "False"):
             return lambda _: name in ("true", "True")
-        if name not in self.names and not name.startswith(self.open_names or ("\0",)):
+        if self.names is not None and name not in self.names and not name.startswith(self.open_names or ("\0",)):
             inside = sorted(known for known in self.names if known.startswith(f"{name}."))
             if inside:
                 return self._refuse(column, f"'{name}' is a group; name one of {', '.join(inside)}")
@@ -278,87 +285,3 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Value, Value], bool]] = {
     ast.In: _in,
     ast.NotIn: lambda left, right: not _in(left, right),
 }
-
-
-@dataclass(frozen=True)
-class ConfigNames:
-    """What a condition may name in a trainer's config."""
-
-    names: frozenset[str]
-    open_names: frozenset[str]
-    """Mappings with free keys."""
-
-
-def config_names(config: type[BaseModel]) -> ConfigNames:
-    """Fields and properties of the config and of the models inside it, over all members of unions."""
-    names: set[str] = set()
-    open_names: set[str] = set()
-    for name, mapping in _names((config,), prefix="", seen=()):
-        (open_names if mapping else names).add(name)
-    return ConfigNames(frozenset(names), frozenset(open_names))
-
-
-def _names(models: Sequence[type[BaseModel]], *, prefix: str, seen: tuple[type[BaseModel], ...]) -> Iterator[tuple[str, bool]]:
-    for model in models:
-        yield from ((f"{prefix}{name}", False) for name in _properties(model))
-    for name, fields in fields_in(models).items():
-        inner = [model for model in models_in_fields(fields) if model not in seen]
-        if inner:
-            yield from _names(inner, prefix=f"{prefix}{name}.", seen=(*seen, *models))
-        else:
-            yield f"{prefix}{name}", any(get_origin(info.annotation) is dict for info in fields)
-
-
-def _properties(model: type[BaseModel]) -> set[str]:
-    ours = [base for base in model.__mro__ if base not in BaseModel.__mro__]
-    found = {name for base in ours for name, value in vars(base).items() if isinstance(value, property | cached_property)}
-    return {name for name in found if not name.startswith("_")} | set(model.model_computed_fields)
-
-
-def lookup_in(config: BaseModel) -> Lookup:
-    """Names in a config that validates."""
-
-    def lookup(name: str) -> Value:
-        return _descend(config, tuple(name.split(".")), name)
-
-    return lookup
-
-
-def lookup_in_parts(model: type[BaseModel], raw: Mapping[str, Any]) -> Lookup:
-    """Names in a config that does not validate as a whole: each part that does, else what is written, else the default."""
-
-    def lookup(name: str) -> Value:
-        return _part((model,), raw, tuple(name.split(".")), name)
-
-    return lookup
-
-
-def _part(models: Sequence[type[BaseModel]], raw: Any, path: tuple[str, ...], name: str) -> Value:
-    fields = fields_in(fitting(models, raw)).get(path[0], [])
-    if not fields or not isinstance(raw, Mapping):
-        raise Unknown(name)
-    info = fields[0]
-    written = raw[path[0]] if path[0] in raw else info.get_default(call_default_factory=True, validated_data={})
-    whole = written
-    if not isinstance(written, BaseModel):
-        try:
-            annotation: Any = info.annotation
-            whole = _adapter(annotation).validate_python(written)
-        except ValidationError:
-            if len(path) > 1:
-                return _part(models_in_fields(fields), written, path[1:], name)
-    return _descend(whole, path[1:], name)
-
-
-@lru_cache(maxsize=256)
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
-
-
-def _descend(here: Any, path: tuple[str, ...], name: str) -> Value:
-    for part in path:
-        here = here.get(part) if isinstance(here, Mapping) else getattr(here, part, None)
-    if here is None or isinstance(here, BaseModel | Mapping):
-        raise Unknown(name)
-    found: Value = here
-    return found

@@ -1,29 +1,42 @@
 """A study becomes its arms: each arm is one diff against the base, resolved and checked by the trainer's config.
 
-The order is the author's: axes as written, levels as written, the last axis fastest. Everything a level, a condition or the base
-gets wrong is collected and placed; an arm that comes out of here is one the trainer accepts.
+The order is the author's: blocks as written, in each the cells of `cells.py`. Everything a level, a condition or the base gets wrong is
+collected and placed; an arm that comes out of here is one the trainer accepts.
 """
 
-import itertools
-import math
-import re
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from ablate.axes import Axis, Choice, Levels, label_of, label_text, misread, read_levels, repeated, same
-from ablate.base import MISSING, Base, fields_at, is_whole
-from ablate.conditions import Condition, ConditionError, Unknown, config_names, lookup_in, lookup_in_parts, parse_condition
+from ablate.axes import Axis, forward_faults, labels_of, resolve
+from ablate.base import Base, Reader
+from ablate.blame import Blame
+from ablate.blocks import Block, Grid
+from ablate.cells import Cell, block_faults, cells_of, count_sign, draws, most_cells, pairs, reference, settle, single_changes
+from ablate.conditions import Condition, ConditionError, Lookup, Unknown, parse_condition
 from ablate.errors import InputError, Problem, did_you_mean
 from ablate.explain import explain
-from ablate.reader import Fault, Path, shown
-from ablate.study import MAX_TRIALS, Level, Study
+from ablate.fields import config_names, lookup_in, lookup_in_parts
+from ablate.forms import Written, read_axes
+from ablate.levels import Choice, label_text
+from ablate.model import MAX_TRIALS, Level
+from ablate.reader import Fault, Marks, Path
+from ablate.study import Study
 from ablate.trainers import load_trainer
 
 MAX_REFUSED = 5_000
 """Refused cells after which the rest of a grid is not looked at: it has been said what is wrong."""
+MAX_TRIED = 100_000
+"""Cells that a random sample draws in vain before it gives up."""
+SMALLER = "fewer levels, or a sample ({kind: grid, sample: 200}), fractional, latin_hypercube, one_at_a_time or search"
+
+
+_Key = tuple[Level, ...]
+"""A cell by its labels, in the order of the axes."""
 
 
 @dataclass(frozen=True)
@@ -33,84 +46,157 @@ class Arm:
     name: str
     """Readable diff such as `mix=90:0:10,kind=c_abstractor`; `base` for the base itself."""
     levels: Mapping[str, Level]
-    """Axis -> its level here, for every axis of the study: the axis columns of the results."""
+    """Axis -> its level here, for every axis of the study: the axis columns of the results. None where the axis does not apply."""
     changes: Mapping[str, Any]
-    """Axis -> value, only where this arm differs from the base."""
+    """Dotted path into the config -> value, only where this arm differs from the base."""
     config: Mapping[str, Any]
-    """The whole trainer config, defaults filled in, as JSON values: what identity is made of."""
+    """The whole trainer config, defaults filled in, as JSON values: what identity is made of. Arms share its parts."""
+    settings: BaseModel = field(repr=False, compare=False)
+    """The same as the trainer's own model."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """All that can be said of a study's design, problems included."""
+    """All that can be said of a study's design, faults included."""
 
-    axes: tuple[Axis, ...]
-    """Those that could be read."""
+    names: tuple[str, ...] = ()
+    """Of every axis that is written."""
+    axes: tuple[Axis, ...] = ()
+    """Those that could be read whole."""
     arms: tuple[Arm, ...] = ()
     removed: Mapping[str, int] = field(default_factory=dict)
     """Condition -> cells it is false in, each counted on its own."""
-    problems: tuple[Problem, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+    def problems(self, marks: Marks) -> tuple[Problem, ...]:
+        return tuple(dict.fromkeys(marks.problem(fault) for fault in self.faults))
+
+
+Until = Literal["axes", "levels", "arms"]
+"""How far a design is drafted: its axes and conditions are read; the levels are tried on the trainer one at a time; the arms are built."""
 
 
 def make_arms(study: Study) -> tuple[Arm, ...]:
     """The arms of a planned design; none for a search. Raises InputError with every problem."""
-    return _checked(draft_design(study)).arms
+    return _checked(study, draft_design(study)).arms
 
 
 def count_removed(study: Study) -> dict[str, int]:
     """Condition -> cells of the design it is false in, each counted on its own."""
-    return dict(_checked(draft_design(study, arms=False)).removed) if study.where else {}
+    return dict(_checked(study, draft_design(study)).removed)
 
 
 def search_space(study: Study) -> tuple[Axis, ...]:
-    """The axes a search suggests values for: labels of the levels, or numbers between the bounds."""
-    return _checked(_read(study).draft()).axes
+    """The axes with what the trainer makes of them: labels of the levels, or numbers between bounds."""
+    return _checked(study, draft_design(study, until="axes")).axes
 
 
 def axis_labels(study: Study) -> dict[str, tuple[Level, ...]]:
-    """Axis -> its levels as results show them, the baseline first; empty where a search draws from bounds."""
-    return {axis.path: () if axis.bounds else tuple(dict.fromkeys((axis.baseline, *axis.labels))) for axis in search_space(study)}
+    """Axis -> its levels as results show them, the baseline first; empty where the design draws between bounds."""
+    return dict(labels_of(search_space(study)))
 
 
 def arm_for(study: Study, levels: Mapping[str, Any]) -> Arm:
-    """The arm at these levels (labels, or numbers between bounds); axes left out stay at the base."""
-    design = _read(study)
-    axes = _checked(design.draft()).axes
-    if unknown := [path for path in levels if path not in study.axes]:
-        raise InputError(f"unknown axis '{unknown[0]}' ({', '.join(study.axes)}){did_you_mean(unknown[0], study.axes)}")
-    cell = tuple(axis.suggested(levels[axis.path]) if axis.path in levels else axis.base for axis in axes)
+    """The arm at these levels (labels, or numbers between bounds); axes left out stay at the base, and so do those that do not apply."""
+    search_space(study)
+    design = _read(load_trainer(study.trainer).Config, _Declared(study))
+    if unknown := [name for name in levels if name not in design.names]:
+        raise InputError(f"unknown axis '{unknown[0]}' ({', '.join(design.names)}){did_you_mean(unknown[0], design.names)}")
+    chosen = [axis.suggested(levels[axis.name]) if levels.get(axis.name) is not None else axis.base for axis in design.axes]
+    cell = settle(chosen, design.axes, design.applies)
     try:
-        config = design.base.config.model_validate(design.raw(cell))
+        config = design.reader.read([choice.changes for choice in cell])
     except ValidationError as error:
         faults = explain(error, design.base.config, design.raw(cell))
         raise InputError("\n".join(f"{design.name(cell)}: {'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults)) from None
     return design.arm(cell, config)
 
 
-def draft_design(study: Study, *, cells: bool = True, arms: bool = True) -> Draft:
-    """Reads the axes and conditions and asks the trainer about every cell (`cells=False` where the base is not known), all faults noted."""
-    design = _read(study)
-    if cells:
-        design.build(arms=arms)
-    return design.draft()
+def draft_design(study: Study, *, until: Until = "arms") -> Draft:
+    """Reads axes, conditions and blocks and asks the trainer about every cell, all faults noted.
+
+    The last drafts are kept: checking a study and planning it ask for the same one.
+    """
+    return _drafted(load_trainer(study.trainer).Config, _Declared(study), until)
 
 
-def _checked(draft: Draft) -> Draft:
-    if draft.problems:
-        raise InputError(draft.problems)
+def draft_unread(study: Study) -> Draft:
+    """What can be said where the trainer is not known: forms, names of axes, syntax of conditions, how many arms."""
+    written = read_axes(study.axes, drawn=any(map(draws, study.design)))
+    names = tuple(axis.name for axis in written)
+    faults = [fault for axis in written for fault in axis.faults] + _too_many(study, written)
+    for index, block in enumerate(study.design):
+        faults += block_faults(block, {}, names=names, at=block_at(study, index))
+    texts = [(text, ("where", index)) for index, text in enumerate(study.where)]
+    for text, at in (*texts, *(pair for axis in written for pair in axis.when)):
+        try:
+            parse_condition(text, names=None)
+        except ConditionError as error:
+            faults += [Fault(at, message, column=column) for column, message in error.faults]
+    return Draft(names=names, faults=tuple(dict.fromkeys(faults)))
+
+
+def block_at(study: Study, index: int) -> Path:
+    """Where a block is written: under `design` itself where it stands there alone."""
+    return ("design", index) if len(study.design) > 1 or ("design", 0) in study.marks.values else ("design",)
+
+
+def _checked(study: Study, draft: Draft) -> Draft:
+    if draft.faults:
+        raise InputError(draft.problems(study.marks))
     return draft
 
 
-def _read(study: Study) -> "_Design":
-    design = _Design(study, Base(load_trainer(study.trainer).Config, study.base))
-    design.read_axes()
-    for index, text in enumerate(study.where):
-        design.read_condition(index, text)
+class _Declared:
+    """A study, equal to every other with the same design."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        blocks = [(block_at(study, index), block.model_dump(mode="json")) for index, block in enumerate(study.design)]
+        self._text = json.dumps([study.trainer, study.base, study.axes, blocks, study.where, len(study.seeds)], default=repr)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Declared) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@lru_cache(maxsize=4)
+def _drafted(config: type[BaseModel], declared: _Declared, until: Until) -> Draft:
+    design = _Design(declared.study, Base(config, declared.study.base))
+    design.read()
+    if until != "axes" and not design.too_many:
+        design.build(arms=until == "arms")
+    return design.draft()
+
+
+@lru_cache(maxsize=4)
+def _read(config: type[BaseModel], declared: _Declared) -> "_Design":
+    """A design that is read and not built; it stays as it is."""
+    design = _Design(declared.study, Base(config, declared.study.base))
+    design.read()
     return design
 
 
-Cell = tuple[Choice, ...]
-"""One choice an axis, in the order of the axes."""
+def _too_many(study: Study, written: Sequence[Written]) -> list[Fault]:
+    """The fault of a design with too many trials, by arithmetic alone."""
+    counts, most = [], []
+    for block in study.design:
+        chosen = getattr(block, "axes", None)
+        # an axis that does not apply everywhere multiplies nothing for certain
+        known = [axis for axis in written if (chosen is None or axis.name in chosen) and not axis.when and not axis.context]
+        numbers = [max(len(axis.levels), 1) for axis in known]
+        most.append(most_cells(block, numbers))
+        counts.append(
+            f"{count_sign(block).join(map(str, numbers))} levels" if isinstance(block, Grid) and not block.sample else f"{most[-1]} arms"
+        )
+    trials = sum(most) * len(study.seeds)
+    if trials <= MAX_TRIALS:
+        return []
+    counted = counts[0] if len(counts) == 1 else f"({' + '.join(counts)})"
+    message = f"{counted} x {len(study.seeds)} seeds are {trials:,} trials, the limit is {MAX_TRIALS:,}: {SMALLER}"
+    return [Fault(("axes",) if "levels" in counted else ("design",), message)]
 
 
 @dataclass
@@ -119,240 +205,210 @@ class _Design:
 
     study: Study
     base: Base
+    names: tuple[str, ...] = ()
+    """Of every axis that is written."""
     axes: list[Axis] = field(default_factory=list)
     partial: set[str] = field(default_factory=set)
     """Axes of which only some levels could be read: good for finding further faults, and for nothing else."""
     conditions: list[Condition] = field(default_factory=list)
+    too_many: bool = False
+    """A grid too large is not looked at any further."""
     faults: list[Fault] = field(default_factory=list)
-    arms: list[Arm] = field(default_factory=list)
+    arms: dict[_Key, Arm] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
 
     def draft(self) -> Draft:
-        problems = tuple(dict.fromkeys(self.study.marks.problem(fault) for fault in self.faults))
-        return Draft(tuple(axis for axis in self.axes if axis.path not in self.partial), tuple(self.arms), self.removed, problems)
+        whole = tuple(axis for axis in self.axes if axis.name not in self.partial)
+        return Draft(self.names, whole, tuple(self.arms.values()), self.removed, tuple(dict.fromkeys(self.faults)))
 
-    def read_axes(self) -> None:
-        """Fills `axes`, after counting what they come to: a grid too large is not looked at any further."""
-        read = {
-            path: read_levels(written, at=("axes", path), search=self.study.design == "search") for path, written in self.study.axes.items()
-        }
-        numbers = [len(levels.levels) for levels in read.values()]
-        if self.study.design == "search":
-            cells = 0
-        else:
-            cells = math.prod(numbers) if self.study.design == "grid" else 1 + sum(numbers)
-        if cells * len(self.study.seeds) > MAX_TRIALS:
-            counted = f"{(' x ' if self.study.design == 'grid' else ' + ').join(map(str, numbers))} levels x {len(self.study.seeds)} seeds"
-            message = f"{counted} are {cells * len(self.study.seeds):,} trials, the limit is {MAX_TRIALS:,}"
-            self.faults.append(Fault(("axes",), f"{message}: fewer levels, or design: one_at_a_time or search"))
+    def read(self) -> None:
+        """Fills `axes` and `conditions`, after counting what they come to."""
+        written = read_axes(self.study.axes, drawn=any(map(draws, self.study.design)))
+        self.names = tuple(axis.name for axis in written)
+        if found := _too_many(self.study, written):
+            self.too_many = True
+            self.faults += [*found, *(fault for axis in written for fault in axis.faults)]
             return
-        for path, levels in read.items():
-            self._read_axis(path, levels)
-
-    def _read_axis(self, path: str, read: Levels) -> None:
-        fields = fields_at(self.base.config, path)
-        if isinstance(fields, str):
-            self.faults.append(Fault(("axes", path), fields, at_key=True))
-        self.faults += read.faults
-        if isinstance(fields, str) or not (read.levels or read.bounds):
-            return
-        if above := self.base.value_above(path):
-            message = f"found {shown(self.base.own(above))}; the axis {path} needs a mapping here"
-            self.faults.append(Fault(("base", *above.split(".")), message))
-            return
-        base = self._base_choice(path, read)
-        if base is None:
-            return
-        whole = read.bounds is not None and is_whole(fields)
-        first = self._leaves_out_base(path, base)
-        self.axes.append(Axis(path, read.levels, base, base_is_first=first, bounds=read.bounds, log=read.log, whole=whole))
-        if read.faults:
-            self.partial.add(path)
-
-    def read_condition(self, index: int, text: str) -> None:
         known = config_names(self.base.config)
-        try:
-            self.conditions.append(parse_condition(text, names=known.names, open_names=known.open_names))
-        except ConditionError as error:
-            self.faults += [Fault(("where", index), message, column=column) for column, message in error.faults]
-
-    def _base_choice(self, path: str, read: Levels) -> Choice | None:
-        """The base's own value as a choice (one of the levels where it is among them), after asking the trainer what the values mean."""
-        meanings = [self.base.meaning(path, level.value) for level in read.levels]
-        wrong = [misread(level, meaning) for level, meaning in zip(read.levels, meanings, strict=True)]
-        self.faults += [fault for fault in wrong if fault]
-        if any(wrong):
-            return None
-        if fault := repeated(read.levels, meanings):
-            self.faults.append(fault)
-            return None
-        own = self.base.own(path)
-        if own is MISSING:
-            return self._default(path, read.bounds[0]) if read.bounds else read.levels[0]
-        meaning = self.base.meaning(path, own)
-        for level, means in zip(read.levels, meanings, strict=True):
-            if same(own, level.value) or same(own, level.label) or (means is not MISSING and same(means, meaning)):
-                return level
-        if self.study.design == "grid" and read.levels:
-            return read.levels[0]
-        return Choice(label_of(own), own, ("base", *path.split(".")))
-
-    def _leaves_out_base(self, path: str, base: Choice) -> bool:
-        own = self.base.own(path)
-        if own is MISSING or same(own, base.value) or same(own, base.label):
-            return False
-        meaning = self.base.meaning(path, own)
-        return meaning is MISSING or not same(meaning, self.base.meaning(path, base.value))
-
-    def _default(self, path: str, low: float) -> Choice:
-        """What the trainer takes where neither the base nor a level says anything: the middle of a search's axis may be anywhere."""
-        found = self.base.default(path)
-        return Choice(low, low) if found is MISSING else Choice(label_of(found), found)
+        grids = [block for block in self.study.design if isinstance(block, Grid)]
+        for place, axis in enumerate(written):
+            in_grid = any(block.axes is None or axis.name in block.axes for block in grids)
+            later = [path for other in written[place + 1 :] for path in other.paths]
+            resolved, faults = resolve(axis, base=self.base, names=known, first_is_base=in_grid, later=later)
+            self.faults += faults
+            if resolved:
+                self.axes.append(resolved)
+                if axis.faults:
+                    self.partial.add(axis.name)
+        if not self.faults:
+            self.faults += forward_faults(self.axes, self.base)
+        for index, text in enumerate(self.study.where):
+            try:
+                self.conditions.append(parse_condition(text, names=known.names, open_names=known.open_names))
+            except ConditionError as error:
+                self.faults += [Fault(("where", index), message, column=column) for column, message in error.faults]
 
     def build(self, *, arms: bool) -> None:
         """Fills `arms`, or `faults`. Where something is wrong already the levels are tried one at a time, to say what else is."""
-        search = self.study.design == "search"
-        if search and self.study.where:
+        if self.study.search and self.study.where:
             self.faults.append(Fault(("where",), "conditions do not go with design: search; narrow the bounds of its axes"))
-        if search or self.faults:
+        axes = {axis.name: axis for axis in self.axes}
+        for index, block in enumerate(self.study.design if arms else ()):
+            self.faults += block_faults(block, axes, names=self.names, at=block_at(self.study, index))
+        if not arms or self.study.search or self.faults:
             known, self.faults = self.faults, []
-            self._try(self._singles(ends=True), arms=False, whole=False)
+            self._try(single_changes(self.axes, applies=self.applies), arms=False)
             paths = {fault.path for fault in known}
             self.faults = known + [fault for fault in self.faults if fault.path not in paths]
             return
-        grid = self.study.design == "grid"
-        self._try(itertools.product(*(axis.levels for axis in self.axes)) if grid else self._singles(ends=False), arms=arms, whole=True)
-
-    def _reference(self) -> Cell:
-        return tuple(axis.base for axis in self.axes)
-
-    def _singles(self, *, ends: bool) -> Iterator[Cell]:
-        """The base, then one change at a time; with `ends` the bounds of a search count as levels."""
-        base = self._reference()
-        yield base
-        for place, axis in enumerate(self.axes):
-            bounds = [axis.suggested(bound)._replace(at=("axes", axis.path)) for bound in axis.bounds or ()] if ends else []
-            for level in (*axis.levels, *bounds):
-                if level != base[place]:
-                    yield (*base[:place], level, *base[place + 1 :])
-
-    def _try(self, cells: Iterable[Cell], *, arms: bool, whole: bool) -> None:
-        """Removes cells by the conditions, then lets the trainer refuse; what is left becomes arms."""
-        seen = refused = 0
-        base_stays = self.study.design == "grid"
         self.removed = dict.fromkeys((condition.text for condition in self.conditions), 0)
-        messages: set[str] = set()
-        left: list[set[Level]] = [set() for _ in self.axes]
-        usual = self._refusals(self._reference(), usual=None)
-        for cell in cells:
-            seen += 1
-            raw = self.raw(cell)
-            try:
-                config, error = self.base.config.model_validate(raw), None
-            except ValidationError as caught:
-                config, error = None, caught
-            if not self._stays(lookup_in(config) if config else lookup_in_parts(self.base.config, raw)):
-                continue
-            for levels, choice in zip(left, cell, strict=True):
-                levels.add(choice.label)
-            base_stays = base_stays or seen == 1
-            if error:
-                refused += 1
-                for fault in self._refusals(cell, usual=usual):
-                    if fault.message not in messages:
-                        messages.add(fault.message)
-                        self.faults.append(fault)
-                if refused >= MAX_REFUSED:
-                    return
-            elif config and arms:
-                self.arms.append(self.arm(cell, config))
-        if whole:
-            self._check_left(left, seen, base_stays=base_stays)
+        for index, block in enumerate(self.study.design):
+            self._build_block(block, at=block_at(self.study, index))
+        if not self.faults:
+            self.faults += self._never_applied()
 
-    def _stays(self, lookup: Any) -> bool:
+    def _build_block(self, block: Block, *, at: Path) -> None:
+        wanted = block.sample if isinstance(block, Grid) else None
+        try:
+            found = self._try(cells_of(block, self.axes, applies=self.applies), wanted=wanted)
+        except InputError as error:  # a design that cannot be made for so many axes
+            self.faults.append(Fault(at, str(error)))
+            return
+        if not found.kept:
+            self.faults.append(Fault(("where",), f"the conditions leave nothing of {found.seen:,} cells: {self._counts()}"))
+        elif wanted and found.ended_early and len(found.kept) < wanted and not self.faults:
+            message = f"only {len(found.kept):,} of {found.seen:,} cells drawn satisfy the conditions, {wanted:,} are wanted"
+            self.faults.append(Fault((*at, "sample"), f"{message}: {self._counts()}"))
+        elif pairs(block):
+            self._check_baselines(found, base_stays=block.kind in ("grid", "leave_one_out"))
+
+    def _try(self, cells: Iterable[Cell], *, arms: bool = True, wanted: int | None = None) -> "_Tried":
+        """Removes cells by the conditions, then lets the trainer refuse; what is left becomes arms."""
+        found, messages = _Tried(), set[str]()
+        blame = Blame(self.axes, self.base, reference(self.axes, self.applies), len(self.conditions) < len(self.study.where))
+        most_seen = None if wanted is None else MAX_TRIED + 2 * wanted
+        for cell in cells:
+            if found.seen == most_seen or len(found.kept) == wanted or found.refused == MAX_REFUSED:
+                found.ended_early = True
+                break
+            found.seen += 1
+            if arms and wanted is None and max(found.seen, len(self.arms)) * len(self.study.seeds) > MAX_TRIALS:
+                self.faults.append(Fault(("axes",), f"more than {MAX_TRIALS:,} trials: {SMALLER}"))
+                break
+            config = self._config(cell)
+            if self.conditions and not self._stays(lookup_in(config) if config else lookup_in_parts(self.base.config, self.raw(cell))):
+                continue
+            key = tuple([choice.label for choice in cell])
+            found.kept.add(key)
+            if config is None:
+                found.refused += 1
+                new = [fault for fault in blame.refusals(cell) if fault.message not in messages]
+                messages |= {fault.message for fault in new}
+                self.faults += new
+            elif arms and key not in self.arms:
+                self.arms[key] = self.arm(cell, config)
+        return found
+
+    def _config(self, cell: Cell) -> BaseModel | None:
+        """None where the trainer refuses it."""
+        try:
+            return self.reader.read([choice.changes for choice in cell])
+        except ValidationError:
+            return None
+
+    def _stays(self, lookup: Lookup) -> bool:
         stays = True
         for index, condition in enumerate(self.conditions):
             try:
                 holds = condition.holds(lookup)
             except Unknown:
-                continue  # the cell is one the trainer refuses, and says why
+                continue  # another kind's field; or the cell is one the trainer refuses, and says why
             except ConditionError as error:
-                faults = [Fault(("where", index), message, column=column) for column, message in error.faults]
-                known = {(fault.path, fault.column) for fault in self.faults}
-                self.faults += [fault for fault in faults if (fault.path, fault.column) not in known]
+                self._note(Fault(("where", index), message, column=column) for column, message in error.faults)
                 continue
             if not holds:
-                self.removed[condition.text] += 1
+                self.removed[condition.text] = self.removed.get(condition.text, 0) + 1
                 stays = False
         return stays
 
-    def _check_left(self, left: Sequence[set[Level]], seen: int, *, base_stays: bool) -> None:
-        counts = ", ".join(f"`{text}` removes {count}" for text, count in self.removed.items())
-        if self.axes and not any(left):
-            if seen:
-                self.faults.append(Fault(("where",), f"the conditions leave nothing of {seen} cells: {counts}"))
+    def applies(self, place: int, before: Sequence[Choice]) -> bool:
+        """Whether the axis at a place applies after these choices; where its condition has no value it does not."""
+        lookup = lookup_in_parts(self.base.config, self.raw(before))
+        for condition, at in self.axes[place].when:
+            try:
+                if not condition.holds(lookup):
+                    return False
+            except Unknown:
+                return False
+            except ConditionError as error:
+                self._note(Fault(at, message, column=column) for column, message in error.faults)
+                return False
+        return True
+
+    def _note(self, faults: Iterable[Fault]) -> None:
+        """Each place once, however many cells it goes wrong in."""
+        known = {(fault.path, fault.column) for fault in self.faults}
+        self.faults += [fault for fault in faults if (fault.path, fault.column) not in known]
+
+    def _counts(self) -> str:
+        return ", ".join(f"`{text}` removes {count:,}" for text, count in self.removed.items())
+
+    def _check_baselines(self, found: "_Tried", *, base_stays: bool) -> None:
+        if not self.conditions:
+            return  # nothing was removed
+        base = tuple(choice.label for choice in reference(self.axes, self.applies))
+        if not base_stays and base not in found.kept:
+            self.faults.append(Fault(("where",), f"the base itself is removed, which every level is measured against: {self._counts()}"))
             return
-        if not base_stays:
-            self.faults.append(Fault(("where",), f"the base itself is removed, which every level is measured against: {counts}"))
-            return
-        for axis, labels in zip(self.axes, left, strict=True):
-            if axis.baseline not in labels:
-                level = f"{axis.path} = {axis.baseline}"
-                self.faults.append(
-                    Fault(("where",), f"no cell with {level} is left, which the other levels are measured against: {counts}")
-                )
+        for axis, column in zip(self.axes, zip(*found.kept, strict=True), strict=True):
+            labels = set(column)
+            if labels - {None} and axis.baseline not in labels:
+                level = f"{axis.name} = {axis.baseline}"
+                message = f"no cell with {level} is left, which the other levels are measured against: {self._counts()}"
+                self.faults.append(Fault(("where",), message))
 
-    def _refusals(self, cell: Cell, *, usual: Sequence[Fault] | None) -> list[Fault]:
-        """The trainer's objections to a cell, each at the level or the line of the base that earned it."""
-        raw = self.raw(cell)
-        try:
-            self.base.config.model_validate(raw)
-        except ValidationError as error:
-            faults = explain(error, self.base.config, raw)
-            if len(self.conditions) < len(self.study.where):  # the condition that cannot be read may be the one that removes the cell
-                faults = [fault for fault in faults if not self._axes_under(fault.path)]
-            messages = None if usual is None else {fault.message for fault in usual}
-            return [self._blame(fault, cell, usual=messages is None or fault.message in messages) for fault in faults]
-        return []
+    def _never_applied(self) -> Iterator[Fault]:
+        """An axis that is left without a level."""
+        for place, axis in enumerate(self.axes):
+            if axis.when and all(key[place] is None for key in self.arms):
+                texts = " and ".join(when.condition.text for when in axis.when)
+                yield Fault(axis.at, f"the axis {axis.name} applies in no arm: {texts} holds nowhere", at_key=True)
 
-    def _axes_under(self, path: Path) -> set[str]:
-        """The axes of fields inside the group at `path`."""
-        group = "".join(f"{part}." for part in path)
-        return {axis.path for axis in self.axes if axis.path.startswith(group)}
-
-    def _blame(self, fault: Fault, cell: Cell, *, usual: bool) -> Fault:
-        """The fault at the level that earned it: that of its own field, else a change its message names. A `usual` one the base has too."""
-        path = "".join(f"{part}." for part in fault.path)
-        chosen = [(axis, choice) for axis, choice in zip(self.axes, cell, strict=True) if choice.at]
-        for axis, choice in chosen:
-            if path.startswith(f"{axis.path}."):
-                return fault._replace(path=choice.at, at_key=False)
-        under = self._axes_under(fault.path)
-        suspects = [(axis, choice) for axis, choice in chosen if choice != axis.base or (usual and axis.path in under)]
-        named = [pair for pair in suspects if re.search(rf"\b{re.escape(pair[0].path.rpartition('.')[2])}\b", fault.message)]
-        inside = [pair for pair in suspects if pair[0].path in under]
-        blamed = named if usual else named or inside or suspects
-        if fault.at_key or not blamed:
-            return fault._replace(path=("base", *fault.path))
-        return fault._replace(path=blamed[-1][1].at)
-
-    def raw(self, cell: Cell) -> dict[str, Any]:
-        """The base as written with this cell's values in place."""
-        return self.base.with_values({axis.path: choice.value for axis, choice in zip(self.axes, cell, strict=True)})
+    def raw(self, cell: Sequence[Choice]) -> dict[str, Any]:
+        """The base as written with the cell's values in place; a cell cut short leaves the axes after it at the base."""
+        return self.base.with_values({path: value for choice in cell for path, value in choice.changes.items()})
 
     def arm(self, cell: Cell, config: BaseModel) -> Arm:
-        return Arm(
-            name=self.name(cell),
-            levels={axis.path: choice.label for axis, choice in zip(self.axes, cell, strict=True)},
-            changes={axis.path: choice.value for axis, choice in zip(self.axes, cell, strict=True) if axis.changes_at(choice)},
-            config=config.model_dump(mode="json"),
-        )
+        levels: dict[str, Level] = {}
+        changes: dict[str, Any] = {}
+        for axis, choice in zip(self.axes, cell, strict=True):
+            levels[axis.name] = choice.label
+            if axis.changes_at(choice):
+                changes.update(choice.changes)
+        return Arm(self.name(cell), levels, changes, self.reader.as_json(config), config)
 
     def name(self, cell: Cell) -> str:
-        last = [axis.path.rpartition(".")[2] for axis in self.axes]
-        parts = [
-            f"{axis.path if last.count(short) > 1 else short}={label_text(choice.label)}"
-            for axis, choice, short in zip(self.axes, cell, last, strict=True)
-            if axis.changes_at(choice)
-        ]
-        return ",".join(parts) or "base"
+        """The last part of each changed axis's name with its level; the whole name where two axes end alike."""
+        changed = [(axis, choice.label) for axis, choice in zip(self.axes, cell, strict=True) if axis.changes_at(choice)]
+        return ",".join([f"{self.short_names[axis.name]}={label_text(label)}" for axis, label in changed]) or "base"
+
+    @cached_property
+    def short_names(self) -> dict[str, str]:
+        last = [name.rpartition(".")[2] for name in self.names]
+        return {name: name if last.count(short) > 1 else short for name, short in zip(self.names, last, strict=True)}
+
+    @cached_property
+    def reader(self) -> Reader:
+        return Reader(self.base)
+
+
+@dataclass
+class _Tried:
+    """What became of the cells of one block."""
+
+    seen: int = 0
+    kept: set[_Key] = field(default_factory=set)
+    """Those that the conditions leave."""
+    refused: int = 0
+    ended_early: bool = False
+    """Whether some were not looked at."""

@@ -134,6 +134,8 @@ def _sentence(
             return Fault((*path, key), _choice(context["tag"], re.findall(r"'([^']*)'", context["expected_tags"]), otherwise=""))
         case "union_tag_not_found":
             return Fault(path, f"{context['discriminator']} is missing")
+        case "too_short":
+            return Fault(path, f"expected at least {context['min_length']} of them, found {shown(value)}")
         case "string_pattern_mismatch":
             return Fault(path, f"found {shown(value)}; {_description(fields) or detail['msg']}")
     if kind in _BOUNDS:

@@ -2,130 +2,91 @@
 (which `design.py` drafts for it), the claims and the law. Writes nothing.
 """
 
-import importlib.resources
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources.abc import Traversable
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from ablate.axes import Axis
-from ablate.design import draft_design
+from ablate.blocks import Search
+from ablate.compose import Composed, compose, compose_values, suite_members
+from ablate.conditions import ConditionError, parse_condition
+from ablate.design import Draft, Until, block_at, draft_design, draft_unread
 from ablate.errors import InputError, Problem, did_you_mean
 from ablate.explain import explain
-from ablate.reader import MAX_BYTES, Document, Fault, Marks, read, shown, visible
-from ablate.study import Claim, Level, Study
-from ablate.trainers import load_trainer
+from ablate.fields import config_names
+from ablate.forms import nested_at
+from ablate.model import Level
+from ablate.overrides import override
+from ablate.reader import Fault, visible
+from ablate.study import Claim, Contrast, Study
+from ablate.trainers import Trainer, load_trainer
+
+ANY_DESIGN = {"kind": "latin_hypercube", "points": 2}
+"""In the place of a design that cannot be read: any axis will do for it."""
 
 
-def load_study(reference: str | Path) -> Study:
-    """The study in a file, or the shipped one of that name. Raises InputError with every problem of the file."""
-    found = _find(str(reference))
-    document = read(found.data, file=found.name)
-    if document.values is None:
-        raise InputError(document.problems)
-    values, marks, problems = dict(document.values), document.marks, list(document.problems)
-    base_known = _resolve_base(values, marks, found=found, problems=problems)
-    study, faults, kept = _validate(values)
+def load_study(reference: str | Path | Mapping[str, Any], *, overrides: Sequence[str] = ()) -> Study:
+    """The study in a file, the shipped one of that name, or the one these keys declare, with arguments such as `seeds=5` on top.
+
+    Raises InputError with every problem of it.
+    """
+    written = isinstance(reference, Mapping)
+    found = compose_values(reference, folder=Path()) if isinstance(reference, Mapping) else compose(reference)
+    taken = {(problem.file, problem.line, problem.column) for problem in found.problems if not written}
+    override(found, overrides)
+    if found.values is None:
+        raise InputError(found.problems)
+    return _checked(found, taken=taken)
+
+
+def load_studies(reference: str, *, overrides: Sequence[str] = ()) -> tuple[Study, ...]:
+    """The studies of a suite file, or the one study of any other. Raises InputError with every problem of all of them."""
+    members = suite_members(reference)
+    if members is None:
+        return (load_study(reference, overrides=overrides),)
+    studies, problems = [], list[Problem]()
+    for member in members:
+        try:
+            studies.append(load_study(member, overrides=overrides))
+        except InputError as error:
+            problems += error.problems or (Problem(reference, 1, 1, str(error)),)
+    names = [study.name for study in studies]
+    if twice := [name for name in names if names.count(name) > 1]:
+        problems.append(Problem(reference, 1, 1, f"two studies are named '{twice[0]}'; a name is a study's place in the store"))
+    if problems:
+        raise InputError(problems)
+    return tuple(studies)
+
+
+def _checked(found: Composed, *, taken: set[tuple[str, int, int]]) -> Study:
+    """The study, checked through and through. `taken`: places of which all has been said."""
+    assert found.values is not None
+    study, faults, kept = _validate(found.values if found.parents_known else {"design": ANY_DESIGN} | found.values)
+    if not found.parents_known:
+        faults = [fault for fault in faults if fault.path or "'name'" in fault.message]  # a parent may have said what is missing
+    problems = list(found.problems)
     if study:
-        study = study.with_marks(marks)
-        base_known = base_known and not any(fault.path[:1] == ("base",) for fault in faults)
-        checks = _Checks(study, claims=kept, base_known=base_known, mended=bool(faults))
+        study = study.with_marks(found.marks)
+        checks = _Checks(study, claims=kept, until=_until(found, faults), mended=bool(faults), whole=found.parents_known)
         checks.all()
         study = study.model_copy(update={"claims": tuple(checks.claims)})
-        problems += checks.problems
         faults += checks.faults
-    # what the reader said about a value is all there is to say about it
-    taken = {(problem.file, problem.line, problem.column) for problem in document.problems}
-    problems += map(marks.problem, faults)
-    problems = [
-        problem for problem in problems if problem in document.problems or (problem.file, problem.line, problem.column) not in taken
-    ]
+    said = set(problems)
+    problems += [found.marks.problem(fault) for fault in faults]
+    problems = [problem for problem in problems if problem in said or (problem.file, problem.line, problem.column) not in taken]
     if problems or study is None:
         raise InputError(problems)
     return study
 
 
-class _Found(NamedTuple):
-    name: str
-    """As the author of the command wrote it."""
-    data: bytes
-    folder: Traversable
-    """Where a base may lie beside it."""
-    shown_folder: Path
-    """That folder in messages."""
-
-
-def _find(reference: str) -> _Found:
-    path = Path(reference)
-    if path.is_file():
-        return _Found(reference, _bytes(path), path.parent, path.parent)
-    studies = importlib.resources.files("studies")
-    shipped = dict(_shipped_studies(studies))
-    if reference in shipped:
-        inner = reference.rpartition("/")[0]
-        return _Found(reference, shipped[reference].read_bytes(), studies.joinpath(inner) if inner else studies, Path("studies") / inner)
-    what = "is a folder, not a study file" if path.is_dir() else "is not a regular file" if path.exists() else "is no file here"
-    listed = ", ".join(shipped)
-    raise InputError(
-        f"'{visible(reference)}' {what} and no shipped study ({listed}){did_you_mean(reference, shipped)}; name a file or one of these"
-    )
-
-
-def _shipped_studies(folder: Traversable, *, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".yaml") and entry.name != "template.yaml":
-            yield f"{prefix}{entry.name.removesuffix('.yaml')}", entry
-        elif entry.is_dir() and entry.name != "bases" and not entry.name.startswith("__"):
-            yield from _shipped_studies(entry, prefix=f"{prefix}{entry.name}/")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _resolve_base(values: dict[str, Any], marks: Marks, *, found: _Found, problems: list[Problem]) -> bool:
-    """Puts a base file's values and marks in the place of its name. Whether the base is known afterwards."""
-    written = values.get("base", {})
-    if not isinstance(written, str):
-        return isinstance(written, dict)
-    values["base"] = {}
-    try:
-        document = _read_base(written, folder=found.folder, shown_folder=found.shown_folder)
-    except ValueError as error:
-        problems.append(marks.problem(Fault(("base",), str(error))))
-        return False
-    problems += document.problems
-    marks.graft(("base",), document.marks)
-    values["base"] = document.values or {}
-    return document.values is not None
-
-
-def _read_base(written: str, *, folder: Traversable, shown_folder: Path) -> Document:
-    """The base beside the study, or the shipped one. Raises ValueError."""
-    parts = PurePosixPath(written).parts
-    inside = bool(parts) and not os.path.isabs(written) and ".." not in parts and "\\" not in written and "\0" not in written
-    if inside and isinstance(folder, Path):
-        inside = (folder / written).resolve().is_relative_to(folder.resolve())  # a link may lead out
-    if not inside:
-        raise ValueError(f"'{visible(written)}' lies outside the study's folder; put the file beside the study")
-    near = folder.joinpath(written)
-    if near.is_file():
-        data = _bytes(near) if isinstance(near, Path) else near.read_bytes()
-        return read(data, file=str(shown_folder / written))
-    shipped = importlib.resources.files("studies")
-    bases = sorted(f"bases/{entry.name}" for entry in shipped.joinpath("bases").iterdir() if entry.name.endswith(".yaml"))
-    if written in bases:
-        return read(shipped.joinpath(written).read_bytes(), file=f"studies/{written}")
-    listed = ", ".join(bases)
-    looked = f"looked for {visible(str(shown_folder / written), limit=200)} and among the shipped bases ({listed})"
-    raise ValueError(f"no file '{visible(written)}': {looked}{did_you_mean(written, bases)}")
+def _until(found: Composed, faults: Sequence[Fault]) -> Until:
+    """How far the design can be looked at without faults that are none: parts of it may have been mended."""
+    broken = {fault.path[0] for fault in faults if fault.path}
+    if not found.base_known or broken & {"base", "where"}:
+        return "axes"
+    return "levels" if "design" in broken else "arms"
 
 
 def _validate(values: dict[str, Any]) -> tuple[Study | None, list[Fault], list[int]]:
@@ -133,13 +94,16 @@ def _validate(values: dict[str, Any]) -> tuple[Study | None, list[Fault], list[i
     try:
         study = Study.model_validate(values)
     except ValidationError as error:
-        faults = explain(error, Study, values)
+        from ablate.schema import StudyFile  # knows `extends` too; only mistakes need it
+
+        faults = explain(error, StudyFile, values)
     else:
         return study, [], list(range(len(study.claims)))
     metric = values.get("metric")
     name = metric["name"] if isinstance(metric, dict) and isinstance(metric.get("name"), str) else ""
     mended = {"schema": 1, "name": "unnamed", "trainer": "", "axes": {}, "metric": {"name": name, "goal": "min"}}
     mended |= {key: value for key, value in values.items() if key not in {fault.path[0] for fault in faults if fault.path} - {"claims"}}
+    mended.setdefault("design", ANY_DESIGN if "design" in values else "grid")
     written = values.get("claims")
     broken = {fault.path[1] for fault in faults if fault.path[:1] == ("claims",) and len(fault.path) > 1}
     kept = [index for index in range(len(written)) if index not in broken] if isinstance(written, list) else []
@@ -153,53 +117,88 @@ def _validate(values: dict[str, Any]) -> tuple[Study | None, list[Fault], list[i
 class _Checks:
     """What the keys of a study say about each other and about the trainer, each fault where it is written."""
 
-    def __init__(self, study: Study, *, claims: Sequence[int], base_known: bool, mended: bool) -> None:
-        self.study, self.base_known, self.mended = study, base_known, mended
+    def __init__(self, study: Study, *, claims: Sequence[int], until: Until, mended: bool, whole: bool) -> None:
+        self.study, self.until, self.mended, self.whole = study, until, mended or not whole, whole
         self.faults: list[Fault] = []
-        self.problems: list[Problem] = []
         self.claims: list[Claim] = []
         self._places = claims
         """Place in the file of each claim that could be read."""
+        self._trainer = self._find_trainer()
+        self._draft = Draft()
 
     def all(self) -> None:
         study = self.study
-        if (study.design == "search") != bool(study.search):
-            missing = "design: search needs search: {trials: n}" if study.design == "search" else "search: goes with design: search only"
-            self._fault(missing, "design" if study.design == "search" else "search")
-        if study.search and study.search.stop_early == "asha" and not study.search.max_steps:
-            self._fault("max_steps is missing: asha stops trials at parts of it; write max_steps, or stop_early: none", "search")
-        if self.mended and not study.trainer:
-            return  # said already
-        try:
-            metrics = load_trainer(study.trainer).METRICS
-        except InputError as error:
-            self._fault(str(error), "trainer")
-            return
-        self._metric(study.metric.name, metrics, "metric", "name")
-        draft = draft_design(study, cells=self.base_known, arms=False)
-        self.problems += draft.problems
-        axes = {axis.path: axis for axis in draft.axes}
+        self._blocks()
+        self._draft = draft_design(study, until=self.until) if self._trainer else draft_unread(study)
+        self.faults += self._draft.faults
+        self._metric(study.metric.name, "metric", "name")
+        axes = {axis.name: axis for axis in self._draft.axes}
         self._law(axes)
         for place, claim in zip(self._places, study.claims, strict=True):
-            self.claims.append(self._claim(claim, axes, metrics, "claims", place))
+            self.claims.append(self._claim(claim, axes, "claims", place))
         self._contradictions()
+        for name in self._draft.names:
+            if self._trainer and name in self._trainer.METRICS:
+                at = ("axes", *(nested_at(study.axes, name) or ()))
+                self._fault(f"'{visible(name)}' is a metric too; the columns of the results would collide", *at)
+
+    def _find_trainer(self) -> Trainer | None:
+        """None where there is no such trainer; where none could be read all is said already."""
+        try:
+            return load_trainer(self.study.trainer) if self.study.trainer or not self.mended else None
+        except InputError as error:
+            self._fault(str(error), "trainer")
+            return None
+
+    def _blocks(self) -> None:
+        search = self.study.search
+        if search is None:
+            return
+        at = block_at(self.study, self.study.design.index(search))
+        for place, objective in enumerate(search.objectives):
+            self._metric(objective.name, *at, "objectives", place, "name")
+            if objective.name in (self.study.metric.name, *(other.name for other in search.objectives[:place])):
+                self._fault(
+                    f"{objective.name} is an objective already, or the study's metric; give it once", *at, "objectives", place, "name"
+                )
+        if not self.study.axes and not self.mended:
+            self._fault("a search needs at least one axis", "axes")
+        if len(self.study.design) > 1:
+            self._fault("a search stands alone: what it suggests next depends on what is done", "design")
+        if search.stop_early == "asha" and not search.max_steps:
+            self._fault("max_steps is missing: asha stops trials at parts of it; write max_steps, or stop_early: none", *at)
+        if search.objectives and search.stop_early == "asha":
+            self._fault("asha compares trials on one metric, and this search has objectives; write stop_early: none", *at, "stop_early")
+        if search.objectives and search.sampler == "cmaes":
+            self._fault("cmaes has one objective; nsgaii and tpe trade off several", *at, "sampler")
+        if search.sampler == "cmaes":
+            self._bounds_only(search)
+        if len(self.study.seeds) > 1:
+            self._fault(f"a search runs each arm with one seed, found {len(self.study.seeds)}; write seeds: 1", "seeds")
+
+    def _bounds_only(self, search: Search) -> None:
+        for name, written in self.study.axes.items():
+            form = written if isinstance(written, Mapping) else {}
+            if not ({"log", "linspace"} & set(form)) or "points" in form:
+                message = f"{search.sampler} draws between bounds ({{log: [low, high]}} or linspace, without points); tpe takes levels too"
+                self._fault(message, "axes", name)
 
     def _fault(self, message: str, *path: str | int) -> None:
         self.faults.append(Fault(path, message))
 
-    def _metric(self, name: str, metrics: Mapping[str, str], *path: str | int) -> None:
-        if self.mended and not name:
-            return  # said already
+    def _metric(self, name: str, *path: str | int) -> None:
+        if not self._trainer or (self.mended and not name):
+            return  # nobody to ask, or said already
+        metrics = self._trainer.METRICS
         if name not in metrics:
             self._fault(
                 f"the trainer {self.study.trainer} declares no '{visible(name)}' ({', '.join(metrics)}){did_you_mean(name, metrics)}", *path
             )
-        elif name in self.study.axes:
-            self._fault(f"'{visible(name)}' is an axis too; the columns of the results would collide", *path)
 
     def _axis(self, name: str, axes: Mapping[str, Axis], *path: str | int) -> Axis | None:
-        if name not in self.study.axes:
-            self._fault(f"no axis '{visible(name)}' ({', '.join(self.study.axes)}){did_you_mean(name, self.study.axes)}", *path)
+        if name not in self._draft.names and self.whole and not (self.mended and not self.study.axes):
+            names = self._draft.names
+            self._fault(f"no axis '{visible(name)}' ({', '.join(names)}){did_you_mean(name, names)}", *path)
         return axes.get(name)
 
     def _law(self, axes: Mapping[str, Axis]) -> None:
@@ -215,46 +214,106 @@ class _Checks:
         if axis and not axis.numeric:
             self._fault(f"a law needs an axis of numbers, and the levels of {name} are {', '.join(map(str, axis.labels))}", *path)
 
-    def _claim(self, claim: Claim, axes: Mapping[str, Axis], metrics: Mapping[str, str], *path: str | int) -> Claim:
+    def _claim(self, claim: Claim, axes: Mapping[str, Axis], *path: str | int) -> Claim:
         """The claim with its levels as labels and its defaults filled in."""
         if claim.metric is not None:
-            self._metric(claim.metric, metrics, *path, "metric")
-        if claim.expect == "equivalent" and claim.within is None:
-            self._fault("equivalent needs within: the largest difference that counts as none, in the metric's unit", *path, "expect")
-        if claim.expect == "best_level" and claim.level is None:
-            self._fault("best_level needs level: the one that is expected to be best", *path, "expect")
+            self._metric(claim.metric, *path, "metric")
+        if claim.when is not None:
+            self._condition(claim.when, *path, "when")
+        self._settings(claim, *path)
         axis = self._axis(claim.axis, axes, *path, "axis")
-        if axis is None:
-            return claim
-        if axis.bounds:
-            self._fault(f"{claim.axis} is searched between bounds, and a claim needs levels", *path, "axis")
+        than = self._contrast(claim.than, axes, *path, "than") if claim.than else None
+        claim = claim.model_copy(update={"than": than})
+        if axis is None or self._drawn(axis, *path, "axis"):
             return claim
         known = len(self.faults)
         level = self._level(claim.level, axis, *path, "level")
         against = self._level(claim.against, axis, *path, "against")
-        if len(self.faults) > known or claim.expect == "best_level":
-            return claim.model_copy(update={"level": level, "against": against})
-        if claim.expect != "equivalent" and level is None and not axis.numeric:
+        if len(self.faults) == known:
+            match claim.expect:
+                case "best_level":
+                    self._in_arms(axis, level, *path, "level")
+                case "interior_optimum":
+                    self._interior(axis, level, claim, *path)
+                case "increases" | "decreases" if level is None and not axis.numeric:
+                    labels = ", ".join(map(str, axis.labels))
+                    self._fault(f"{claim.expect} needs level, because the levels of {axis.name} have no order: {labels}", *path, "expect")
+                case _:
+                    level, against = self._two(axis, level, against, claim.level is not None, *path)
+        return claim.model_copy(update={"level": level, "against": against})
+
+    def _settings(self, claim: Claim, *path: str | int) -> None:
+        """Which keys of a claim its expectation needs."""
+        if claim.expect == "equivalent" and claim.within is None:
+            self._fault("equivalent needs within: the largest difference that counts as none, in the metric's unit", *path, "expect")
+        if claim.expect == "best_level" and claim.level is None:
+            self._fault("best_level needs level: the one that is expected to be best", *path, "expect")
+        if (claim.expect == "larger_effect_than") != (claim.than is not None):
+            wanted = "larger_effect_than needs than: {axis: ...}, the difference it is compared with"
             self._fault(
-                f"{claim.expect} needs level, because the levels of {claim.axis} have no order: {', '.join(map(str, axis.labels))}",
-                *path,
-                "expect",
+                wanted if claim.than is None else "than goes with larger_effect_than only", *path, "than" if claim.than else "expect"
             )
-            return claim
+
+    def _contrast(self, contrast: Contrast, axes: Mapping[str, Axis], *path: str | int) -> Contrast:
+        axis = self._axis(contrast.axis, axes, *path, "axis")
+        if axis is None or self._drawn(axis, *path, "axis"):
+            return contrast
+        known = len(self.faults)
+        level = self._level(contrast.level, axis, *path, "level")
+        against = self._level(contrast.against, axis, *path, "against")
+        if len(self.faults) == known:
+            level, against = self._two(axis, level, against, contrast.level is not None, *path)
+        return contrast.model_copy(update={"level": level, "against": against})
+
+    def _two(self, axis: Axis, level: Level, against: Level, given: bool, *path: str | int) -> tuple[Level, Level]:
+        """The two levels to compare, defaults filled in; they must differ."""
         level, against = _defaults(axis, level, against)
         if level == against:
             message = f"level and against are both {level}: a claim needs two levels ({', '.join(map(str, axis.labels))})"
-            self._fault(message, *path, "level" if claim.level is not None else "axis")
-        return claim.model_copy(update={"level": level, "against": against})
+            self._fault(message, *path, "level" if given else "axis")
+        for label, key in ((level, "level"), (against, "against")):
+            self._in_arms(axis, label, *path, key)
+        return level, against
+
+    def _in_arms(self, axis: Axis, label: Level, *path: str | int) -> None:
+        """A level that no arm has would leave the claim without a number; where other things are wrong nobody knows."""
+        known = label is not None and self._draft.arms and not self._draft.faults
+        if known and label not in {arm.levels[axis.name] for arm in self._draft.arms}:
+            self._fault(f"no arm has {axis.name} = {label}: the design or its conditions leave it out", *path)
+
+    def _drawn(self, axis: Axis, *path: str | int) -> bool:
+        if axis.bounds:
+            self._fault(f"{axis.name} is drawn between bounds, and a claim needs levels", *path)
+        return bool(axis.bounds)
+
+    def _interior(self, axis: Axis, level: Level, claim: Claim, *path: str | int) -> None:
+        """An optimum inside needs three numbers, and no second level to compare with."""
+        if claim.against is not None:
+            self._fault("interior_optimum compares with both ends by itself; leave against out", *path, "against")
+        if not axis.numeric:
+            labels = ", ".join(map(str, axis.labels))
+            self._fault(f"interior_optimum needs an axis of numbers, and the levels of {axis.name} are {labels}", *path, "axis")
+            return
+        ordered = sorted({*axis.labels, axis.baseline}, key=float)  # type: ignore[arg-type]
+        if len(ordered) < 3:
+            self._fault(f"interior_optimum needs three levels or more, {axis.name} has {len(ordered)}", *path, "axis")
+        elif level in (ordered[0], ordered[-1]):
+            inside = ", ".join(map(str, ordered[1:-1]))
+            self._fault(f"{level} is an end of {axis.name}; an optimum inside is one of {inside}", *path, "level")
+
+    def _condition(self, text: str, *path: str | int) -> None:
+        known = config_names(self._trainer.Config) if self._trainer else None
+        try:
+            parse_condition(text, names=known.names if known else None, open_names=known.open_names if known else ())
+        except ConditionError as error:
+            self.faults += [Fault(path, message, column=column) for column, message in error.faults]
 
     def _level(self, written: Any, axis: Axis, *path: str | int) -> Level:
         if written is None:
             return None
         found = axis.find(written)
         if found is None:
-            labels = [str(label) for label in dict.fromkeys((*axis.labels, axis.baseline))]
-            hint = did_you_mean(written, labels) if isinstance(written, str) else ""
-            self._fault(f"no level {shown(written)} on {axis.path} ({', '.join(labels)}){hint}", *path)
+            self._fault(axis.missing(written), *path)
             return None
         return found.label
 

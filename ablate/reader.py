@@ -85,6 +85,22 @@ class Marks:
         self.values |= {path + inner: place for inner, place in other.values.items()}
         self.offsets |= {path + inner: offset for inner, offset in other.offsets.items()}
 
+    def under(self, path: Path) -> "Marks":
+        """The marks of what lies under `path`, as if it stood alone."""
+        size = len(path)
+        found = Marks(self.file)
+        found.keys = {inner[size:]: place for inner, place in self.keys.items() if inner[:size] == path}
+        found.values = {inner[size:]: place for inner, place in self.values.items() if inner[:size] == path}
+        found.offsets = {inner[size:]: offset for inner, offset in self.offsets.items() if inner[:size] == path}
+        return found
+
+    def forget(self, path: Path) -> None:
+        """Drops the marks of what lies under `path`: it is replaced."""
+        size = len(path)
+        self.keys = {inner: place for inner, place in self.keys.items() if inner[:size] != path}
+        self.values = {inner: place for inner, place in self.values.items() if inner[:size] != path}
+        self.offsets = {inner: offset for inner, offset in self.offsets.items() if inner[:size] != path}
+
 
 class Document(NamedTuple):
     """What a text says. With problems, `values` is what could be understood, and None where that is nothing."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ablate.attempt import Outcome, Point, read_outcome, read_points
-from ablate.plan import SETTLED_BADLY, Job, Plan, unfinished
+from ablate.deviations import register
+from ablate.model import Level
+from ablate.planner import SETTLED_BADLY, Job, Plan, unfinished
 from ablate.schedule import Event, Finished, Proposed, Skipped, Started, Tick
 from ablate.stores import Store
-from ablate.study import Level
 from ablate.workspace import Workspace
 
 
@@ -56,8 +57,10 @@ class Summary:
     failures: tuple[tuple[str, str], ...]
     """(trial, reason)."""
     ended_by: Literal["end", "signal", "budget"]
-    dropped: int = 0
-    """Finished trials the study had before that are not in its plan any more."""
+    stale: int = 0
+    """Trials that ended and are not in the study's plan any more."""
+    deviations: int = 0
+    """Edits since the study was first declared."""
 
     @property
     def resumable(self) -> bool:
@@ -96,8 +99,6 @@ class Recorder:
         self._offsets: dict[str, int] = {}
         self._newest: dict[str, Point] = {}
         self._clock = time.monotonic()
-        before = {trial.id for trial in store.trials(plan.study.name) if trial.state == "done"}
-        self._dropped = len(before - {trial.id for trial in plan.trials})
         self._record_plan()
         done = (job for job in store.jobs(plan.study.name) if job.state == "done" and job.seconds is not None)
         self._timings = [(job.stage, job.train_flops, job.seconds or 0.0) for job in done]
@@ -174,7 +175,8 @@ class Recorder:
             work=self._work(ran, slots),
             failures=tuple((trial.id, trial.reason) for trial in trials if trial.state in ("failed", "lost")),
             ended_by=ended_by,
-            dropped=self._dropped,
+            stale=len(self._store.stale_trials(self.plan.study.name)),
+            deviations=len(register(self._store.declarations(self.plan.study.name), ended=()).deviations),
         )
 
     def _record_plan(self) -> None:

@@ -26,6 +26,7 @@ from ablate.analysis.effects import USABLE, Effect, adjust
 from ablate.analysis.laws import MM1, Prediction, PublishedLaw, predict, rate_label, size_label
 from ablate.analysis.lr_law import LawReport, SlopeComparison, compare_slope
 from ablate.analysis.verdicts import Verdict, decimals, minus
+from ablate.deviations import Registration, moment
 from ablate.plot_style import CONFIG
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -65,6 +66,10 @@ class StudyReport:
     target: float | None = None
     """Size the law is extrapolated to; default: that of its prediction."""
     unit: str = ""
+    registration: Registration | None = None
+    """None for results that no study file declared, such as a CSV's."""
+    stale: int = 0
+    """Trials that ended and are not in the study's plan any more."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ def render_report(studies: Sequence[StudyReport], *, title: str = "Ablation repo
         size=size_label,
         difference=difference,
         factor=factor,
+        moment=moment,
     )
     plotly_js, script = _plotly_js(), _inline((TEMPLATES / "report.js").read_text(encoding="utf-8"))
     return environment.get_template("report.html.j2").render(

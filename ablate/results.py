@@ -1,12 +1,12 @@
 """The store's rows become tidy pandas frames: the one shape that analysis, figures, pages and exports read.
 
-results   `trial, arm, seed, state, <axis columns>, <metric columns>`; axis columns are dotted paths, a missing metric is NaN
+results   `trial, arm, seed, state, <axis columns>, <metric columns>`; no level where the axis does not apply, a missing metric is NaN
 law runs  `n_params, lr, seed, <metric>, status`
 curves    `trial, arm, seed, metric, step, value`
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +37,21 @@ def results_frame(store: Store, study: str) -> pd.DataFrame:
     rows = store.trials(study)
     metrics = sorted({key for row in rows for key in row.metrics})
     columns = [*KEYS, *record.axes, *metrics]
-    return pd.DataFrame([_row(row, record.axes, metrics) for row in rows], columns=columns)
+    frame = pd.DataFrame([_row(row, record.axes, metrics) for row in rows], columns=columns)
+    for axis in record.axes:
+        if any(row.levels.get(axis) is None for row in rows):  # the axis does not apply there; its other levels stay what they are
+            frame[axis] = pd.Series([row.levels.get(axis) for row in rows], index=frame.index, dtype=object)
+    return frame
+
+
+def at_baselines(frame: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """The results as effects pair them: an axis stands at its baseline where it does not apply, so that a kind without a depth is compared
+    with one at the baseline depth. `axes`: axis -> its levels, the baseline first."""
+    filled = frame.copy()
+    for axis, levels in axes.items():
+        if levels and frame[axis].isna().any():
+            filled[axis] = frame[axis].astype(object).where(frame[axis].notna(), levels[0]).infer_objects()
+    return filled
 
 
 def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFrame:
@@ -51,6 +65,7 @@ def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFram
             "status": row.state,
         }
         for row in store.trials(study)
+        if row.levels[law.hyperparameter] is not None and (law.size == "num_params" or row.levels[law.size] is not None)
     ]
     return pd.DataFrame(rows, columns=["n_params", "lr", "seed", metric, "status"])
 

@@ -1,6 +1,6 @@
 """The map of the system: a study becomes arms, a plan, jobs, events and rows, and nothing here does any of it.
 
-Study -> make_arms -> make_plan -> Recorder.missing -> Scheduler.run -> Recorder.apply -> store
+Study -> plan_so_far (make_arms, make_plan) -> Recorder.missing -> Scheduler.run -> Recorder.apply -> store
 """
 
 import fcntl
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ablate.design import Arm, arm_for, axis_labels, make_arms
+from ablate.design import axis_labels
 from ablate.errors import EnvironmentMissing
-from ablate.plan import is_simulated, make_plan, wanted_trials
+from ablate.planner import is_simulated, wanted_trials
+from ablate.preview import plan_so_far
 from ablate.record import Progress, Recorder, Summary
 from ablate.schedule import Scheduler, Tick
 from ablate.stores import Store
@@ -35,7 +36,7 @@ def run_study(
 ) -> Summary:
     """Executes what is missing of one study; running it again goes on where it ended. The scheduler is opened only if there is work."""
     with _alone(workspace, study):
-        plan = make_plan(study, _arms_so_far(study, store) if study.search else make_arms(study))
+        plan = plan_so_far(study, store)
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         recorder.absorb()
         jobs, slots, halt = recorder.missing(), 1, threading.Event()
@@ -56,11 +57,6 @@ def run_study(
         if not (halt.is_set() and left):
             return recorder.summary(slots=slots)
         return recorder.summary(slots=slots, ended_by="signal" if stop.is_set() else "budget")
-
-
-def _arms_so_far(study: Study, store: Store) -> list[Arm]:
-    """A search has the arms it has decided on; the store remembers them."""
-    return [arm_for(study, dict(trial.levels)) for trial in store.trials(study.name)]
 
 
 def _deadline(study: Study) -> float:

@@ -5,23 +5,11 @@ It holds what the author wrote; `load.py` reads it from a file, with the base an
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
+from ablate.blocks import Design, Grid, Search
+from ablate.model import MAX_SEED, MAX_TRIALS, Level, Number, StudyModel, Whole
 from ablate.reader import Marks, shown
-
-MAX_TRIALS = 1_000_000
-MAX_SEED = 2**32 - 1
-
-Level = bool | int | float | str | None
-"""One value of an axis as results show it; a data mix is shown as its ratio, such as `45:45:10`."""
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Whole = Annotated[int, Field(strict=True)]
-
-
-class StudyModel(BaseModel):
-    """Frozen, and a key nobody knows is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Metric(StudyModel):
@@ -29,6 +17,19 @@ class Metric(StudyModel):
     """A metric the trainer declares; the last value reported counts."""
     goal: Literal["min", "max"]
     """Which way is better."""
+    noise_sd: Annotated[Number, Field(gt=0)] | None = None
+    """Standard deviation between the seeds of one arm, in the metric's unit: assumed by `plan` until it is measured."""
+
+
+class Contrast(StudyModel):
+    """Two levels of an axis to compare with another two."""
+
+    axis: str
+    """Another axis of the study."""
+    level: Level | dict[str, float] = None
+    """Default: as in a claim."""
+    against: Level | dict[str, float] = None
+    """Default: as in a claim."""
 
 
 class Claim(StudyModel):
@@ -36,8 +37,10 @@ class Claim(StudyModel):
 
     axis: str
     """The axis the claim is about."""
-    expect: Literal["increases", "decreases", "equivalent", "best_level"]
-    """`increases` and `decreases` speak of the metric's value, whatever its goal; `best_level` says no other level is better."""
+    expect: Literal["increases", "decreases", "equivalent", "best_level", "larger_effect_than", "interior_optimum"]
+    """`increases` and `decreases` speak of the metric's value, whatever its goal; `best_level` says no other level is better;
+    `larger_effect_than` that the difference is larger, whatever its sign, than that of `than`; `interior_optimum` that some level between
+    the lowest and the highest is better than both."""
     level: Level | dict[str, float] = None
     """Default: the highest level of an axis of numbers, else the last one. `best_level` needs it."""
     against: Level | dict[str, float] = None
@@ -46,6 +49,10 @@ class Claim(StudyModel):
     """Default: the study's metric."""
     within: Annotated[Number, Field(gt=0)] | None = None
     """Margin of `equivalent`, in the metric's unit."""
+    than: Contrast | None = None
+    """The difference that `larger_effect_than` compares with."""
+    when: str | None = None
+    """Only arms in which this condition holds; written as in `where`."""
     lesson: str | None = None
     """Name of the published lesson this claim tests, for the tables."""
 
@@ -59,9 +66,38 @@ class Resources(StudyModel):
     """GPUs; a fraction shares one."""
 
 
+class Hardware(StudyModel):
+    """What the study is to run on, for hours and money; once a throughput is measured it replaces `peak_flops` times `utilisation`."""
+
+    device: str = ""
+    """Its name, for people."""
+    peak_flops: Annotated[Number, Field(gt=0)]
+    """FLOP/s of one device at its peak, in the precision that trains."""
+    utilisation: Annotated[Number, Field(gt=0, le=1)]
+    """Share of the peak that training reaches (model FLOPs utilisation)."""
+    memory_gib: Annotated[Number, Field(gt=0)] | None = None
+    """Memory of one device, GiB."""
+    price_per_hour: Annotated[Number, Field(ge=0)] | None = None
+    """Of one device, in `currency`."""
+    currency: str = "USD"
+    """What prices are in."""
+    devices: Annotated[Whole, Field(gt=0, le=1_000_000)] = 1
+    """How many there are."""
+
+
 class Budget(StudyModel):
+    """A study over any of these is refused before it starts."""
+
+    trials: Annotated[Whole, Field(gt=0)] | None = None
+    """Trials in all."""
+    train_flops: Annotated[Number, Field(gt=0)] | None = None
+    """FLOPs of all jobs."""
+    device_hours: Annotated[Number, Field(gt=0)] | None = None
+    """Hours of one device over all jobs."""
+    money: Annotated[Number, Field(gt=0)] | None = None
+    """In the currency of `hardware`."""
     wall_minutes: Annotated[Number, Field(gt=0)] | None = None
-    """`run` starts no further job after this many minutes; the study stays resumable."""
+    """A study that would take longer is not begun, and `run` starts no further job after this many minutes; it stays resumable."""
 
 
 class Law(StudyModel):
@@ -75,19 +111,6 @@ class Law(StudyModel):
     """Size to extrapolate to, in parameters."""
 
 
-class Search(StudyModel):
-    """How `design: search` decides while running (Optuna through Ray Tune)."""
-
-    trials: Annotated[Whole, Field(gt=0, le=100_000)]
-    """How many trials to run."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """`tpe` learns from the trials that are done, `random` does not."""
-    stop_early: Literal["asha", "none"] = "asha"
-    """`asha` stops trials that are behind at 1/3 and so on of `max_steps`, on the study's metric."""
-    max_steps: Annotated[Whole, Field(gt=0)] | None = None
-    """Steps of a full trial, as the trainer counts them in `report`; needed by `asha`."""
-
-
 class Study(StudyModel):
     """One study file, after `base` and data mixes are resolved. See docs/study-format.md."""
 
@@ -99,14 +122,12 @@ class Study(StudyModel):
     """What the study asks, in a sentence; for people."""
     trainer: str
     """Who trains: `model_zoo` or `synthetic`."""
-    base: dict[str, Any] = {}
+    base: dict[str, Any] = Field(default_factory=dict)
     """The trainer config every arm is a diff against, as written (defaults not filled in)."""
     axes: dict[str, Any]
     """Dotted path into the trainer's config -> levels."""
-    design: Literal["grid", "one_at_a_time", "search"] = "grid"
-    """Which combinations of levels become arms."""
-    search: Search | None = None
-    """With `design: search` only."""
+    design: Design = (Grid(),)
+    """Which combinations of levels become arms: one block or several."""
     where: tuple[str, ...] = ()
     """Conditions; a combination stays where all are true."""
     seeds: tuple[Annotated[Whole, Field(ge=0, le=MAX_SEED)], ...] = (0,)
@@ -117,12 +138,19 @@ class Study(StudyModel):
     """What is expected, before the runs."""
     resources: Resources = Resources()
     """What one job needs."""
+    hardware: Hardware | None = None
+    """What it is to run on, for hours and money."""
     budget: Budget = Budget()
-    """When to stop starting jobs."""
+    """What it may cost."""
     law: Law | None = None
     """A law to fit over the runs."""
 
     _marks: Marks = PrivateAttr(default_factory=Marks)
+
+    @property
+    def search(self) -> Search | None:
+        """The block of an adaptive study; None where the arms are planned."""
+        return next((block for block in self.design if isinstance(block, Search)), None)
 
     @property
     def marks(self) -> Marks:

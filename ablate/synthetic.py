@@ -102,8 +102,17 @@ class StageSpec(NamedTuple):
     version: str
     seeded: bool
     num_params: int
+    """The law's N."""
+    embedding_params: int
+    """None: the law knows of no embeddings."""
+    active_params: int
+    """All of N: dense."""
+    total_params: int
+    """N and nothing else."""
     train_flops: float
+    """6 N a token (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), 4,096 tokens a step."""
     memory_bytes: float
+    """16 bytes a parameter: weight, gradient and two moments in float32; no activations."""
 
 
 def stages(config: Config) -> tuple[StageSpec, ...]:
@@ -116,6 +125,9 @@ def stages(config: Config) -> tuple[StageSpec, ...]:
             version="synthetic-1",
             seeded=True,
             num_params=int(config.num_params),
+            embedding_params=0,
+            active_params=int(config.num_params),
+            total_params=int(config.num_params),
             train_flops=6.0 * config.num_params * tokens,
             memory_bytes=16.0 * config.num_params,
         ),

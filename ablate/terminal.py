@@ -3,7 +3,6 @@
 import functools
 import operator
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ablate.plan import Plan
+from ablate.deviations import moment
+from ablate.difference import differences, value_text
 from ablate.record import Progress, Summary
 
 if TYPE_CHECKING:
     from ablate.analysis.laws import Prediction
     from ablate.analysis.lr_law import LawReport
     from ablate.conclude import Conclusion
+    from ablate.deviations import Registration
+    from ablate.identity import Comparison, Explanation, StageView
 
 PLAIN_SECONDS = 10.0
 PIPE_WIDTH = 240
-STYLE = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "queued": "dim", "pruned": "yellow"}
+STYLE = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "queued": "dim", "pruned": "yellow", "stale": "yellow"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -77,30 +79,16 @@ class RunScreen:
             self.say(f"  and {len(summary.failures) - 20} more (ablate status {summary.study}{options})")
         if summary.failures:
             self.say(f"  why: ablate logs TRIAL{options}; try them again: ablate retry {summary.study}{options}")
-        if summary.dropped:
-            self.say(f"  {summary.dropped} finished trials are not in this plan any more; they stay in the store and come back with it")
+        if summary.stale:
+            trials = "trial is" if summary.stale == 1 else "trials are"
+            self.say(f"  {summary.stale} {trials} stale: ended, not in this plan any more, kept, and left out of every result")
+            self.say(f"  which: ablate status {summary.study}{options}; what moved: ablate explain TRIAL{options}")
+        if summary.deviations:
+            edits = "1 deviation" if summary.deviations == 1 else f"{summary.deviations} deviations"
+            self.say(f"  {edits} from what was first declared: ablate effects {summary.study}{options}")
         if summary.resumable:
             why = "interrupted" if summary.ended_by == "signal" else "the study's wall_minutes are used up"
             self.say(f"{why}: what is finished is kept; go on with: {command}")
-
-
-def show_plan(plan: Plan, *, states: Mapping[str, str], cached: Sequence[str], removed: Mapping[str, int]) -> None:
-    """The plan for a person who has never seen the project."""
-    out, study = console(), plan.study
-    out.print(Text(study.name, style="bold"))
-    if study.question:
-        out.print(study.question)
-    if study.search:
-        how = f"{study.search.sampler}, early stopping: {study.search.stop_early}"
-        out.print(f"\nsearch: up to {study.search.trials} trials, chosen while running ({how})")
-    else:
-        seeds = len(study.seeds)
-        out.print(f"\n{study.design}: {len(plan.arms)} arms × {seeds} seed{'s' * (seeds != 1)} = {len(plan.trials)} trials")
-    for condition, count in removed.items():
-        out.print(f"where {condition}: removes {count} cells")
-    if plan.trials:
-        _print_arms(out, plan, states)
-        _print_jobs(out, plan, cached)
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> None:
@@ -136,11 +124,59 @@ def show_conclusion(conclusion: "Conclusion") -> None:
     show_rows(rows) if rows else out.print("no effects: no axis has two levels with a finished trial")
     if rows:
         out.print("n: seeds; intervals are each taken alone, p is corrected over this table (Holm)", style="dim")
+    _print_registration(out, conclusion.registration)
     for verdict in conclusion.verdicts:
         style = {"supported": "green", "contradicted": "red"}.get(verdict.verdict, "yellow")
         out.print()
         out.print(Text.assemble((verdict.verdict, style), f": {verdict.statement}"), soft_wrap=True)
         out.print(f"  {verdict.reason}", soft_wrap=True)
+
+
+def show_standing(registration: "Registration", *, study: str, stale: int, options: str) -> None:
+    """Below a study's trials: how it stands to what it declared, and what an earlier form of it left."""
+    out = console()
+    out.print()
+    out.print(registration.summary + (f" (ablate effects {study}{options})" if registration.deviations else ""), soft_wrap=True)
+    if stale:
+        out.print(f"{stale} stale: ended, and in no result because the plan moved on (ablate explain TRIAL{options})", soft_wrap=True)
+
+
+def show_explanation(explanation: "Explanation") -> None:
+    """What a trial or a job is made of."""
+    out, subject = console(), explanation.subject
+    if subject.kind == "trial":
+        place, trial = subject.place, subject.place.trial
+        also = f" (also in {', '.join(subject.also_in)})" if subject.also_in else ""
+        out.print(Text.assemble((subject.id, "bold"), ": ", (place.state, STYLE.get(place.state, ""))), soft_wrap=True)
+        out.print(f"study {place.study}{also}, arm {trial.arm}, seed {trial.seed}", soft_wrap=True)
+        changes = ", ".join(f"{path} = {value_text(value)}" for path, value in trial.changes.items())
+        out.print(f"the base with {changes}" if changes else "the base itself", soft_wrap=True)
+    else:
+        used = ", ".join(place.trial.id for place in subject.places[:8]) + (", ..." if len(subject.places) > 8 else "")
+        out.print(Text.assemble((subject.id, "bold"), f": a job, used by {used or 'no trial any more'}"), soft_wrap=True)
+    for stage in subject.stages:
+        _print_stage(out, stage)
+    if explanation.stale and subject.place.stale_since is not None:
+        out.print()
+        since = f" since {moment(subject.place.stale_since)}: "
+        out.print(Text.assemble(("stale", STYLE["stale"]), since, explanation.stale), soft_wrap=True)
+        if explanation.present:
+            out.print("in the present plan (second) the same arm and seed differ from it (first) in", soft_wrap=True)
+            _print_comparison(out, explanation.present)
+
+
+def show_comparison(comparison: "Comparison") -> None:
+    """What moved between two trials or jobs, and what they share."""
+    out, first, second = console(), comparison.first, comparison.second
+    for place, subject in (("first ", first), ("second", second)):
+        trial = f", arm {subject.place.trial.arm}, seed {subject.place.trial.seed}" if subject.kind == "trial" else ""
+        out.print(Text.assemble((place, "dim"), " ", (subject.id, "bold"), trial), soft_wrap=True)
+    if first.id == second.id:
+        out.print(f"these are the same {first.kind}")
+    elif comparison.same:
+        out.print("these are two names of the same jobs")
+    else:
+        _print_comparison(out, comparison)
 
 
 def show_law(report: "LawReport", *, simulated: bool) -> None:
@@ -213,6 +249,47 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _print_registration(out: Console, registration: "Registration") -> None:
+    out.print()
+    out.print(registration.summary, soft_wrap=True)
+    for deviation in registration.deviations:
+        late = "yellow" if deviation.finished else ""
+        out.print(Text.assemble(f"  {moment(deviation.time)}, ", (deviation.when, late), f": {deviation.what}"), soft_wrap=True)
+
+
+def _print_stage(out: Console, stage: "StageView") -> None:
+    sharing = "one trial" if stage.trials == 1 else f"{stage.trials} trials"
+    out.print()
+    out.print(Text.assemble((stage.stage, "bold"), f"  {stage.job}, {stage.state}, for {sharing}"), soft_wrap=True)
+    if stage.identity is None:
+        out.print("  what its id is made of was not recorded: the store is older than that", soft_wrap=True)
+        return
+    identity = stage.identity
+    seed = "shared by all seeds" if identity["seed"] is None else f"seed {identity['seed']}"
+    needs = ", ".join(identity["needs"].values())
+    reads = f", reads {needs}" if needs else ""
+    out.print(f"  trainer {identity['trainer']}, version {identity['version']}, {seed}{reads}", soft_wrap=True)
+    fields = ", ".join(f"{moved.path} {value_text(moved.second)}" for moved in differences({}, identity["config"]))
+    out.print(f"  config: {fields}", soft_wrap=True, style="dim")
+
+
+def _print_comparison(out: Console, comparison: "Comparison") -> None:
+    if comparison.fields:
+        rows = [{"field": one.path, "first": value_text(one.first), "second": value_text(one.second)} for one in comparison.fields]
+        show_rows(rows)
+    out.print()
+    for pair in comparison.stages:
+        if pair.shared and pair.first:
+            out.print(f"{pair.stage}: shared, {pair.first.job}", soft_wrap=True)
+            continue
+        jobs = " and ".join(view.job if view else "none" for view in (pair.first, pair.second))
+        if pair.moved is None and pair.first and pair.second:
+            why = "what moved is not known, the store is older than that"
+        else:
+            why = "; ".join(map(str, pair.moved or ()))
+        out.print(f"{pair.stage}: {jobs}" + (f": {why}" if why else ""), soft_wrap=True)
+
+
 def _live_table(progress: Progress) -> Group:
     total, done = sum(progress.counts.values()), progress.counts.get("done", 0)
     head = Text.assemble((progress.study, "bold"), f"  {_line(progress).partition(': ')[2]}")
@@ -245,29 +322,3 @@ def _work(summary: Summary) -> str:
     if not summary.work:
         return "nothing to run"
     return f"{_jobs(summary.executed)} in {duration(summary.seconds)}, slots busy {summary.work.busy:.0%} of the time"
-
-
-def _print_arms(out: Console, plan: Plan, states: Mapping[str, str]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("arm", *plan.study.axes, "trials"):
-        table.add_column(column, overflow="fold")
-    for arm in plan.arms:
-        counts = Counter(states[trial.id] for trial in plan.trials if trial.arm == arm.name)
-        table.add_row(arm.name, *(number(level) for level in arm.levels.values()), _counted(counts))
-    out.print()
-    out.print(table)
-
-
-def _print_jobs(out: Console, plan: Plan, cached: Sequence[str]) -> None:
-    out.print()
-    for stage in dict.fromkeys(job.spec.name for job in plan.jobs.values()):
-        jobs = [job for job in plan.jobs.values() if job.spec.name == stage]
-        sizes = sorted({job.spec.num_params for job in jobs})
-        span = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-        params = f", {span} parameters (non-embedding, language model)" if sizes[-1] else ""
-        flops = sum(job.spec.train_flops for job in jobs)
-        ready = sum(job.id in cached for job in jobs)
-        out.print(f"{stage}: {_jobs(len(jobs))}, {flops:.2e} FLOPs{params}" + (f", {ready} done before" if ready else ""))
-    saved = plan.unshared_jobs - len(plan.jobs)
-    shared = f"; sharing stages saves {saved} jobs" if saved else ""
-    out.print(f"total: {len(plan.jobs)} jobs, {plan.train_flops:.2e} FLOPs{shared}")

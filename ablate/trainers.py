@@ -45,7 +45,19 @@ class Stage(Protocol):
 
     @property
     def num_params(self) -> int:
-        """Non-embedding parameters of the language model, the N of MM1's law."""
+        """N of MM1's law: the language model without embeddings and output head, all experts of an MoE; 0 without one."""
+
+    @property
+    def embedding_params(self) -> int:
+        """Parameters of token embeddings and output head; a matrix that serves as both counts once."""
+
+    @property
+    def active_params(self) -> int:
+        """Those of `num_params` that one token uses: `num_params` itself where dense, less in a mixture of experts."""
+
+    @property
+    def total_params(self) -> int:
+        """All the stage holds while it trains, frozen or not: encoder, connector, language model, embeddings, heads."""
 
     @property
     def train_flops(self) -> float:

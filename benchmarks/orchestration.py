@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from ablate.design import make_arms
-from ablate.plan import make_plan
+from ablate.planner import make_plan
 from ablate.record import Recorder
 from ablate.schedule import Started
 from ablate.schedule.ray_tasks import RayTasks, start_ray, stop_ray

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from ablate.analysis.lr_law import LawReport
 from ablate.conclude import Conclusion, conclude, fit_study_law
+from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
+from ablate.identity import stale_reasons
 from ablate.results import find_study, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord, open_store
 from ablate.study import Study
@@ -69,6 +71,17 @@ class Reader:
         record = self.read(lambda store: find_study(store, name))
         version = [record.name, record.updated, record.active]
         return self._once("trials", version, lambda store: Snapshot(record, _study(record), tuple(store.trials(record.name))))
+
+    def registration(self, snapshot: Snapshot) -> Registration:
+        return self._once("registration", snapshot.version, lambda store: registration(store, snapshot.record.name))
+
+    def stale(self, snapshot: Snapshot) -> dict[str, str]:
+        """Stale trial -> why it is in the plan no more."""
+
+        def reasons(store: Store) -> dict[str, str]:
+            return stale_reasons(store.stale_trials(snapshot.record.name), present=snapshot.trials, store=store)
+
+        return self._once("stale", snapshot.version, reasons)
 
     def results(self, snapshot: Snapshot) -> pd.DataFrame:
         return self._once("results", snapshot.version, lambda store: results_frame(store, snapshot.record.name))

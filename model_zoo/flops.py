@@ -7,7 +7,18 @@ section 2.1; for linear layers the sum is the C = 6 N D of Hoffmann et al. 2022,
 Documents are counted at their expected number, so a trial's own FLOPs scatter about these by what its mix drew.
 """
 
-from model_zoo.config import SOURCES, AttentionPool, AvgPool, CAbstractor, Config, Connector, Encoder, Keys, Training
+from model_zoo.config import (
+    SOURCES,
+    AttentionPool,
+    AvgPool,
+    CAbstractor,
+    Config,
+    Connector,
+    Decoder,
+    Encoder,
+    Keys,
+    Training,
+)
 from model_zoo.data.rows import ROWS
 from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES, SIZE
 
@@ -37,10 +48,21 @@ def connector_params(connector: Connector, *, encoder_width: int, width: int) ->
             return 2 * (2 * (e**2 + e) + 10 * e + 6 * e) + project  # two blocks: two 1 x 1, one 3 x 3, three norms
 
 
+def contrast_params(width: int) -> int:
+    """All parameters of the encoder stage's objective, which are thrown away after it."""
+    e = width
+    return NUM_PLACES * NUM_DIGITS * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
+
+
+def embedding_params(decoder: Decoder) -> int:
+    """Token embedding and output head, which are not tied."""
+    return 2 * SIZE * decoder.width
+
+
 def total_params(config: Config) -> int:
     """Encoder, connector and decoder, embeddings and head included."""
     connector = connector_params(config.connector, encoder_width=config.encoder.width, width=config.decoder.width)
-    return encoder_params(config.encoder) + connector + config.decoder.num_params + 2 * SIZE * config.decoder.width
+    return encoder_params(config.encoder) + connector + config.decoder.num_params + embedding_params(config.decoder)
 
 
 def encoder_forward_flops(encoder: Encoder) -> float:
@@ -62,9 +84,8 @@ def connector_forward_flops(connector: Connector, *, encoder: Encoder, width: in
             return project + 2 * (p + q) * (2 * e**2 + 9 * e)
 
 
-def document_forward_flops(config: Config, *, length: int, answers: int) -> float:
+def document_forward_flops(decoder: Decoder, *, length: int, answers: int) -> float:
     """Decoder and head over one document of `length` tokens; the head runs only where something is learnt."""
-    decoder = config.decoder
     d = decoder.width
     linear = 4 * d**2 + 3 * d * decoder.mlp_width
     return 2.0 * decoder.depth * (length * linear + 2 * length**2 * d) + 2.0 * answers * d * SIZE
@@ -77,7 +98,7 @@ def step_forward_flops(config: Config) -> float:
     for source, share in zip(SOURCES, config.data.mix.shares, strict=True):
         for kind in ROWS[source].values():
             length = kind.pictures * config.connector.num_tokens + kind.tokens
-            decoder = document_forward_flops(config, length=length, answers=kind.answers)
+            decoder = document_forward_flops(config.decoder, length=length, answers=kind.answers)
             flops += share * kind.per_row * (kind.pictures * connector + decoder)
     return config.train.rows_per_step * flops
 
@@ -103,13 +124,24 @@ def encoder_stage_flops(encoder: Encoder) -> float:
     return 3 * settings.steps * settings.batch_size * towers
 
 
+def pretrain_step_flops(config: Config) -> float:
+    """One step forward and backward; an encoder that is trained takes part."""
+    forward = step_forward_flops(config)
+    if config.encoder.training is not Training.FROZEN:
+        forward += pictures_per_step(config) * encoder_forward_flops(config.encoder)
+    return 3 * forward
+
+
+def pretrain_pool_flops(config: Config) -> float:
+    """A frozen encoder runs forward once over the pool; others do not."""
+    if config.encoder.training is not Training.FROZEN:
+        return 0.0
+    return (config.data.num_scenes + NUM_TRAINING_DIGITS) * encoder_forward_flops(config.encoder)
+
+
 def pretrain_stage_flops(config: Config) -> float:
-    """Training, not evaluation. A frozen encoder runs forward once over the pool, others in each step, both ways."""
-    encoder = encoder_forward_flops(config.encoder)
-    steps = 3 * config.train.steps * step_forward_flops(config)
-    if config.encoder.training is Training.FROZEN:
-        return steps + (config.data.num_scenes + NUM_TRAINING_DIGITS) * encoder
-    return steps + 3 * config.train.steps * pictures_per_step(config) * encoder
+    """Training, not evaluation."""
+    return config.train.steps * pretrain_step_flops(config) + pretrain_pool_flops(config)
 
 
 def encoder_activation_bytes(encoder: Encoder, *, images: float) -> float:
@@ -130,18 +162,15 @@ def connector_activation_bytes(connector: Connector, *, encoder: Encoder, images
     return BYTES * images * encoder.width * widths
 
 
-def decoder_activation_bytes(config: Config, *, tokens: float) -> float:
+def decoder_activation_bytes(decoder: Decoder, *, tokens: float) -> float:
     """Kept for the backward pass, per token: norms and attention 13 widths, smearing 1, the MLP 4 of its own."""
-    decoder = config.decoder
     attention = (14 if decoder.keys is Keys.SMEARED else 13) * decoder.width
     return BYTES * tokens * (decoder.depth * (attention + 4 * decoder.mlp_width) + 4 * decoder.width)
 
 
 def encoder_stage_memory(encoder: Encoder) -> float:
     """Bytes at the peak: parameters four times over, and one step's activations."""
-    e = encoder.width
-    contrast = NUM_PLACES * NUM_DIGITS * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
-    weights = ADAM_BYTES * (encoder_params(encoder) + contrast)
+    weights = ADAM_BYTES * (encoder_params(encoder) + contrast_params(encoder.width))
     return weights + encoder_activation_bytes(encoder, images=encoder.pretrain.batch_size)
 
 
@@ -149,7 +178,7 @@ def pretrain_stage_memory(config: Config) -> float:
     """Bytes at the peak: parameters, the pool (a frozen encoder's features too), one step's activations."""
     encoder, images = config.encoder, pictures_per_step(config)
     pool = (config.data.num_scenes + NUM_TRAINING_DIGITS) * BYTES
-    activations = decoder_activation_bytes(config, tokens=tokens_per_step(config))
+    activations = decoder_activation_bytes(config.decoder, tokens=tokens_per_step(config))
     activations += connector_activation_bytes(config.connector, encoder=encoder, images=images)
     fixed = pool * encoder.image_size**2 + activations
     if encoder.training is Training.FROZEN:

@@ -1,11 +1,12 @@
 """The seam: a config becomes stages, a stage becomes weights and metrics. Planning with it loads no torch."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_zoo import flops
-from model_zoo.config import Config, Encoder, Objective
+from model_zoo.config import Config, Connector, Data, Decoder, Encoder, Eval, Objective, Train
 from model_zoo.context import Context
 
 __all__ = ["METRICS", "Config", "StageSpec", "stages", "train"]
@@ -42,35 +43,88 @@ class StageSpec(NamedTuple):
     seeded: bool
     """Whether the trial's seed enters."""
     num_params: int
-    """Non-embedding parameters of the language model; 0 in a stage that has none."""
+    """N: the decoder without embeddings and head, all its parameters; 0 in a stage that has no decoder."""
+    embedding_params: int
+    """Token embedding and output head, which are not tied."""
+    active_params: int
+    """Those of `num_params` that one token uses."""
+    total_params: int
+    """All there is in memory: encoder, connector, decoder, embeddings, head; in `encoder` the objective, which is thrown away, too."""
     train_flops: float
+    """As flops.py counts them."""
     memory_bytes: float
+    """As flops.py counts them."""
 
 
 def stages(config: Config) -> tuple[StageSpec, ...]:
     """The encoder stage, unless its objective is `none`, and the pretrain stage."""
-    encoder = StageSpec(
+    train = config.train
+    model = _model(config.encoder, config.connector, config.decoder, config.data, train.rows_per_step)
+    pretrain = StageSpec(
+        name="pretrain",
+        config={**model.config, "train": _as_json(train), "eval": _as_json(config.eval)},
+        needs=() if model.encoder_stage is None else ("encoder",),
+        version="1",
+        seeded=True,
+        num_params=model.num_params,
+        embedding_params=model.embedding_params,
+        active_params=model.num_params,  # dense
+        total_params=model.total_params,
+        train_flops=train.steps * model.step_flops + model.pool_flops,
+        memory_bytes=model.memory_bytes,
+    )
+    return (pretrain,) if model.encoder_stage is None else (model.encoder_stage, pretrain)
+
+
+class _Model(NamedTuple):
+    """What trials of one architecture on one mixture have in common."""
+
+    encoder_stage: StageSpec | None
+    config: Mapping[str, Any]
+    num_params: int
+    embedding_params: int
+    total_params: int
+    step_flops: float
+    pool_flops: float
+    memory_bytes: float
+
+
+# a plan asks for the stages of a hundred thousand trials, which repeat most of their parts
+@lru_cache(maxsize=4096)
+def _model(encoder: Encoder, connector: Connector, decoder: Decoder, data: Data, rows_per_step: int) -> _Model:
+    config = Config(encoder=encoder, connector=connector, decoder=decoder, data=data, train=Train(rows_per_step=rows_per_step))
+    return _Model(
+        encoder_stage=None if encoder.pretrain.objective is Objective.NONE else _encoder_stage(encoder),
+        config=config.model_dump(mode="json", include={"encoder", "connector", "decoder", "data"}, exclude={"encoder": {"pretrain"}}),
+        num_params=decoder.num_params,
+        embedding_params=flops.embedding_params(decoder),
+        total_params=flops.total_params(config),
+        step_flops=flops.pretrain_step_flops(config),
+        pool_flops=flops.pretrain_pool_flops(config),
+        memory_bytes=flops.pretrain_stage_memory(config),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _encoder_stage(encoder: Encoder) -> StageSpec:
+    return StageSpec(
         name="encoder",
-        config={"encoder": config.encoder.model_dump(mode="json", exclude={"training"})},
+        config={"encoder": encoder.model_dump(mode="json", exclude={"training"})},
         needs=(),
         version="1",
         seeded=False,
         num_params=0,
-        train_flops=flops.encoder_stage_flops(config.encoder),
-        memory_bytes=flops.encoder_stage_memory(config.encoder),
+        embedding_params=0,
+        active_params=0,
+        total_params=flops.encoder_params(encoder) + flops.contrast_params(encoder.width),
+        train_flops=flops.encoder_stage_flops(encoder),
+        memory_bytes=flops.encoder_stage_memory(encoder),
     )
-    has_encoder_stage = config.encoder.pretrain.objective is not Objective.NONE
-    pretrain = StageSpec(
-        name="pretrain",
-        config=config.model_dump(mode="json", exclude={"encoder": {"pretrain"}}),
-        needs=("encoder",) if has_encoder_stage else (),
-        version="1",
-        seeded=True,
-        num_params=config.decoder.num_params,
-        train_flops=flops.pretrain_stage_flops(config),
-        memory_bytes=flops.pretrain_stage_memory(config),
-    )
-    return (encoder, pretrain) if has_encoder_stage else (pretrain,)
+
+
+@lru_cache(maxsize=4096)
+def _as_json(part: Train | Eval) -> Mapping[str, Any]:
+    return part.model_dump(mode="json")
 
 
 def train(stage: StageSpec, inputs: Mapping[str, Path], context: Context) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ablate import synthetic
 from ablate.design import Arm
-from ablate.plan import Plan, make_plan
+from ablate.planner import Plan, make_plan
 from ablate.study import Study
 from ablate.workspace import Workspace
 
@@ -26,8 +26,9 @@ def make_study(**changes: Any) -> Study:
 
 
 def make_arm(name: str, **fields: Any) -> Arm:
-    config = synthetic.Config(**fields).model_dump(mode="json")
-    return Arm(name=name, levels={"num_tokens": config["num_tokens"]}, changes=fields, config=config)
+    settings = synthetic.Config(**fields)
+    config = settings.model_dump(mode="json")
+    return Arm(name=name, levels={"num_tokens": config["num_tokens"]}, changes=fields, config=config, settings=settings)
 
 
 def make_small_plan(*, seeds: int = 2, name: str = "small", **second_arm: Any) -> Plan:

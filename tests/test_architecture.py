@@ -20,7 +20,7 @@ HOMES = {
     "sklearn": ("model_zoo.",),
     "dash": ("dashboards.",),
     "dash_ag_grid": ("dashboards.",),
-    "rich": ("ablate.terminal",),
+    "rich": ("ablate.terminal", "ablate.plan_screen"),
     "typer": ("ablate.cli", "ablate.arguments"),
     "yaml": ("ablate.reader",),
 }

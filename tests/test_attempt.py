@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ablate.attempt import Outcome, Point, execute, make_point, read_outcome, read_points, write_whole
-from ablate.plan import Job
+from ablate.planner import Job
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan
 

@@ -78,8 +78,7 @@ KEYS = [
     ),
     row(
         "unknown key in an axis",
-        ("6:36", "unknown key 'point'", "did you mean 'points'?"),
-        ("6:15", "points is missing"),
+        ("6:36", "unknown key 'point'", "allowed: when, linspace, points", "did you mean 'points'?"),
         edit={6: "  num_tokens: {linspace: [1, 3],   point: 3}"},
     ),
     row(
@@ -164,15 +163,100 @@ FIELDS = [
         edit={7: "metric: {name: score/1, goal: max}"},
     ),
     row("trainer", ("3:10", "unknown trainer 'model-zoo'", "did you mean 'model_zoo'?"), edit={3: "trainer: model-zoo"}),
-    row("design", ("8:9", "found text 'grids' (allowed: grid, one_at_a_time, search); did you mean 'grid'?"), add="design: grids\n"),
+    row(
+        "design",
+        ("8:9", "found text 'grids' (allowed: grid, one_at_a_time, leave_one_out,", "list, search); did you mean 'grid'?"),
+        add="design: grids\n",
+    ),
+    row("design of nothing", ("8:9", "expected at least 1 of them, found an empty list"), add="design: []\n"),
+    row(
+        "two designs at fault",
+        ("8:19", "design[0].kind: found text 'gird'"),
+        ("8:52", "design[1].points: must be at least 2, found 1"),
+        add="design: [{  kind: gird}, {kind: sobol,     points: 1}]\n",
+    ),
+    row("setting of another design", ("8:22", "unknown key 'points'", "axes, kind, sample, seed"), add="design: {kind: grid, points: 3}\n"),
+    row("sample of nothing", ("8:33", "design.sample: must be at least 1, found 0"), add="design: {kind: grid,    sample: 0}\n"),
+    row("resolution", ("8:41", "found 6 (allowed: 3, 4 or 5)"), add="design: {kind: fractional,  resolution: 6}\n"),
+    row("axis of no design", ("8:29", "design.axes[0]: no axis 'tokens' (num_tokens)"), add="design: {kind: grid, axes: [tokens]}\n"),
+    row(
+        "axis twice in a design",
+        ("8:41", "design.axes[1]: the axis num_tokens is given twice"),
+        add="design: {kind: grid, axes: [num_tokens, num_tokens]}\n",
+    ),
+    row(
+        "recipe of nobody",
+        ("8:36", "design.final: no axis 'tokens' (num_tokens)"),
+        ("8:59", "design.final.num_tokens: no level 5 on num_tokens (16, 64)"),
+        add="design: {kind: cumulative, final: {tokens: 1, num_tokens: 5}}\n",
+    ),
+    row(
+        "arm outside the bounds",
+        ("8:43", "design[0].arms[0].num_tokens: 99.0 is not between the bounds of num_tokens, 1 and 64"),
+        edit={6: "  num_tokens: {linspace: [1, 64]}"},
+        add="design: [{kind: list, arms: [{num_tokens: 99.0}]}, {kind: sobol, points: 2}]\n",
+    ),
+    row(
+        "arm on an axis that is not the design's",
+        ("9:52", "design.arms[0]: the axis num_tokens is not among the axes of this design (connector)"),
+        edit={6: "  num_tokens: [16, 64]\n  connector: [avg_pool, c_abstractor]"},
+        add="design: {kind: list, axes: [connector], arms: [{   num_tokens: 64}]}\n",
+    ),
+    row(
+        "three levels in a fraction",
+        ("6:3", "fractional needs two levels an axis", "num_tokens has the levels 16, 64, 144"),
+        edit={6: "  num_tokens: [16, 64, 144]\n  connector: [avg_pool, c_abstractor]"},
+        add="design: fractional\n",
+    ),
+    row(
+        "grid between bounds",
+        ("6:15", "points is missing: grid needs levels, and draws none between the bounds"),
+        edit={6: "  num_tokens: {linspace: [1, 64]}"},
+        add="design: [grid, {kind: sobol, points: 2}]\n",
+    ),
+    row(
+        "recipe of the base alone",
+        ("6:3", "leave_one_out needs a level that is not the base's own, 16"),
+        edit={6: "  num_tokens: [16]"},
+        add="design: leave_one_out\n",
+    ),
     row("cpus", ("8:20", "resources.cpus: must be above 0, found 0"), add="resources: {cpus:  0}\n"),
     row("cpus as text", ("8:19", "resources.cpus: expected a number, found text '2'"), add='resources: {cpus: "2"}\n'),
     row("gpus", ("8:19", "resources.gpus: must be at least 0, found -1"), add="resources: {gpus: -1}\n"),
     row("budget", ("8:24", "budget.wall_minutes: expected a number, found text 'soon'"), add="budget: {wall_minutes: soon}\n"),
     row("where that is no list", ("8:8", "where: expected a list, found text"), add="where: num_tokens > 1\n"),
-    row("search without its block", ("8:9", "design: search needs search: {trials: n}"), add="design: search\n"),
-    row("search block without the design", ("8:9", "goes with design: search only"), add="search: {trials: 3, max_steps: 9}\n"),
-    row("asha without steps", ("9:9", "max_steps is missing"), add="design: search\nsearch: {trials: 3}\n"),
+    row("search without trials", ("8:9", "design: 'trials' is missing"), add="design: search\n"),
+    row("search block beside the design", ("8:1", "unknown key 'search'"), add="search: {trials: 3, max_steps: 9}\n"),
+    row("asha without steps", ("8:9", "max_steps is missing"), add="design: {kind: search, trials: 3, stop_early: asha}\n"),
+    row(
+        "search beside another design",
+        ("8:9", "a search stands alone"),
+        add="design: [grid, {kind: search, trials: 3}]\n",
+    ),
+    row(
+        "search with two seeds",
+        ("9:8", "a search runs each arm with one seed, found 2"),
+        add="design: {kind: search, trials: 3}\nseeds: 2\n",
+    ),
+    row(
+        "search with a metric of nobody",
+        ("8:58", "design.objectives[0].name: the trainer synthetic declares no 'score'"),
+        ("8:84", "loss is an objective already, or the study's metric"),
+        add="design: {kind: search, trials: 3, objectives: [{   name: score, goal: max}, {name: loss, goal: min}]}\n",
+    ),
+    row("search of levels by cmaes", ("6:15", "cmaes draws between bounds"), add="design: {kind: search, trials: 3, sampler: cmaes}\n"),
+    row(
+        "search over nothing",
+        ("5:7", "a search needs at least one axis"),
+        edit={5: "axes: {}", 6: "# none"},
+        add="design: {kind: search, trials: 3}\n",
+    ),
+    row(
+        "sampler that is none, and bounds that are right",
+        ("8:44", "found text 'foo' (allowed: tpe, random, cmaes, nsgaii)"),
+        edit={6: "  peak_lr: {log: [1e-4, 1e-2]}"},
+        add="design: {kind: search, trials: 3, sampler: foo}\n",
+    ),
     row("law over no axis", ("8:23", "no axis 'peak_lr' (num_tokens)"), add="law: {hyperparameter: peak_lr}\n"),
     row(
         "law over words",
@@ -227,14 +311,14 @@ AXES = [
     row("level twice, whole and not", ("6:20", "levels 1 and 2 are the same: 16"), edit={6: "  num_tokens: [16, 16.0]"}),
     row("level out of range", ("6:20", "must be above 0, found -16"), edit={6: "  num_tokens: [16, -16]"}),
     row("fractional count", ("6:20", "expected a whole number, found 16.5"), edit={6: "  num_tokens: [16, 16.5]"}),
-    row("log from 0", ("6:19", "log needs bounds above 0, found 0; use linspace"), edit={6: "  peak_lr: {log: [0, 1], points: 3}"}),
+    row("log from 0", ("6:18", "log needs bounds above 0, found 0; use linspace"), edit={6: "  peak_lr: {log: [0, 1], points: 3}"}),
     row("bounds the wrong way", ("6:18", "the low bound 2 is not below the high bound 1"), edit={6: "  peak_lr: {log: [2, 1], points: 3}"}),
     row(
         "bounds that are no numbers",
         ("6:18", "expected two numbers, [low, high]; found text '1e-4:1e-2'"),
         edit={6: "  peak_lr: {log: 1e-4:1e-2, points: 3}"},
     ),
-    row("points missing", ("6:12", "points is missing"), edit={6: "  peak_lr: {log: [1, 2]}"}),
+    row("points missing", ("6:12", "points is missing: how many levels", "latin_hypercube"), edit={6: "  peak_lr: {log: [1, 2]}"}),
     row("points 0", ("6:35", "expected a whole number from 2 to 10,000, found 0"), edit={6: "  peak_lr: {log: [1, 2],  points: 0}"}),
     row(
         "a grid of 10^9",
@@ -243,10 +327,168 @@ AXES = [
             6: "  num_params: {log: [1.0, 9.0], points: 1000}\n  peak_lr: {log: [0.1, 0.9], points: 1000}\n  step_seconds: {linspace: [0.1, 0.9], points: 1000}"
         },
     ),
+    row("step of the wrong sign", ("6:45", "step: must be above 0, found -2"), edit={6: "  num_tokens: {range: [16, 64],       step: -2}"}),
+    row("step of 0", ("6:45", "step: must be above 0, found 0"), edit={6: "  num_tokens: {range: [16, 64],       step: 0}"}),
+    row(
+        "step without end",
+        ("6:39", "are about 1e20 levels; 2 to 10,000 are allowed"),
+        edit={6: "  peak_lr: {range: [0.0, 0.1],  step: 1e-21}"},
+    ),
+    row("step over the end", ("6:39", "are 1 levels; 2 to 10,000"), edit={6: "  peak_lr: {range: [0.0, 0.1],  step: 0.2}"}),
+    row("no step", ("6:12", "'step' is missing"), edit={6: "  peak_lr: {range: [0.1, 0.2]}"}),
+    row(
+        "bounds too far apart",
+        ("6:26", "from -1e+308 to 1e+308 is too far for numbers between"),
+        edit={6: "  num_params: {linspace: [-1e308, 1e308], points: 3}"},
+    ),
+    row("number beyond any in quotes", ("6:16", "levels mix numbers and text: text '1e400' beside 1"), edit={6: '  peak_lr: [1, "1e400"]'}),
+    row("two forms", ("6:28", "unknown key 'log'"), edit={6: "  peak_lr: {list: [0.1],   log: [1, 2]}"}),
+    row("null among the levels", ("6:20", "a level is a number, text, true or false; found nothing"), edit={6: "  num_tokens: [16, ~]"}),
     row(
         "base that is no group",
         ("4:20", "found text 'avg_pool'; the axis connector.kind needs a mapping here"),
         edit=ZOO | {4: "base: {connector:  avg_pool}", 6: "  connector.kind: [avg_pool]"},
+    ),
+]
+
+NESTED = [
+    row(
+        "level of a nested axis",
+        ("8:45", "axes.connector.kind.choices.avg_pool.connector.num_tokens[1]: num_tokens is 5"),
+        edit=ZOO | {6: "  connector.kind:\n    choices:\n      avg_pool: {connector.num_tokens: [4,  5]}\n      c_abstractor: {}"},
+    ),
+    row(
+        "form and field of nested axes",
+        ("8:18", "no field 'tokens' in connector"),
+        ("9:44", "log needs bounds above 0, found 0"),
+        edit=ZOO
+        | {
+            6: "  connector.kind:\n    choices:\n      avg_pool: {connector.tokens: [4]}\n      c_abstractor: {encoder.depth:  {log: [0, 3], points: 2}}"
+        },
+    ),
+    row(
+        "kind and its parent",
+        ("6:3", "no field 'conector'", "did you mean 'connector'?"),
+        edit=ZOO | {6: "  conector.kind: {choices: {avg_pool: {connector.num_tokens: [4, 16]}, c_abstractor: {}}}"},
+    ),
+    row(
+        "kind that is none",
+        ("6:40", "found text 'avgpool'", "did you mean 'avg_pool'?"),
+        edit=ZOO | {6: "  connector.kind: {choices: {avgpool:  {connector.num_tokens: [4]}, c_abstractor: {}}}"},
+    ),
+    row("no choices", ("6:29", "expected at least 1 of them, found an empty mapping"), edit=ZOO | {6: "  connector.kind: {choices: {}}"}),
+    row("choices as a list", ("6:29", "expected a mapping, found a list of 1"), edit=ZOO | {6: "  connector.kind: {choices: [avg_pool]}"}),
+    row(
+        "axis under two choices",
+        ("6:84", "the axis connector.num_tokens is written twice", "when: such as kind in ['a', 'b']"),
+        edit=ZOO | {6: "  connector.kind: {choices: {avg_pool: {connector.num_tokens: [4]}, c_abstractor: {connector.num_tokens: [9]}}}"},
+    ),
+    row(
+        "zip of unequal lengths",
+        ("6:13", "zipped fields need equally many values: encoder.width has 2, encoder.depth has 1"),
+        edit=ZOO | {6: "  s: {zip:  {encoder.width: [32, 64], encoder.depth: [1]}}"},
+    ),
+    row("zip of one", ("6:12", "expected at least 2 of them"), edit=ZOO | {6: "  s: {zip: {encoder.width: [32, 64]}}"}),
+    row(
+        "zip of nothing",
+        ("6:28", "expected at least 1 of them, found an empty list"),
+        ("6:48", "expected at least 1 of them, found an empty list"),
+        edit=ZOO | {6: "  s: {zip: {encoder.width: [], encoder.depth:  []}}"},
+    ),
+    row(
+        "zip with a typo and a width",
+        ("6:40", "no field 'depht' in encoder", "did you mean 'depth'?"),
+        edit=ZOO | {6: "  s: {zip: {encoder.width: [32, 63],   encoder.depht: [1, 2]}}"},
+    ),
+    row(
+        "value in a zip",
+        ("6:34", "axes.s.zip.encoder.width[1]: 63 is not divisible by 2 heads"),
+        edit=ZOO | {6: "  s: {zip: {encoder.width: [ 32, 63], encoder.depth: [1, 2]}}"},
+    ),
+    row(
+        "zip that names no levels",
+        ("6:33", "the first field's values name the levels: numbers or texts, each once"),
+        edit=ZOO | {6: "  s: {zip: {encoder.width: [32, 32], encoder.depth: [1, 2]}}"},
+    ),
+    row(
+        "value in a named level",
+        ("6:62", "axes.s.levels.b.encoder.width: must be above 0, found -1"),
+        edit=ZOO | {6: "  s: {levels: {a: {encoder.width: 32}, b: {encoder.width:    -1}}}"},
+    ),
+    row(
+        "field in a named level",
+        ("6:39", "axes.s.levels.a: no field 'depht' in encoder"),
+        edit=ZOO | {6: "  s: {levels: {a: {encoder.width: 32, encoder.depht: 1}, b: {encoder.width: 64}}}"},
+    ),
+    row(
+        "level without fields",
+        ("6:19", "a level sets at least one field"),
+        edit=ZOO | {6: "  s: {levels: {a: {}, b: {encoder.width: 64}}}"},
+    ),
+    row(
+        "named levels that are one",
+        ("6:59", "levels 1 and 2 are the same: a and b"),
+        edit=ZOO | {6: "  s: {levels: {a: {encoder.width: 32}, b: {encoder.width: 32}}}"},
+    ),
+    row(
+        "level called base that is another",
+        ("6:38", "the level 'base' sets other values than the base"),
+        edit={4: "base: {num_tokens: 7}", 6: "  s: {levels: {base: {num_tokens:    1}, big: {num_tokens: 2}}}"},
+        add="design: one_at_a_time\n",
+    ),
+    row(
+        "two axes on one field",
+        ("7:3", "encoder.width is varied by the axis s already"),
+        edit=ZOO | {6: "  s: {levels: {a: {encoder.width: 32}, b: {encoder.width: 64}}}\n  encoder.width: [32, 64]"},
+    ),
+    row(
+        "an axis on a group and one inside it",
+        ("7:3", "encoder.pretrain is varied by the axis s already (encoder.pretrain.steps and encoder.pretrain overlap)"),
+        edit=ZOO
+        | {6: "  s: {levels: {a: {encoder.pretrain: {steps: 5}}, b: {encoder.pretrain: {steps: 6}}}}\n  encoder.pretrain.steps: [1, 2]"},
+    ),
+    row(
+        "axis called like a column",
+        ("6:3", "'seed' is a column of the results (trial, arm, seed, state)"),
+        edit={6: "  seed: {zip: {num_tokens: [1], image_size: [2]}}"},
+    ),
+    row("axis called like a metric", ("6:9", "'loss' is a metric too"), edit={6: "  loss: {zip: {num_tokens: [1], image_size: [2]}}"}),
+]
+
+WHEN = [
+    row(
+        about,
+        *expected,
+        edit=ZOO | {6: f"  encoder.training: {{list: [frozen, slow],  when: {when}}}\n  connector.kind: [avg_pool, c_abstractor]"},
+    )
+    for about, when, *expected in (
+        (
+            "when of a later axis",
+            "connector.kind == 'avg_pool'",
+            ("6:51", "axes.encoder.training.when: 'connector.kind' is varied by a later axis; write that axis before encoder.training"),
+        ),
+        ("when of itself", "encoder.training == 'slow'", ("6:51", "'encoder.training' is what this axis varies")),
+        ("when of nobody", "encoder.trainin == 'slow'", ("6:51", "unknown name 'encoder.trainin'; did you mean 'encoder.training'?")),
+        ("when that cannot be read", "encoder.depth >", ("6:66", "cannot be read")),
+        ("when that is no text", "3", ("6:51", "expected text, found 3")),
+        ("when of two kinds", "encoder.depth == 'a'", ("6:68", "compares number with text")),
+        ("when that is a call", "f(1)", ("6:51", "not allowed in where: call")),
+        (
+            "when that never holds",
+            "encoder.depth > 2",
+            ("6:3", "the axis encoder.training applies in no arm: encoder.depth > 2 holds nowhere"),
+        ),
+    )
+] + [
+    row(
+        "when of what a later axis decides",
+        ("6:50", "'encoder.num_patches' changes with what the later axis encoder.image_size varies"),
+        edit=ZOO | {6: "  encoder.training: {list: [frozen, slow], when: encoder.num_patches > 10}\n  encoder.image_size: [16, 8]"},
+    ),
+    row(
+        "when of what the axis decides",
+        ("6:45", "'encoder.num_patches' changes with what this axis varies"),
+        edit=ZOO | {6: "  encoder.image_size: {list: [16, 8], when: encoder.num_patches > 10}"},
     ),
 ]
 
@@ -291,6 +533,45 @@ MIXES = [
         "ratios that are one mix, in a plain list",
         ("6:16", "levels 1 and 2 are the same: 5:5:1 and 10:10:2"),
         edit={6: "  mix: [5:5:1, 10:10:2]"},
+    ),
+    row(
+        "shares that sum to more than one",
+        ("6:55", "sum is 1.01; use 45:45:10 or shares that sum to 1"),
+        edit={6: "  mix: {simplex: [caption, interleaved, text], list: [{caption: 0.45, interleaved: 0.45, text: 0.11}]}"},
+    ),
+    row(
+        "ratio with too many parts",
+        ("6:55", "text '5:5:1:0' has 4 parts, expected 3: caption:interleaved:text"),
+        edit={6: "  mix: {simplex: [caption, interleaved, text], list: [5:5:1:0]}"},
+    ),
+    row(
+        "ratio of letters",
+        ("6:55", "the part 'a' of text 'a:b:c' is not a number"),
+        edit={6: "  mix: {simplex: [caption, interleaved, text], list: [a:b:c]}"},
+    ),
+    row(
+        "least shares over one",
+        ("6:67", "the least shares", "sum to 1.2, over 1"),
+        edit={6: "  mix: {simplex: [caption, interleaved, text], lattice: 4,   min: 0.4}"},
+    ),
+    row(
+        "more repeats than there may be",
+        ("6:56", "caption 0.9 x 10 / 3 = 3 repeats, at most 2"),
+        edit={
+            6: "  mix: {simplex: [caption, interleaved, text], list: [ 9:0:1], repeats: {sizes: {caption: 3, interleaved: 9, text: 9}, total: 10, at_most: 2}}"
+        },
+    ),
+    row(
+        "source without data",
+        ("6:56", "from a source of size 0, which can have share 0 only"),
+        edit={
+            6: "  mix: {simplex: [caption, interleaved, text], list: [ 9:0:1], repeats: {sizes: {caption: 0, interleaved: 9, text: 9}, total: 10, at_most: 2}}"
+        },
+    ),
+    row(
+        "two forms of mixes",
+        ("6:8", "found list and lattice; write one of"),
+        edit={6: "  mix: {simplex: [caption, interleaved, text], list: [5:5:1], lattice: 4}"},
     ),
     row("ratio the trainer refuses", ("6:9", "'5:5' is not a ratio of 3 parts"), edit={6: "  mix: [5:5]"}),
     row(
@@ -385,7 +666,7 @@ WHERE = [
     row(
         "where in a search",
         ("10:8", "conditions do not go with design: search"),
-        add="design: search\nsearch: {trials: 2, stop_early: none}\nwhere: [num_tokens > 1]\n",
+        add="design:\n  {kind: search, trials: 2, stop_early: none}\nwhere: [num_tokens > 1]\n",
     ),
 ]
 
@@ -412,7 +693,7 @@ CLAIMS = [
         (
             "claim of nobody",
             "axis: num_tokens, expect: rises",
-            ("10:32", "found text 'rises' (allowed: increases, decreases, equivalent, best_level)"),
+            ("10:32", "found text 'rises' (allowed: increases, decreases, equivalent, best_level, larger_effect_than, interior_optimum)"),
         ),
         ("equivalent without margin", "axis: connector, expect: equivalent", ("10:31", "equivalent needs within")),
         (
@@ -432,6 +713,19 @@ CLAIMS = [
             "axis: num_tokens, level: [16], expect: increases",
             ("10:31", "claims[0].level: expected", "found a list of 1"),
         ),
+        ("larger than nothing", "axis: num_tokens, expect: larger_effect_than", ("10:32", "larger_effect_than needs than: {axis: ...}")),
+        (
+            "larger than nobody",
+            "axis: num_tokens, expect: larger_effect_than, than: {axis: tokens}",
+            ("10:65", "claims[0].than.axis: no axis 'tokens'"),
+        ),
+        (
+            "than without its expectation",
+            "axis: num_tokens, expect: increases, than: {axis: connector}",
+            ("10:49", "than goes with larger_effect_than only"),
+        ),
+        ("interior of two", "axis: num_tokens, expect: interior_optimum", ("10:12", "interior_optimum needs three levels or more")),
+        ("claim in no cell", "axis: num_tokens, expect: increases, when: num_token > 1", ("10:49", "unknown name 'num_token'")),
     )
 ] + [
     row(
@@ -458,6 +752,27 @@ TOGETHER = [
         edit={7: "metric: {name: los, goal: lowest}"},
     ),
     row(
+        "trainer misspelt, and all that needs no trainer",
+        ("3:10", "unknown trainer 'synthetik'", "did you mean 'synthetic'?"),
+        ("6:18", "log needs bounds above 0, found 0"),
+        ("7:18", "levels 1 and 2 are the same: 1"),
+        ("8:17", "zipped fields need equally many values"),
+        ("10:8", "seeds: found 0"),
+        ("11:13", "where[0]: cannot be read"),
+        ("11:17", "where[1]: not allowed in where: call"),
+        ("13:12", "no axis 'tokens' (peak_lr, num_tokens, size)"),
+        ("14:32", "equivalent needs within"),
+        ("15:56", "claims[2].when: cannot be read"),
+        ("16:23", "law.hyperparameter: no axis 'rate'"),
+        ("17:29", "design.axes[0]: no axis 'size_of' (peak_lr, num_tokens, size)"),
+        edit={
+            3: "trainer: synthetik",
+            6: "  peak_lr: {log: [0, 1], points: 2}\n  num_tokens: [1,1]\n  size: {  zip: {steps: [1], image_size: [1, 2]}}",
+        },
+        add="seeds: 0\nwhere: ['a +', 'f(a)']\nclaims:\n  - {axis: tokens, expect: increases}\n  - {axis: num_tokens, expect: equivalent}\n"
+        "  - {axis: num_tokens, expect: increases, when: steps >}\nlaw: {hyperparameter: rate}\ndesign: {kind: grid, axes: [size_of]}\n",
+    ),
+    row(
         "one mistake in every part",
         ("2:7", "letters, digits"),
         ("4:18", "base.noise_sd: expected a number, found text 'loud'"),
@@ -477,7 +792,54 @@ TOGETHER = [
     ),
 ]
 
-ROWS = [*KEYS, *YAML, *NAMES, *FIELDS, *AXES, *MIXES, *ZOO_LEVELS, *BASES, *WHERE, *CLAIMS, *TOGETHER]
+BUDGETS = [
+    row("budget of 0", ("8:18", "budget.trials: must be above 0, found 0"), add="budget: {trials: 0}\n"),
+    row("budget below 0", ("8:17", "budget.money: must be above 0, found -1"), add="budget: {money: -1}\n"),
+    row("memory as text", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus)"), add="resources: {memory: 2GB}\n"),
+    row("cores of a country", ("8:19", "resources.cpus: must be at most 1024, found 1000000"), add="resources: {cpus: 1000000}\n"),
+    row(
+        "hardware without its speed",
+        ("8:11", "hardware: 'peak_flops' is missing"),
+        ("8:25", "hardware.utilisation: must be at most 1, found 40"),
+        add="hardware: {utilisation: 40}\n",
+    ),
+]
+
+LEFT_OUT = [
+    row(
+        "claim on a level that conditions remove",
+        ("9:5", "claims[0].level: no arm has num_tokens = 64"),
+        add="claims:\n  - {axis: num_tokens, expect: increases}\nwhere: [num_tokens < 20]\n",
+    ),
+    row(
+        "sample of nothing that is left",
+        ("9:8", "the conditions leave nothing of 2 cells: `num_tokens > 99` removes 2"),
+        add="design: {kind: grid, sample: 2}\nwhere: [num_tokens > 99]\n",
+    ),
+    row(
+        "condition on no axes",
+        ("6:8", "the conditions leave nothing of 1 cells: `num_tokens > 99` removes 1"),
+        edit={5: "axes: {}", 6: "where: [num_tokens > 99]"},
+    ),
+]
+
+ROWS = [
+    *KEYS,
+    *YAML,
+    *NAMES,
+    *FIELDS,
+    *AXES,
+    *NESTED,
+    *WHEN,
+    *MIXES,
+    *ZOO_LEVELS,
+    *BASES,
+    *WHERE,
+    *CLAIMS,
+    *BUDGETS,
+    *LEFT_OUT,
+    *TOGETHER,
+]
 
 
 def write(case: Row, folder: Path) -> Path:

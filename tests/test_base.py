@@ -30,7 +30,7 @@ def test_value_at_a_path_is_as_written_and_means_what_the_trainer_reads() -> Non
     base = Base(Config, {"rate": "0.25", "connector": {"kind": "conv"}})
     assert (base.own("rate"), base.default("rate")) == ("0.25", 0.25)
     assert (base.own("connector.kernel"), base.default("connector.kernel")) == (MISSING, 3)
-    assert (base.meaning("rate", "0.125"), base.meaning("rate", -1)) == (0.125, MISSING)
+    assert (base.meanings({"rate": "0.125"}, paths=["rate"]), base.meanings({"rate": -1}, paths=["rate"])) == ({"rate": 0.125}, MISSING)
     assert Base(Config, {"rate": -1}).default("rate") is MISSING
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, computed_field, field_validator
 
-from ablate.conditions import Condition, ConditionError, Unknown, config_names, lookup_in, lookup_in_parts, parse_condition
+from ablate.conditions import Condition, ConditionError, Unknown, parse_condition
+from ablate.fields import config_names, lookup_in, lookup_in_parts
 
 
 class Encoder(BaseModel):

@@ -194,7 +194,7 @@ def test_grid_of_a_trillion_cells_is_refused_at_once() -> None:
         make_arms(study({"num_tokens": [16, 64]}).model_copy(update={"seeds": range(600_000)}))
 
 
-SEARCH = {"design": "search", "search": {"trials": 4, "stop_early": "none"}}
+SEARCH = {"design": {"kind": "search", "trials": 4}}
 
 
 def test_search_has_a_space_and_no_arms() -> None:

@@ -7,13 +7,15 @@ import pytest
 import typer
 
 from ablate.cli import app
+from ablate.compose import shipped_studies, suite_members
 from ablate.design import make_arms
-from ablate.load import load_study
-from ablate.plan import Plan, make_plan
+from ablate.load import load_studies, load_study
+from ablate.planner import Plan, make_plan
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "plans"
-SHIPPED = sorted(path.stem for path in (ROOT / "studies").glob("*.yaml") if path.stem != "template")  # `init` copies that one
+SUITES = {name: members for name in shipped_studies() if (members := suite_members(name))}
+SHIPPED = sorted(set(shipped_studies()) - set(SUITES))
 
 
 def verbs() -> dict[str, str]:
@@ -54,12 +56,17 @@ def test_shipped_study_loads_by_name_and_has_its_golden_plan(name: str) -> None:
 
 
 def test_shipped_studies_are_in_the_package() -> None:
-    assert {path.name for path in resources.files("studies").iterdir()} >= {f"{name}.yaml" for name in SHIPPED}
+    assert {path.name for path in resources.files("studies").iterdir()} >= {f"{name}.yaml" for name in (*SHIPPED, *SUITES)}
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_shipped_suite_lists_shipped_studies(name: str) -> None:
+    assert [study.name for study in load_studies(name)] == [load_study(member).name for member in SUITES[name]]
 
 
 def test_shipped_studies_stand_in_their_index() -> None:
     index = (ROOT / "studies" / "README.md").read_text(encoding="utf-8")
-    assert [name for name in SHIPPED if f"`{name}" not in index] == []
+    assert [name for name in (*SHIPPED, *SUITES) if f"`{name}" not in index] == []
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from ablate.blocks import Block
 from ablate.design import make_arms
 from ablate.errors import InputError
-from ablate.load import load_study
+from ablate.load import load_studies, load_study
 from ablate.study import Study
 
 TEXT = """\
@@ -76,11 +77,18 @@ def shipped() -> list[str]:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_shipped_study_loads_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_study_or_suite_loads_by_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    study = load_study(name)
-    assert study.source == name
-    assert bool(make_arms(study)) != bool(study.search)
+    studies = load_studies(name)
+    assert len(studies) >= 1
+    assert all(bool(make_arms(study)) != bool(study.search) for study in studies)
+
+
+def test_suite_is_its_studies_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [study.name for study in load_studies("demo")] == ["quickstart", "lr_law_tiny"]
+    with pytest.raises(InputError, match="a suite, which lists studies"):
+        load_study("demo")
 
 
 def claims(folder: Path, *written: str, extra: str = "") -> list[tuple[Any, Any]]:
@@ -136,6 +144,18 @@ def test_example_of_the_document_loads(text: str, tmp_path: Path) -> None:
     assert bool(make_arms(study)) != bool(study.search)
 
 
-def test_document_has_an_example_of_every_design() -> None:
-    assert len(EXAMPLES) == DOCUMENT.count("# whole study") >= 6
-    assert {"search", "one_at_a_time"} <= {match for text in EXAMPLES for match in re.findall(r"^design: (\w+)", text, flags=re.MULTILINE)}
+def test_document_has_an_example_of_every_design_and_form(tmp_path: Path) -> None:
+    assert len(EXAMPLES) == DOCUMENT.count("# whole study")
+    studies = [load(tmp_path, text) for text in EXAMPLES]
+    kinds = {get_args(block.model_fields["kind"].annotation)[0] for block in get_args(get_args(Block)[0])}
+    assert {block.kind for study in studies for block in study.design} == kinds
+    written = {key for study in studies for form in study.axes.values() if isinstance(form, dict) for key in form}
+    assert written >= {"list", "range", "linspace", "log", "levels", "zip", "choices", "when", "simplex"}
+    assert written >= {"lattice", "dirichlet", "raise", "min", "repeats"}
+
+
+def test_suite_of_the_document_loads(tmp_path: Path) -> None:
+    text, *others = re.findall(r"```yaml\n(# whole suite\n.*?)```", DOCUMENT, flags=re.DOTALL)
+    (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
+    assert not others
+    assert len(load_studies(str(tmp_path / "suite.yaml"))) == 2

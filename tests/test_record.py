@@ -3,18 +3,21 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ablate.attempt import Outcome, execute
 from ablate.errors import EnvironmentMissing
-from ablate.plan import Plan
+from ablate.planner import Plan
 from ablate.record import Recorder, Summary
+from ablate.results import curves_frame, results_frame
 from ablate.run import run_study
 from ablate.schedule import Finished, Started
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import Store, open_store
 from ablate.study import Study
+from ablate.terminal import RunScreen
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan, make_study
 
@@ -73,10 +76,50 @@ def test_running_a_study_again_executes_nothing(store: Store, workspace: Workspa
     assert first.counts == second.counts == {"done": 4}
 
 
-def test_study_that_grows_runs_only_what_is_new(store: Store, workspace: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("grown", "new"),
+    [
+        ({"seeds": 3}, 2),
+        ({"axes": {"num_tokens": [16, 64, 144]}}, 2),
+        ({"axes": {"num_tokens": [16, 144, 64]}}, 2),
+        ({"axes": {"num_tokens": [16, 64], "connector": ["avg_pool", "c_abstractor"]}}, 4),
+        ({"axes": {"connector": ["c_abstractor", "avg_pool"], "num_tokens": [16, 64]}, "base": {"connector": "avg_pool"}}, 4),
+        ({"axes": {"num_tokens": [16, 64], "image_size": [224, 336]}, "seeds": 3}, 8),
+    ],
+)
+def test_study_that_grows_keeps_every_finished_trial(store: Store, workspace: Workspace, grown: dict[str, Any], new: int) -> None:
     run(make_study(seeds=2), store, workspace)
-    assert run(make_study(seeds=3), store, workspace).executed == 2
-    assert run(make_study(seeds=3, axes={"num_tokens": [16, 64, 144]}), store, workspace).executed == 3
+    before = {trial.id for trial in store.trials("small")}
+    summary = run(make_study(**{"seeds": 2, **grown}), store, workspace)
+    assert (summary.executed, summary.stale, summary.counts) == (new, 0, {"done": 4 + new})
+    assert before < {trial.id for trial in store.trials("small")}
+
+
+def test_changed_base_makes_the_old_arms_stale_and_mixes_nothing(store: Store, workspace: Workspace) -> None:
+    run(make_study(seeds=2), store, workspace)
+    old = results_frame(store, "small")
+    summary = run(make_study(seeds=2, base={"peak_lr": 3e-4}), store, workspace)
+    assert (summary.executed, summary.stale, summary.counts) == (4, 4, {"done": 4})
+    new = results_frame(store, "small")
+    assert list(new["arm"]) == list(old["arm"])
+    assert set(new["trial"]).isdisjoint(old["trial"])
+    assert {one.trial.id for one in store.stale_trials("small")} == set(old["trial"])
+    curves = curves_frame(store, "small")
+    assert set(curves["trial"]) == set(new["trial"])
+
+
+def test_base_that_is_changed_back_finds_its_trials_again(store: Store, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    for base in ({}, {"peak_lr": 3e-4}):
+        run(make_study(seeds=2, base=base), store, workspace)
+    summary = run(make_study(seeds=2), store, workspace)
+    assert (summary.executed, summary.stale, summary.deviations) == (0, 4, 2)
+    with RunScreen() as screen:
+        screen.summary(summary, command="ablate run small.yaml", options=" --workspace here")
+    said = capsys.readouterr().out
+    assert "4 trials are stale" in said
+    assert "ablate explain TRIAL --workspace here" in said
+    assert "2 deviations from what was first declared: ablate effects small --workspace here" in said
+    assert {one.trial.config["peak_lr"] for one in store.stale_trials("small")} == {3e-4}
 
 
 def test_another_study_with_the_same_trials_reuses_them(store: Store, workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from ablate.analysis.effects import level_effects
 from ablate.analysis.laws import MM1
 from ablate.analysis.lr_law import LawReport, fit_points
 from ablate.analysis.verdicts import verdicts
+from ablate.deviations import Deviation, Registration
 from ablate.report import StudyReport, duration, number, p_value, render_report, write_report
 from ablate.study import Claim, Metric
 
@@ -137,6 +138,35 @@ def test_render_report_missing_numbers_are_dashes_never_zero() -> None:
     assert re.findall(r'class="number">([^<]*)<', row.group()) == ["–", "–", "0", "–", "–", "–"]
     assert "one seed: no interval" in html
     assert "<dt>Cost</dt><dd>–</dd>" in html
+
+
+def test_render_report_deviations_stand_in_a_section_of_their_own() -> None:
+    edited = Registration(
+        declared=1_700_000_000.0,
+        finished=0,
+        deviations=(
+            Deviation(1_700_000_600.0, "seeds", "seeds 0-2 became 0-4", 9),
+            Deviation(1_700_000_060.0, "claims", f"claim added: {HOSTILE} increases", 0),
+        ),
+    )
+    page = Page(render_report([report(registration=edited, stale=4)]))
+    for expected in (
+        "Deviations from the declaration",
+        "Declared 2023-11-14 22:13 UTC; 2 deviations since, 1 of them after trials were finished.",
+        "seeds 0-2 became 0-4",
+        "after 9 finished trials",
+        HOSTILE,
+        "4, run for an earlier form of the study",
+    ):
+        assert expected in page.text
+    assert not [tag for tag in page.tags if tag[0] == "img"]
+
+
+def test_render_report_study_that_kept_its_declaration_says_so() -> None:
+    text = Page(render_report([report(registration=Registration(1_700_000_000.0, 0, ()))])).text
+    assert "Declared 2023-11-14 22:13 UTC; no deviations since." in text
+    assert "earlier form" not in text
+    assert "Deviations" not in Page(render_report([report()])).text
 
 
 def test_render_report_simulated_study_says_so() -> None:

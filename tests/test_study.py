@@ -5,8 +5,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from ablate import study as study_module
-from ablate.study import Budget, Claim, Law, Metric, Resources, Search, Study
+from ablate import blocks, study
+from ablate.blocks import Block, Search
+from ablate.model import StudyModel
+from ablate.study import Budget, Claim, Contrast, Hardware, Law, Metric, Resources, Study
 from tests.conftest import make_study
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "study-format.md").read_text(encoding="utf-8")
@@ -20,13 +22,24 @@ def test_seeds_are_a_count_or_a_list(written: dict[str, Any], seeds: tuple[int, 
     assert make_study(**written).seeds == seeds
 
 
-MODELS = {"": Study, "search.": Search, "metric.": Metric, "claims.": Claim, "resources.": Resources, "budget.": Budget, "law.": Law}
-KEYS = [(f"{prefix}{info.alias or name}", info) for prefix, model in MODELS.items() for name, info in model.model_fields.items()]
+MODELS = {
+    Study: "",
+    Metric: "metric.",
+    Claim: "claims.",
+    Contrast: "claims.than.",
+    Resources: "resources.",
+    Hardware: "hardware.",
+    Budget: "budget.",
+    Law: "law.",
+    **{block: "search." if block is Search else "design." for block in get_args(get_args(Block)[0])},
+}
+KEYS = [(f"{prefix}{info.alias or name}", info) for model, prefix in MODELS.items() for name, info in model.model_fields.items()]
 
 
 def test_every_model_of_the_study_is_checked_against_the_document() -> None:
-    models = {value for value in vars(study_module).values() if isinstance(value, type) and issubclass(value, study_module.StudyModel)}
-    assert models == {*MODELS.values(), study_module.StudyModel}
+    found = [value for module in (study, blocks) for value in vars(module).values() if isinstance(value, type)]
+    models = {value for value in found if issubclass(value, StudyModel) and not value.__name__.startswith("_")}
+    assert models - {StudyModel, blocks.Objective} == set(MODELS)
 
 
 @pytest.mark.parametrize(("key", "info"), KEYS, ids=[key for key, _ in KEYS])

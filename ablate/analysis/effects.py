@@ -7,7 +7,7 @@ observations of the average effect, not 27. Every seed must be averaged over the
 differences would pass as noise.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, inf, isfinite, lgamma, log, sqrt
 from typing import Any, Literal, NamedTuple
@@ -20,7 +20,7 @@ from statsmodels.stats.multitest import multipletests
 from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.power import detectable_difference
 from ablate.errors import InputError, did_you_mean
-from ablate.study import Level
+from ablate.model import Level
 
 USABLE = ("done", "cached")
 """States whose metrics are final; a frame without a `state` column counts as all done."""
@@ -136,6 +136,26 @@ def level_effects(
     )
 
 
+def seed_differences(
+    frame: pd.DataFrame, *, axis: str, level: Level, baseline: Level, metric: str, axes: Sequence[str]
+) -> dict[Any, float]:
+    """Seed -> the difference that `level_effects` takes the mean of; nothing where a side has no trial."""
+    _check(frame, needs=[axis, "seed", *axes], confidence=0.95)
+    others = [name for name in axes if name != axis]
+    table = _trials(frame[frame[axis].isin([level, baseline])], axis=axis, others=others, metric=metric)
+    values = _keyed(table)
+    if level not in values or baseline not in values:
+        return {}
+    pairs = _pairs(values[level], values[baseline])
+    return dict(zip(pairs.seeds, map(float, pairs.level - pairs.base), strict=True))
+
+
+def paired_effect(level: Mapping[Any, float], baseline: Mapping[Any, float], *, axis: str, metric: str, confidence: float = 0.95) -> Effect:
+    """One number a seed on each side, such as two differences: the mean of `level - baseline` over the seeds that both have."""
+    sides = [{(0, seed): value for seed, value in side.items()} for side in (level, baseline)]
+    return _effect(sides[0], sides[1], axis=axis, level=None, baseline=None, metric=metric, confidence=confidence)
+
+
 def arm_effects(frame: pd.DataFrame, *, baseline: str, metric: str, goal: Literal["min", "max"], level: float = 0.95) -> ArmEffects:
     """The same for a plain frame `arm, seed, <metric>`: every arm against the arm `baseline`, with the noise floor."""
     if goal not in ("min", "max"):
@@ -229,6 +249,7 @@ Values = dict[tuple[int, Any], float]
 
 
 class _Pairs(NamedTuple):
+    seeds: Sequence[Any]
     level: "np.ndarray[Any, np.dtype[np.float64]]"
     base: "np.ndarray[Any, np.dtype[np.float64]]"
     cells: int
@@ -247,7 +268,7 @@ def _pairs(level: Values, base: Values) -> _Pairs:
     if unbalanced := len(whole) - len(seeds) * len(cells):
         notes.append(f"{unbalanced} pairs left out so that every seed is averaged over the same cells")
     means = [[float(np.mean([side[cell, seed] for cell in cells])) for seed in seeds] for side in (level, base)]
-    return _Pairs(np.array(means[0]), np.array(means[1]), len(cells), "; ".join(notes))
+    return _Pairs(seeds, np.array(means[0]), np.array(means[1]), len(cells), _joined(*notes))
 
 
 def _same_cells(pairs: Iterable[tuple[int, Any]]) -> tuple[list[Any], list[int]]:

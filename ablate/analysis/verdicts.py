@@ -14,22 +14,34 @@ The difference is `level` minus `against`, paired by seed (see effects.py), on t
 | best_level | contradicted | some other level is better (Holm over the other levels, 5 %)                            |
 |            | supported    | else it is better than each other level (same family), or worse by less than the margin |
 |            | inconclusive | else                                                                                    |
+| larger_    | equivalent   | a margin is given and the 95 % interval of A - B, or that of A + B, lies inside it      |
+| effect_    | supported    | else |A| > |B|: A' - B > 0 and A' + B > 0, each one-sided at 2.5 %, A' = sign(A) A      |
+| than       | contradicted | else |B| > |A| by the same test                                                         |
+|            | inconclusive | else                                                                                    |
+| interior_  | supported    | a level between the ends is better than both: the worse of its two one-sided p, Holm    |
+| optimum    |              | over the levels between (2.5 %); with `level` that one alone is tried                   |
+|            | contradicted | else an end is better than every level tried: its worst one-sided p, Holm over the two  |
+|            |              | ends (2.5 %)                                                                            |
+|            | inconclusive | else                                                                                    |
 
-`equivalent` is thus the verdict of an order claim only; a claim of equivalence that holds is `supported`.
+`equivalent` is thus the verdict of a claim of order or size only; a claim of equivalence that holds is `supported`.
 Without an interval (one seed, identical differences) nothing is decided.
+For `larger_effect_than` A is the claim's own difference and B that of `than`, each averaged over its cells. Why these tests: compound.py.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from ablate.analysis.effects import Effect, Interval, adjust, level_effects
+from ablate.analysis.compound import compare_sizes, locate_best
+from ablate.analysis.effects import Effect, Interval, adjust, level_effects, seed_differences
 from ablate.analysis.power import MAX_SEEDS, seeds_for_margin, seeds_needed
 from ablate.errors import InputError, did_you_mean
-from ablate.study import Claim, Level, Metric
+from ablate.model import Level
+from ablate.study import Claim, Contrast, Metric
 
 Outcome = Literal["supported", "contradicted", "equivalent", "inconclusive"]
 EQUIVALENCE_CONFIDENCE = 0.9
@@ -40,7 +52,8 @@ class Verdict:
     claim: Claim
     verdict: Outcome
     effect: Effect | None
-    """The difference that decided it; for `best_level` that to the closest rival."""
+    """The difference that decided it: for `best_level` that to the closest rival, for `interior_optimum` that to the closer end, for
+    `larger_effect_than` the claim's own."""
     reason: str
     """One sentence with the numbers; for `inconclusive` also what would settle it."""
     statement: str
@@ -53,10 +66,15 @@ def verdicts(
     claims: Iterable[Claim],
     metric: Metric,
     levels: Mapping[str, Sequence[Level]],
+    kept: Mapping[str, Collection[str]] | None = None,
     unit: str = "",
 ) -> tuple[Verdict, ...]:
-    """One verdict a claim, in their order."""
-    return tuple(judge(claim, results=results, metric=metric, levels=levels, unit=unit) for claim in claims)
+    """One verdict a claim, in their order. `kept`: a claim's condition -> the trials in which it is true."""
+
+    def about(claim: Claim) -> pd.DataFrame:
+        return results if claim.when is None else results[results["trial"].isin((kept or {})[claim.when])]
+
+    return tuple(judge(claim, results=about(claim), metric=metric, levels=levels, unit=unit) for claim in claims)
 
 
 def judge(
@@ -70,40 +88,25 @@ def judge(
 ) -> Verdict:
     """`levels`: for every axis its labels as in the results, the baseline first, the rest in the author's order.
 
-    A claim's own `level` and `against` must be labels too: whoever reads the study file turns a data mix into a ratio.
-    The study's goal is taken to hold for a claim's own metric; only `best_level` needs it.
+    A claim's own levels must be labels too: whoever reads the study file turns a data mix into a ratio. Of a claim with `when` the results
+    hold only the trials in which it is true. The study's goal is taken to hold for a claim's own metric; `best_level` and
+    `interior_optimum` need it.
     """
-    if claim.axis not in levels:
-        raise InputError(f"claim: no axis '{claim.axis}' (there: {', '.join(levels)}){did_you_mean(claim.axis, levels)}")
-    known = levels[claim.axis]
-    lowest, highest = _ends(known)
-    level = _label(claim.level, default=highest, claim=claim, known=known)
-    against = _label(claim.against, default=lowest, claim=claim, known=known)
-    name = claim.metric or metric.name
-    statement = _statement(claim, level=level, against=against, metric=name)
-    if name not in results:
-        reported = [str(column) for column in results.columns]
-        reason = f"no finished trial has reported {name}{did_you_mean(name, reported)}"
-        return Verdict(claim, "inconclusive", None, reason, statement)
-    if claim.expect == "best_level":
-        effects = _against_all(results, axis=claim.axis, level=level, metric=name, axes=tuple(levels), confidence=confidence)
-        outcome, effect, reason = _best(effects, goal=metric.goal, within=claim.within, alpha=1 - confidence, unit=unit)
-        return Verdict(claim, outcome, effect, reason, statement)
-    if level == against:
-        raise InputError(f"claim on {claim.axis}: level and against are both {level!r}")
-    pair = results[results[claim.axis].isin([level, against])] if claim.axis in results else results
-    found = {
-        effect.level: effect
-        for effect in _effects(pair, axis=claim.axis, baseline=against, metric=name, axes=tuple(levels), confidence=confidence)
-    }
-    if level not in found:
-        return Verdict(claim, "inconclusive", None, f"no trial at {level!r}", statement)
-    effect = found[level]
-    outcome, reason = (
-        _equivalence(effect, within=claim.within, unit=unit)
-        if claim.expect == "equivalent"
-        else _order(effect, sign=1 if claim.expect == "increases" else -1, within=claim.within, unit=unit)
-    )
+    data = _Data(results, claim.metric or metric.name, tuple(levels), confidence)
+    known = _levels(claim.axis, levels)
+    if claim.expect == "interior_optimum":
+        tried = _between(claim, known)
+        statement = _interior_statement(claim, known, metric=data.metric)
+        outcome, effect, reason = data.missing(claim) or _interior(data, claim.axis, tried, known, goal=metric.goal, unit=unit)
+        return Verdict(claim, outcome, effect, reason, statement + _where(claim))
+    sides = _sides(claim, known)
+    if claim.expect == "larger_effect_than":
+        other = _than(claim, levels)
+        statement = f"{data.metric}: {_change(sides)} matters more than {_change(other)}{_margin(claim)}"
+        outcome, effect, reason = data.missing(claim) or _larger(data, sides, other, within=claim.within, unit=unit)
+        return Verdict(claim, outcome, effect, reason, statement + _where(claim))
+    statement = _statement(claim, level=sides.level, against=sides.against, metric=data.metric) + _where(claim)
+    outcome, effect, reason = data.missing(claim) or _simple(data, claim, sides, goal=metric.goal, unit=unit)
     return Verdict(claim, outcome, effect, reason, statement)
 
 
@@ -135,23 +138,123 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _ends(known: Sequence[Level]) -> tuple[Level, Level]:
-    """What a claim compares unless it says otherwise: lowest and highest number, or baseline and last label."""
-    numeric = [level for level in known if isinstance(level, int | float) and not isinstance(level, bool)]
-    return (min(numeric), max(numeric)) if len(numeric) == len(known) else (known[0], known[-1])
+class _Sides(NamedTuple):
+    axis: str
+    level: Level
+    against: Level
 
 
-def _label(value: Level | dict[str, float], *, default: Level, claim: Claim, known: Sequence[Level]) -> Level:
-    if value is None and None not in known:
+Decision = tuple[Outcome, Effect | None, str]
+
+
+class _Data(NamedTuple):
+    """What every test of one claim looks at."""
+
+    results: pd.DataFrame
+    metric: str
+    axes: tuple[str, ...]
+    confidence: float
+
+    def missing(self, claim: Claim) -> Decision | None:
+        """Why nothing can be compared yet."""
+        if claim.when and self.results.empty:
+            return "inconclusive", None, f"no trial where {claim.when}"
+        if self.metric in self.results:
+            return None
+        close = did_you_mean(self.metric, [str(column) for column in self.results.columns])
+        return "inconclusive", None, f"no finished trial has reported {self.metric}{close}"
+
+    def effects(self, axis: str, *, baseline: Level, of: Sequence[Level] | None = None) -> dict[Level, Effect]:
+        """Level -> the effect `level` minus `baseline`; none at all while the baseline has no trial yet."""
+        frame = self.results if of is None or axis not in self.results else self.results[self.results[axis].isin([*of, baseline])]
+        if axis in frame and not frame[axis].isin([baseline]).any():
+            return {}
+        found = level_effects(frame, axis=axis, baseline=baseline, metric=self.metric, axes=self.axes, level=self.confidence)
+        return {effect.level: effect for effect in found}
+
+    def difference(self, sides: _Sides) -> Effect | None:
+        return self.effects(sides.axis, baseline=sides.against, of=[sides.level]).get(sides.level)
+
+    def by_seed(self, sides: _Sides) -> dict[int, float]:
+        return seed_differences(
+            self.results, axis=sides.axis, level=sides.level, baseline=sides.against, metric=self.metric, axes=self.axes
+        )
+
+
+def _levels(axis: str, levels: Mapping[str, Sequence[Level]]) -> list[Level]:
+    if axis not in levels:
+        raise InputError(f"claim: no axis '{axis}' (there: {', '.join(levels)}){did_you_mean(axis, levels)}")
+    return list(levels[axis])
+
+
+def _numeric(known: Sequence[Level]) -> list[int | float]:
+    return [level for level in known if isinstance(level, int | float) and not isinstance(level, bool)]
+
+
+def _sides(contrast: Claim | Contrast, known: Sequence[Level]) -> _Sides:
+    """What is compared; unless it says otherwise the highest with the lowest number, or the last label with the baseline."""
+    numbers = _numeric(known)
+    lowest, highest = (min(numbers), max(numbers)) if len(numbers) == len(known) else (known[0], known[-1])
+    level = _label(contrast.level, default=highest, axis=contrast.axis, known=known)
+    against = _label(contrast.against, default=lowest, axis=contrast.axis, known=known)
+    if level == against and not (isinstance(contrast, Claim) and contrast.expect == "best_level"):
+        raise InputError(f"claim on {contrast.axis}: level and against are both {level!r}")
+    return _Sides(contrast.axis, level, against)
+
+
+def _than(claim: Claim, levels: Mapping[str, Sequence[Level]]) -> _Sides:
+    if claim.than is None:
+        raise InputError(f"claim on {claim.axis}: larger_effect_than needs `than: {{axis: ...}}`, the difference it compares with")
+    return _sides(claim.than, _levels(claim.than.axis, levels))
+
+
+def _between(claim: Claim, known: Sequence[Level]) -> list[Level]:
+    """The levels that may hold the optimum: all between the ends, or the one the claim names."""
+    numbers = sorted(_numeric(known))
+    if len(numbers) < len(known) or len(numbers) < 3:
+        raise InputError(f"claim on {claim.axis}: interior_optimum needs an axis of three numbers or more, found {_listed(known)}")
+    if claim.level is None:
+        return list(numbers[1:-1])
+    level = _label(claim.level, default=None, axis=claim.axis, known=known)
+    if level in (numbers[0], numbers[-1]):
+        raise InputError(f"claim on {claim.axis}: level {level} is an end of the axis; name one of {_listed(numbers[1:-1])}")
+    return [level]
+
+
+def _label(value: Level | dict[str, float], *, default: Level, axis: str, known: Sequence[Level]) -> Level:
+    if value is None:
         return default
     if isinstance(value, dict) or value not in known:
         names = [str(label) for label in known]
-        raise InputError(f"claim on {claim.axis}: no level {value!r} (there: {', '.join(names)}){did_you_mean(str(value), names)}")
+        raise InputError(f"claim on {axis}: no level {value!r} (there: {_listed(known)}){did_you_mean(str(value), names)}")
     return value
 
 
+def _listed(levels: Sequence[Level]) -> str:
+    return ", ".join(map(str, levels))
+
+
+def _change(sides: _Sides) -> str:
+    return f"{sides.axis} {sides.against} -> {sides.level}"
+
+
+def _margin(claim: Claim) -> str:
+    return "" if claim.within is None else f" within ±{claim.within:g}"
+
+
+def _where(claim: Claim) -> str:
+    return "" if claim.when is None else f", where {claim.when}"
+
+
+def _interior_statement(claim: Claim, known: Sequence[Level], *, metric: str) -> str:
+    low, high = min(_numeric(known)), max(_numeric(known))
+    if claim.level is not None:
+        return f"{metric} is better at {claim.axis} = {claim.level} than at both {low} and {high}"
+    return f"{metric} is best at some {claim.axis} between {low} and {high}"
+
+
 def _statement(claim: Claim, *, level: Level, against: Level, metric: str) -> str:
-    margin = "" if claim.within is None else f" within ±{claim.within:g}"
+    margin = _margin(claim)
     match claim.expect:
         case "best_level":
             return f"{metric}: {claim.axis} = {level} is at least as good as every other level{margin}"
@@ -161,19 +264,62 @@ def _statement(claim: Claim, *, level: Level, against: Level, metric: str) -> st
             return f"{metric} {order} from {claim.axis} = {against} to {level}"
 
 
-def _effects(frame: pd.DataFrame, *, axis: str, baseline: Level, metric: str, axes: Sequence[str], confidence: float) -> tuple[Effect, ...]:
-    """None at all while the baseline has no trial yet."""
-    if axis in frame and not frame[axis].isin([baseline]).any():
-        return ()
-    return level_effects(frame, axis=axis, baseline=baseline, metric=metric, axes=axes, level=confidence)
+def _simple(data: _Data, claim: Claim, sides: _Sides, *, goal: Literal["min", "max"], unit: str) -> Decision:
+    """The kinds of claim that compare one level with another, or with each other one."""
+    if claim.expect == "best_level":
+        effects = adjust(effect.reversed() for effect in data.effects(claim.axis, baseline=sides.level).values())
+        return _best(effects, goal=goal, within=claim.within, alpha=1 - data.confidence, unit=unit)
+    effect = data.difference(sides)
+    if effect is None:
+        return _no_trial(sides)
+    if claim.expect == "equivalent":
+        outcome, reason = _equivalence(effect, within=claim.within, unit=unit)
+    else:
+        outcome, reason = _order(effect, sign=1 if claim.expect == "increases" else -1, within=claim.within, unit=unit)
+    return outcome, effect, reason
 
 
-def _against_all(
-    frame: pd.DataFrame, *, axis: str, level: Level, metric: str, axes: Sequence[str], confidence: float
-) -> tuple[Effect, ...]:
-    """`level` minus each other level, as one family."""
-    effects = _effects(frame, axis=axis, baseline=level, metric=metric, axes=axes, confidence=confidence)
-    return adjust(effect.reversed() for effect in effects)
+def _no_trial(sides: _Sides) -> Decision:
+    return "inconclusive", None, f"no trial at {sides.level!r}"
+
+
+def _larger(data: _Data, sides: _Sides, other: _Sides, *, within: float | None, unit: str) -> Decision:
+    own, rival = data.difference(sides), data.difference(other)
+    if own is None or rival is None:
+        return "inconclusive", own, f"no trial at {_change(sides if own is None else other)}"
+    sizes = compare_sizes(data.by_seed(sides), data.by_seed(other), metric=data.metric, within=within, confidence=data.confidence)
+    said = f"{numbers_of(own, unit=unit)}, against {numbers_of(rival, unit=unit)}; larger by {numbers_of(sizes.excess, unit=unit)}"
+    match sizes.order:
+        case "alike":
+            return "equivalent", own, f"{said}, inside ±{within:g}"
+        case "larger":
+            return "supported", own, said
+        case "smaller":
+            return "contradicted", own, said
+    return "inconclusive", own, f"{said}; {_seeds(sizes.seeds) if sizes.excess.ci else sizes.excess.note}"
+
+
+def _interior(
+    data: _Data, axis: str, tried: Sequence[Level], known: Sequence[Level], *, goal: Literal["min", "max"], unit: str
+) -> Decision:
+    ends = [end(_numeric(known)) for end in (min, max)]
+    found = locate_best(
+        tried, ends={end: data.effects(axis, baseline=end, of=tried) for end in ends}, goal=goal, confidence=data.confidence
+    )
+    if found is None:
+        return "inconclusive", None, f"no level between {ends[0]} and {ends[1]} was measured with the same seeds as both"
+    sign = 1 if goal == "max" else -1
+    closest = min(found.against, key=lambda effect: sign * (effect.mean_diff or 0.0) / (effect.se or 1.0))
+    holm = "" if found.p is None else f", one-sided Holm p = {found.p:.2g} over"
+    if found.place == "end":
+        said = f"{found.best} is better than {_listed(tried)}; closest is {closest.baseline}: {numbers_of(closest, unit=unit)}{holm} 2 ends"
+        return "contradicted", closest, said
+    said = f"{found.best}: " + " and ".join(f"{numbers_of(effect, unit=unit)} against {effect.baseline}" for effect in found.against)
+    if found.p is not None:
+        said += f"{holm} {len(tried)} {'level' if len(tried) == 1 else 'levels'}"
+    if found.place == "inside":
+        return "supported", closest, said
+    return "inconclusive", closest, f"{said}; {closest.note if found.p is None else _seeds(found.seeds)}"
 
 
 def _order(effect: Effect, *, sign: int, within: float | None, unit: str) -> tuple[Outcome, str]:

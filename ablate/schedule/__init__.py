@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ablate.attempt import Outcome
-from ablate.plan import Job, Trial
+from ablate.planner import Job, Trial
 
 MAX_LOST = 2
 """A job whose worker died is tried again this often; after that the job itself is suspected."""

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 from ablate.attempt import execute
-from ablate.plan import Job
+from ablate.planner import Job
 from ablate.schedule import Event, Finished, Readiness, Skipped, Started, Tick
 from ablate.workspace import Workspace
 

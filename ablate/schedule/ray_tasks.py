@@ -20,7 +20,7 @@ from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError
 
 from ablate.attempt import Outcome, execute, lost
 from ablate.errors import EnvironmentMissing
-from ablate.plan import Job
+from ablate.planner import Job
 from ablate.schedule import MAX_LOST, TICK_SECONDS, Event, Finished, Readiness, Skipped, Started, Tick
 from ablate.workspace import Workspace
 

@@ -5,6 +5,7 @@ whatever reason, a new one is started over the trials that are missing, a bounde
 """
 
 import fcntl
+import math
 import os
 import queue
 import shutil
@@ -23,10 +24,10 @@ from ray.tune.search.optuna import OptunaSearch
 from ablate.attempt import AttemptContext, Outcome, execute, lost, read_outcome, read_points
 from ablate.design import arm_for
 from ablate.errors import EnvironmentMissing
-from ablate.plan import Job, Plan, make_plan, wanted_trials
+from ablate.planner import Job, Plan, make_plan, wanted_trials
 from ablate.schedule import TICK_SECONDS, Event, Finished, Proposed, Started, Tick
 from ablate.schedule.ray_tasks import RayTasks, execute_logged
-from ablate.search import distributions, make_sampler, past_points
+from ablate.search import distributions, goals, make_memory, past_points, told
 from ablate.stores import TrialRecord
 from ablate.study import Study
 from ablate.workspace import Workspace
@@ -54,7 +55,7 @@ class RayTune:
         self.slots = slots
         self._workspace, self._study = workspace, study
         self._known = {trial.chain[-1] for trial in past}
-        self._points, self._values = past_points(study, past)
+        self._told = past_points(study, past)
         self._total = wanted_trials(study)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._plans: dict[str, Plan] = {}
@@ -109,14 +110,15 @@ class RayTune:
             self._events.put(None)
 
     def _tuner(self, folder: str) -> tune.Tuner:
-        study, metric = self._study, self._study.metric
-        algorithm = OptunaSearch(
+        study, memory, wanted = self._study, make_memory(self._study, self._told), goals(self._study)
+        one = len(wanted) == 1
+        algorithm = _Search(
             space=distributions(study),
-            metric=metric.name,
-            mode=metric.goal,
-            sampler=make_sampler(study, past=len(self._known)),
-            points_to_evaluate=self._points or None,
-            evaluated_rewards=self._values or None,
+            metric=study.metric.name if one else list(wanted),
+            mode=study.metric.goal if one else list(wanted.values()),
+            sampler=memory.study.sampler,
+            storage=memory.storage,
+            study_name=memory.study.study_name,
         )
         trainable = tune.with_parameters(_run_trial, study=study.model_dump(mode="json", by_alias=True), workspace=self._workspace)
         resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus}
@@ -161,6 +163,9 @@ class RayTune:
                 self._recorded.add(job)
                 self._events.put(Finished(outcome))
         outcome = read_outcome(self._workspace.attempt(final, 1)) or self._unfinished(final, failure)
+        metrics = {point.key: point.value for point in outcome.metrics}
+        if outcome.state == "done" and (known := told(self._study, levels=plan.trials[0].levels, metrics=metrics)):
+            self._told.append(known)  # for the next Tune run, should this one end early
         self._events.put(Finished(outcome))
 
     def _unfinished(self, job: str, failure: str | None) -> Outcome:
@@ -188,16 +193,29 @@ class RayTune:
             self.ended(name, failure=why)
 
 
-class _TuneContext(AttemptContext):
-    """Reports the study's metric to Tune as well, which may end the trial there."""
+class _Search(OptunaSearch):
+    """Tells Optuna of a trial only if it has every metric; Ray's own would tell half of them, and Optuna would complain."""
 
-    metric: str
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        names = self.metric if isinstance(self.metric, list) else [self.metric]
+        values = [(result or {}).get(name) for name in names]
+        if any(value is None or math.isnan(value) for value in values):
+            result, error = None, True
+        super().on_trial_complete(trial_id, result=result, error=error)
+
+
+class _TuneContext(AttemptContext):
+    """Reports what the search looks at to Tune as well, which may end the trial there."""
+
+    wanted: tuple[str, ...]
 
     def report(self, step: int, **metrics: float) -> None:
         super().report(step, **metrics)
-        if self.metric in metrics:
+        if any(name in metrics for name in self.wanted):
             self._journal.flush()
-            tune.report({self.metric: metrics[self.metric], "step": step})
+            # all of them each time: Tune keeps the last report only, and they may come at different steps
+            values = {name: self.last[name].value for name in self.wanted if name in self.last}
+            tune.report({name: math.nan if value is None else value for name, value in values.items()} | {"step": step})
 
 
 class _Reporter(Callback):
@@ -239,7 +257,7 @@ def _run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Work
         _or_raise(known)
         tune.report({point.key: point.value for point in known.metrics if point.value is not None} | {"step": 0})
         return
-    context: type[AttemptContext] = type("TuneContext", (_TuneContext,), {"metric": declared.metric.name})
+    context: type[AttemptContext] = type("TuneContext", (_TuneContext,), {"wanted": tuple(goals(declared))})
     _or_raise(execute(final, workspace=workspace, number=1, context_type=context))
 
 

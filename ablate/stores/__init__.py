@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ablate.attempt import Outcome, Point
-from ablate.plan import Plan
+from ablate.planner import Plan
 
-TRIAL_STATES = ("queued", "running", "done", "failed", "pruned", "lost", "cached")
+TRIAL_STATES = ("queued", "running", "done", "failed", "pruned", "lost", "cached", "stale")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,23 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
+class StaleTrial:
+    """A trial that ended and that its study's plan does not hold any more. It enters no result."""
+
+    trial: TrialRecord
+    since: float
+    """Unix time of the plan that left it out."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a study said when it was run; the first one is its pre-registration."""
+
+    time: float
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class JobRecord:
     id: str
     stage: str
@@ -78,7 +95,10 @@ class Store(Protocol):
     """Every method is one transaction. Terminal job states are final: a done job is never undone, only artefacts are rebuilt."""
 
     def record_plan(self, plan: Plan, *, axes: Mapping[str, Sequence[Any]], simulated: bool) -> None:
-        """Makes the store know a study's trials and jobs; trials the plan no longer holds leave the study, their jobs stay."""
+        """Makes the store know a study's trials and jobs, and keeps what it declares where that is new.
+
+        A trial the plan no longer holds leaves the study. One that ended becomes stale, until a plan holds it again; jobs stay.
+        """
 
     def set_active(self, study: str, active: bool) -> None: ...
 
@@ -101,7 +121,16 @@ class Store(Protocol):
 
     def trials(self, study: str) -> list[TrialRecord]: ...
 
+    def stale_trials(self, study: str) -> list[StaleTrial]:
+        """The last to become stale first."""
+
+    def declarations(self, study: str) -> list[Declaration]:
+        """In order of time; empty where the store is from before they were kept."""
+
     def jobs(self, study: str) -> list[JobRecord]: ...
+
+    def identities(self, jobs: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """Job -> what its id is the fingerprint of (`ablate.planner.job_identity`), for the jobs whose identity is kept."""
 
     def job_states(self, jobs: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Job -> (state, attempts so far), for the jobs the store knows from any study."""

@@ -118,7 +118,10 @@ class Mirror:
         self._parent = self._runs[""][0] if "" in self._runs else self._make_parent()
 
     def catch_up(self) -> int:
-        """Mirrors every trial that ended and is not there as it ended; answers how many."""
+        """Mirrors every trial that ended and is not there as it ended, and takes out the stale ones; answers how many it wrote."""
+        for stale in self._store.stale_trials(self._study.name):
+            if run := self._runs.pop(stale.trial.id, None):
+                self._client.delete_run(run[0])  # MLflow keeps it among its deleted runs; back in the plan it is written anew
         written = 0
         for trial in self._store.trials(self._study.name):
             if trial.state in ENDED and self._runs.get(trial.id, ("", ""))[1] != _version(trial):

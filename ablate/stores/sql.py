@@ -6,7 +6,6 @@ never fails half-way with BUSY. A value that is not finite is NULL with its `kin
 
 import itertools
 import json
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,11 +18,30 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 
 from ablate.attempt import Outcome, Point
 from ablate.errors import EnvironmentMissing, InputError
-from ablate.plan import Plan, trial_state
-from ablate.stores import EventRecord, JobRecord, StudyRecord, TrialRecord
-from ablate.stores.tables import SCHEMA_VERSION, attempts, events, jobs, meta, metadata, metrics, points, studies, trials
+from ablate.planner import Job, Plan
+from ablate.stores import Declaration, EventRecord, JobRecord, StaleTrial, StudyRecord, TrialRecord
+from ablate.stores.sql_rows import identity_of, job_row, joined, trial_record, trial_row
+from ablate.stores.tables import (
+    SCHEMA_VERSION,
+    attempts,
+    declarations,
+    events,
+    identities,
+    jobs,
+    meta,
+    metadata,
+    metrics,
+    points,
+    stale_trials,
+    studies,
+    trials,
+)
 
 CHUNK = 500
+ENDED = ("done", "failed", "pruned")
+"""States of a last job whose trial is worth keeping when the plan leaves it out."""
+KEY = ("place", "id", "arm", "final")
+"""What two recordings of a trial under one declaration have in common."""
 
 
 class SqlStore:
@@ -32,6 +50,7 @@ class SqlStore:
     def __init__(self, url: str, *, write: bool) -> None:
         self._engine = _engine(url, write=write)
         self._shown = self._engine.url.render_as_string(hide_password=True)
+        self._seen: set[str] = set()
         with _explained(self._shown):
             if write:
                 self._create()
@@ -39,49 +58,35 @@ class SqlStore:
 
     def record_plan(self, plan: Plan, *, axes: Mapping[str, Sequence[Any]], simulated: bool) -> None:
         name, now = plan.study.name, time.time()
-        job_rows = [
-            {
-                "id": job.id,
-                "stage": job.spec.name,
-                "state": "queued",
-                "reason": "",
-                "num_params": job.spec.num_params,
-                "train_flops": job.spec.train_flops,
-                "attempts": 0,
-            }
-            for job in plan.jobs.values()
-        ]
-        trial_rows = [
-            {
-                "study": name,
-                "id": trial.id,
-                "place": place,
-                "arm": trial.arm,
-                "seed": trial.seed,
-                "levels": dict(trial.levels),
-                "changes": dict(trial.changes),
-                "config": dict(trial.config),
-                "chain": list(trial.chain),
-                "final": trial.chain[-1],
-            }
-            for place, trial in enumerate(plan.trials)
-        ]
-        spec = {
+        rows = [trial_row(name, trial, place=place) for place, trial in enumerate(plan.trials)]
+        spec: dict[str, Any] = {
             "spec": plan.study.model_dump(mode="json", by_alias=True),
             "axes": {axis: list(levels) for axis, levels in axes.items()},
             "simulated": simulated,
         }
         with self._writing() as connection:
-            self._insert_new(connection, jobs, job_rows)
+            self._add_jobs(connection, plan.jobs)
             before = connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first()
+            stored = self._stored_trials(connection, name)
+            kept = [tuple(row[key] for key in KEY) for row in rows]
+            same = before is not None and all(before[key] == value for key, value in spec.items())
+            if same and stored == kept:
+                return
             if before is None:
                 connection.execute(studies.insert().values(name=name, **spec, active=False, created=now, updated=now))
-            elif self._is_recorded(connection, before, spec, trial_rows):
-                return
             else:
                 connection.execute(studies.update().where(studies.c.name == name).values(**spec, updated=now))
-            connection.execute(trials.delete().where(trials.c.study == name))
-            for chunk in _chunks(trial_rows):
+            if before is None or before["spec"] != spec["spec"]:
+                self._declare(connection, name, spec["spec"], now=now)
+            if same and stored == kept[: len(stored)]:  # a search goes on
+                new = rows[len(stored) :]
+            else:
+                self._set_aside(connection, name, rows, now=now)
+                connection.execute(trials.delete().where(trials.c.study == name))
+                new = rows
+            known = {stored_id for _, stored_id, _, _ in stored}
+            self._take_back(connection, name, [row["id"] for row in new if row["id"] not in known])
+            for chunk in _chunks(new):
                 connection.execute(trials.insert(), chunk)
 
     def set_active(self, study: str, active: bool) -> None:
@@ -152,15 +157,31 @@ class SqlStore:
             return StudyRecord(**row) if row else None
 
     def trials(self, study: str) -> list[TrialRecord]:
-        mine = sa.select(trials).where(trials.c.study == study).order_by(trials.c.place)
-        finals = sa.select(trials.c.final).where(trials.c.study == study)
         with self._reading() as connection:
-            rows = connection.execute(mine).mappings().all()
-            states = {row["id"]: row for row in self._jobs_of(connection, {up for row in rows for up in row["chain"]})}
-            values: dict[str, dict[str, float | None]] = {}
-            for metric in connection.execute(sa.select(metrics).where(metrics.c.job.in_(finals))).mappings():
-                values.setdefault(metric["job"], {})[metric["key"]] = metric["value"]
-        return [_trial(row, states, values.get(row["final"], {})) for row in rows]
+            return [record for record, _ in self._trial_records(connection, trials, study, order=trials.c.place)]
+
+    def stale_trials(self, study: str) -> list[StaleTrial]:
+        with self._reading() as connection:
+            if not self._has(connection, stale_trials):
+                return []
+            found = self._trial_records(connection, stale_trials, study, order=stale_trials.c.since.desc())
+            return [StaleTrial(record, since=row["since"]) for record, row in found]
+
+    def declarations(self, study: str) -> list[Declaration]:
+        query = sa.select(declarations.c.time, declarations.c.spec).where(declarations.c.study == study).order_by(declarations.c.seq)
+        with self._reading() as connection:
+            if not self._has(connection, declarations):
+                return []
+            return [Declaration(**row) for row in connection.execute(query).mappings()]
+
+    def identities(self, jobs_: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        found: dict[str, Mapping[str, Any]] = {}
+        with self._reading() as connection:
+            if self._has(connection, identities):
+                for chunk in _chunks(sorted(set(jobs_))):
+                    rows = connection.execute(sa.select(identities).where(identities.c.job.in_(chunk)))
+                    found |= {row.job: row.identity for row in rows}
+        return found
 
     def jobs(self, study: str) -> list[JobRecord]:
         with self._reading() as connection:
@@ -205,7 +226,7 @@ class SqlStore:
                 if wanted is not None:
                     query = query.where(points.c.key.in_(wanted))
                 for (job, key), rows in itertools.groupby(connection.execute(query), key=lambda row: (row.job, row.key)):
-                    found += [(job, step, key, value) for step, value in _joined(rows)]
+                    found += [(job, step, key, value) for step, value in joined(rows)]
         return found
 
     def events(self, study: str | None = None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]:
@@ -222,6 +243,11 @@ class SqlStore:
         with self._writing() as connection:
             metadata.create_all(connection)
             self._insert_new(connection, meta, [{"key": "schema", "value": str(SCHEMA_VERSION)}])
+            # a study from before declarations were kept: what it said last is the first that is known for sure
+            undeclared = sa.select(studies.c.name, sa.literal(1), studies.c.updated, studies.c.spec).where(
+                studies.c.name.not_in(sa.select(declarations.c.study))
+            )
+            connection.execute(declarations.insert().from_select(["study", "seq", "time", "spec"], undeclared))
 
     def _check_schema(self) -> None:
         with self._engine.connect() as connection:
@@ -231,14 +257,67 @@ class SqlStore:
                 f"the store {self._shown} has schema {found}, this program reads {SCHEMA_VERSION}; use the program that wrote it"
             )
 
+    def _add_jobs(self, connection: sa.Connection, planned: Mapping[str, Job]) -> None:
+        known: set[str] = set()
+        for chunk in _chunks(list(planned)):
+            known |= set(connection.scalars(sa.select(identities.c.job).where(identities.c.job.in_(chunk))))
+        new = [job for job in planned.values() if job.id not in known]
+        # a store from before identities were kept has the job already
+        self._insert_new(connection, jobs, [job_row(job) for job in new])
+        self._insert_new(connection, identities, [{"job": job.id, "identity": identity_of(job)} for job in new])
+
     @staticmethod
-    def _is_recorded(connection: sa.Connection, before: sa.RowMapping, spec: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
-        """Whether the study stands there word for word, so that running a finished study again changes nothing."""
-        if any(before[key] != value for key, value in spec.items()):
-            return False
-        columns = [trials.c[key] for key in ("place", "id", "arm", "final")]
-        stored = connection.execute(sa.select(*columns).where(trials.c.study == before["name"]).order_by(trials.c.place)).all()
-        return [tuple(row) for row in stored] == [tuple(row[key] for key in ("place", "id", "arm", "final")) for row in rows]
+    def _stored_trials(connection: sa.Connection, study: str) -> list[tuple[Any, ...]]:
+        """The study's trials by `KEY`, in order."""
+        query = sa.select(*(trials.c[key] for key in KEY)).where(trials.c.study == study).order_by(trials.c.place)
+        return [tuple(row) for row in connection.execute(query)]
+
+    @staticmethod
+    def _declare(connection: sa.Connection, study: str, spec: Mapping[str, Any], *, now: float) -> None:
+        last = connection.scalar(sa.select(sa.func.max(declarations.c.seq)).where(declarations.c.study == study))
+        connection.execute(declarations.insert().values(study=study, seq=(last or 0) + 1, time=now, spec=spec))
+
+    @staticmethod
+    def _set_aside(connection: sa.Connection, study: str, rows: Sequence[Mapping[str, Any]], *, now: float) -> None:
+        """Copies the trials that ended and that these rows leave out to the stale ones."""
+        ids = {row["id"] for row in rows}
+        measured = {row["final"] for row in rows}  # still in the study, if under another arm's name
+        query = (
+            sa.select(trials.c.id, trials.c.final)
+            .join(jobs, jobs.c.id == trials.c.final)
+            .where(trials.c.study == study, jobs.c.state.in_(ENDED))
+        )
+        gone = [row.id for row in connection.execute(query) if row.id not in ids and row.final not in measured]
+        columns = [column.name for column in trials.columns]
+        for chunk in _chunks(gone):
+            copied = sa.select(*(trials.c[name] for name in columns), sa.literal(now, sa.Float)).where(
+                trials.c.study == study, trials.c.id.in_(chunk)
+            )
+            connection.execute(stale_trials.delete().where(stale_trials.c.study == study, stale_trials.c.id.in_(chunk)))
+            connection.execute(stale_trials.insert().from_select([*columns, "since"], copied))
+
+    @staticmethod
+    def _take_back(connection: sa.Connection, study: str, ids: list[str]) -> None:
+        """These trials are in the plan, so they are not stale."""
+        for chunk in _chunks(ids):
+            connection.execute(stale_trials.delete().where(stale_trials.c.study == study, stale_trials.c.id.in_(chunk)))
+
+    def _trial_records(
+        self, connection: sa.Connection, table: sa.Table, study: str, *, order: sa.ColumnElement[Any]
+    ) -> list[tuple[TrialRecord, sa.RowMapping]]:
+        rows = connection.execute(sa.select(table).where(table.c.study == study).order_by(order, table.c.place)).mappings().all()
+        states = {row["id"]: row for row in self._jobs_of(connection, {up for row in rows for up in row["chain"]})}
+        finals = sa.select(table.c.final).where(table.c.study == study)
+        values: dict[str, dict[str, float | None]] = {}
+        for metric in connection.execute(sa.select(metrics).where(metrics.c.job.in_(finals))).mappings():
+            values.setdefault(metric["job"], {})[metric["key"]] = metric["value"]
+        return [(trial_record(row, states, values.get(row["final"], {})), row) for row in rows]
+
+    def _has(self, connection: sa.Connection, table: sa.Table) -> bool:
+        """Whether the database has this table: one that was written before there was such a table is read all the same."""
+        if table.name not in self._seen and sa.inspect(connection).has_table(table.name):
+            self._seen.add(table.name)
+        return table.name in self._seen
 
     def _insert_new(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
         dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
@@ -313,43 +392,6 @@ def _explained(shown: str) -> Iterator[None]:
     except (OperationalError, DatabaseError) as error:
         cause = str(error.orig).partition("\n")[0]
         raise EnvironmentMissing(f"the store {shown} cannot be used: {cause}; check the path, the disk and the server") from error
-
-
-def _joined(rows: Iterable[Any]) -> list[tuple[int, float | None]]:
-    """One metric's curve from its points, newest attempt first: an earlier attempt stands only before the first step of those after it."""
-    pieces: list[list[tuple[int, float | None]]] = []
-    first = math.inf
-    for _, attempt in itertools.groupby(rows, key=lambda row: row.attempt):
-        piece = [(row.step, row.value) for row in attempt if row.step < first]
-        if piece:
-            first = piece[0][0]
-            pieces.append(piece)
-    return [point for piece in reversed(pieces) for point in piece]
-
-
-def _trial(row: sa.RowMapping, states: Mapping[str, sa.RowMapping], values: Mapping[str, float | None]) -> TrialRecord:
-    chain = [states[job] for job in row["chain"]]
-    final = chain[-1]
-    broken = next((job for job in chain if job["state"] in ("failed", "lost", "pruned")), final)
-    return TrialRecord(
-        study=row["study"],
-        id=row["id"],
-        arm=row["arm"],
-        seed=row["seed"],
-        state=trial_state([job["state"] for job in chain]),
-        cause=broken["cause"],
-        reason=broken["reason"],
-        levels=row["levels"],
-        changes=row["changes"],
-        config=row["config"],
-        chain=tuple(row["chain"]),
-        metrics=values,
-        num_params=final["num_params"],
-        train_flops=sum(job["train_flops"] for job in chain),
-        seconds=final["seconds"],
-        started=final["started"],
-        attempts=final["attempts"],
-    )
 
 
 def _to_json(value: Any) -> str:

@@ -1,8 +1,11 @@
-"""The store's tables. A change here is a new `SCHEMA_VERSION`.
+"""The store's tables. A change of a table is a new `SCHEMA_VERSION`; a table more is none: a writer makes it, a reader does without.
 
 A job is known by its identity, whatever studies it serves; a trial names the jobs of its chain. `points` holds every attempt's curves,
-`metrics` the last values of the attempt that ended a job, `events` what happened in order.
+`metrics` the last values of the attempt that ended a job, `events` what happened in order. `declarations` only grows: what a study said
+at its first run and at each run that found it changed. `stale_trials` are those that ended and are in their study's plan no more.
 """
+
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,20 +24,32 @@ studies = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("updated", sa.Float, nullable=False),
 )
-trials = sa.Table(
-    "trials",
+
+
+def _trial_columns() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("study", sa.String, sa.ForeignKey("studies.name"), primary_key=True),
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("place", sa.Integer, nullable=False),
+        sa.Column("arm", sa.String, nullable=False),
+        sa.Column("seed", sa.BigInteger, nullable=False),
+        sa.Column("levels", sa.JSON, nullable=False),
+        sa.Column("changes", sa.JSON, nullable=False),
+        sa.Column("config", sa.JSON, nullable=False),
+        sa.Column("chain", sa.JSON, nullable=False),
+        sa.Column("final", sa.String, sa.ForeignKey("jobs.id"), nullable=False, index=True),
+    )
+
+
+trials = sa.Table("trials", metadata, *_trial_columns(), sa.UniqueConstraint("study", "arm", "seed"))
+stale_trials = sa.Table("stale_trials", metadata, *_trial_columns(), sa.Column("since", sa.Float, nullable=False))
+declarations = sa.Table(
+    "declarations",
     metadata,
     sa.Column("study", sa.String, sa.ForeignKey("studies.name"), primary_key=True),
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("place", sa.Integer, nullable=False),
-    sa.Column("arm", sa.String, nullable=False),
-    sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("levels", sa.JSON, nullable=False),
-    sa.Column("changes", sa.JSON, nullable=False),
-    sa.Column("config", sa.JSON, nullable=False),
-    sa.Column("chain", sa.JSON, nullable=False),
-    sa.Column("final", sa.String, sa.ForeignKey("jobs.id"), nullable=False, index=True),
-    sa.UniqueConstraint("study", "arm", "seed"),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time", sa.Float, nullable=False),
+    sa.Column("spec", sa.JSON, nullable=False),
 )
 jobs = sa.Table(
     "jobs",
@@ -49,6 +64,12 @@ jobs = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("started", sa.Float),
     sa.Column("seconds", sa.Float),
+)
+identities = sa.Table(
+    "identities",
+    metadata,
+    sa.Column("job", sa.String, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("identity", sa.JSON, nullable=False),
 )
 attempts = sa.Table(
     "attempts",

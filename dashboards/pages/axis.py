@@ -11,7 +11,7 @@ from ablate import figures
 from ablate.analysis.effects import USABLE, Effect, level_effects
 from ablate.analysis.verdicts import numbers_of
 from ablate.errors import InputError, did_you_mean
-from ablate.results import KEYS
+from ablate.results import KEYS, at_baselines
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.reader import Reader, Version
@@ -134,7 +134,7 @@ def effects_of(measured: Measured, *, axis: str, metric: str) -> tuple[tuple[Eff
     levels = measured.record.axes[axis]
     if not levels:
         return (), "a search draws this axis from a range, so it has no baseline"
-    frame = measured.results
+    frame = at_baselines(measured.results, axes=measured.record.axes)
     if metric not in frame or not frame["state"].isin(USABLE).any():
         return (), ""
     try:

@@ -10,6 +10,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from dash.development.base_component import Component
 
 from ablate import figures
+from ablate.deviations import Registration, moment
 from ablate.errors import InputError
 from ablate.plot_style import STATES
 from ablate.results import KEYS, curves_frame
@@ -34,6 +35,8 @@ from dashboards.widgets import (
 )
 
 EVENTS = 40
+STALE = 50
+"""Stale trials that are listed."""
 MANY_ARMS = 12
 """Above this many arms curves are grouped by the first axis unless the view says otherwise."""
 
@@ -50,6 +53,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             heading(record, page="study", links=study_links(record, here=href("study", record.name))),
             html.Div(id="study-progress", className="strip"),
             html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts")], className="card"),
+            html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
                 [
                     html.Section(graph("study-matrix", label="Trials by state"), className="card matrix"),
@@ -83,6 +87,7 @@ def register(app: Dash, *, reader: Reader) -> None:
     @app.callback(
         Output("study-progress", "children"),
         Output("study-verdicts", "children"),
+        Output("study-declaration", "children"),
         Output("study-events", "children"),
         Output("study-matrix-made", "data"),
         Output("study-trials", "rowData"),
@@ -99,6 +104,7 @@ def register(app: Dash, *, reader: Reader) -> None:
         return (
             progress_strip(snapshot),
             verdict_table(reader, snapshot),
+            declaration(reader.registration(snapshot), stale=reader.stale(snapshot)),
             event_list(reader.read(lambda store: store.events(snapshot.record.name, limit=EVENTS)), snapshot=snapshot),
             matrix(results, record=snapshot.record, dark=bool(dark)),
             rows,
@@ -173,6 +179,24 @@ def verdict_table(reader: Reader, snapshot: Snapshot) -> Component:
         return message(f"No verdict: {error}")
     rows = [[verdict.statement, verdict_badge(verdict.verdict), verdict.reason] for verdict in verdicts]
     return table(["Claim", "Verdict", "Reason"], rows, label="Verdicts")
+
+
+def declaration(registration: Registration, *, stale: Mapping[str, str]) -> list[Component]:
+    """When the study was declared, what was edited since, and what earlier forms of it left behind."""
+    shown: list[Component] = [html.P(f"{registration.summary}.")]
+    if registration.deviations:
+        rows = [
+            [html.Span(moment(one.time), className="moment"), one.what, html.Strong(one.when) if one.finished else one.when]
+            for one in registration.deviations
+        ]
+        shown.append(table(["First run with it", "Edit", "When"], rows, label="Deviations from the declaration"))
+    if stale:
+        count = "1 stale trial" if len(stale) == 1 else f"{len(stale)} stale trials"
+        listed = table(["Trial", "What moved"], [[trial, why] for trial, why in list(stale.items())[:STALE]], label="Stale trials")
+        more = [html.P(f"and {len(stale) - STALE} more: ablate status shows them all")] if len(stale) > STALE else []
+        said = f"{count}: ended for an earlier form of the study, and in no number on this page"
+        shown.append(html.Details([html.Summary(said), listed, *more]))
+    return shown
 
 
 def event_list(events: Sequence[EventRecord], *, snapshot: Snapshot) -> list[Component]:

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from math import sqrt
 from time import process_time
 from typing import Any
@@ -7,8 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.effects import adjust, arm_effects, level_effects, pooled_noise
+from ablate.analysis.effects import adjust, arm_effects, level_effects, paired_effect, pooled_noise, seed_differences
 from ablate.errors import InputError
+from ablate.results import at_baselines
 
 
 def trials(**arms: list[float]) -> pd.DataFrame:
@@ -238,3 +240,48 @@ def test_arm_effects_ten_thousand_trials_take_under_two_seconds() -> None:
     start = process_time()
     assert len(arm_effects(frame, baseline="arm-0", metric="score", goal="max").effects) == 1999
     assert process_time() - start < 2
+
+
+def nested(*, depths: Sequence[int | None] = (1, 2), seeds: int = 3) -> pd.DataFrame:
+    """Only kind `b` has a depth: a level of it is worth 2, the kind 10 beside that; noise by seed and kind."""
+    noise = {("a", 0): 0.0, ("a", 1): 0.0, ("a", 2): 0.0, ("b", 0): 0.0, ("b", 1): 0.3, ("b", 2): -0.3}
+    cells: list[tuple[str, int | None]] = [("a", None), *(("b", depth) for depth in depths)]
+    rows = [
+        {
+            "arm": f"{kind}{depth}",
+            "seed": seed,
+            "state": "done",
+            "kind": kind,
+            "depth": depth,
+            "score": (10.0 if kind == "b" else 0.0) + 2.0 * (depth or 0) + noise[kind, seed],
+        }
+        for kind, depth in cells
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+AXES = {"kind": ["a", "b"], "depth": [1, 2]}
+
+
+def test_level_effects_axis_of_one_kind_is_measured_where_it_applies() -> None:
+    effects = level_effects(at_baselines(nested(), axes=AXES), axis="depth", baseline=1, metric="score", axes=["kind", "depth"])
+    assert [(effect.level, effect.mean_diff, effect.cells) for effect in effects] == [(2, 2.0, 1)]
+
+
+def test_level_effects_kinds_are_compared_at_the_baseline_of_what_only_one_has() -> None:
+    (effect,) = level_effects(at_baselines(nested(), axes=AXES), axis="kind", baseline="a", metric="score", axes=["kind", "depth"])
+    assert effect.mean_diff == pytest.approx(12.0)
+    assert (effect.n, effect.cells, effect.sd, effect.note) == (3, 1, pytest.approx(0.3), "")
+
+
+def test_seed_differences_have_the_mean_of_the_effect() -> None:
+    frame = at_baselines(nested(), axes=AXES)
+    by_seed = seed_differences(frame, axis="kind", level="b", baseline="a", metric="score", axes=["kind", "depth"])
+    assert by_seed == pytest.approx({0: 12.0, 1: 12.3, 2: 11.7})
+    assert seed_differences(frame, axis="kind", level="z", baseline="a", metric="score", axes=["kind", "depth"]) == {}
+
+
+def test_paired_effect_of_two_sides_uses_the_seeds_both_have() -> None:
+    effect = paired_effect({0: 3.0, 1: 4.0, 2: 6.0}, {1: 1.0, 2: 2.0, 3: 9.0}, axis="", metric="score")
+    assert (effect.n, effect.mean_diff) == (2, 3.5)

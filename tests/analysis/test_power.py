@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.analysis.power import detectable_difference, seeds_for_margin, seeds_needed
+from ablate.analysis.power import detectable_difference, detectable_shift, seeds_for_margin, seeds_needed
 
 
 @pytest.mark.parametrize(("n", "expected"), [(2, 11.55), (3, 3.26), (4, 2.13), (5, 1.68), (6, 1.43), (8, 1.16), (10, 1.00), (20, 0.66)])
@@ -17,6 +17,13 @@ def test_detectable_difference_pooled_sd_matches_the_simulated_table(n: int, exp
 
 def test_detectable_difference_small_alpha_is_not_the_value_of_statsmodels() -> None:
     assert detectable_difference(4, alpha=0.005) == pytest.approx(4.70, abs=0.006)  # statsmodels 0.15 says 3.42
+
+
+@pytest.mark.parametrize("df", [1, 2, 5, 30, 999])
+@pytest.mark.parametrize("alpha", [0.05, 0.005])
+def test_detectable_shift_has_its_power_by_scipy(df: int, alpha: float) -> None:
+    critical = stats.t.ppf(1 - alpha / 2, df)
+    assert stats.nct.sf(critical, df, detectable_shift(df, alpha=alpha)) == pytest.approx(0.8, abs=1e-9)
 
 
 def test_seeds_needed_is_the_smallest_number_that_detects_it() -> None:

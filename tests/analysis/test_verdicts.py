@@ -7,7 +7,7 @@ import pytest
 
 from ablate.analysis.verdicts import Verdict, judge, verdicts
 from ablate.errors import InputError
-from ablate.study import Claim, Metric
+from ablate.study import Claim, Contrast, Metric
 
 SCORE = Metric(name="score", goal="max")
 STEADY = (0.0, 0.1, -0.1)
@@ -148,3 +148,127 @@ def test_verdicts_two_claims_come_in_their_order() -> None:
     claims = [Claim(axis="kind", expect="decreases"), Claim(axis="kind", expect="increases")]
     found = verdicts(results(b=1.0), claims=claims, metric=SCORE, levels={"kind": ["a", "b"]})
     assert [each.verdict for each in found] == ["contradicted", "supported"]
+
+
+def crossed(*, sizes: dict[int, float], kinds: dict[str, float]) -> pd.DataFrame:
+    """A grid of two axes whose effects add up. Each size but the first has STEADY as its noise, turned by its place; kinds have none."""
+    rows: list[dict[str, Any]] = []
+    for kind, shift in kinds.items():
+        for place, (size, score) in enumerate(sizes.items()):
+            for seed in range(3):
+                value = 50.0 + shift + score + (STEADY[(seed + place) % 3] if place else 0.0)
+                trial = f"{kind}{size}-{seed}"
+                rows.append({"trial": trial, "arm": trial[:-2], "seed": seed, "state": "done", "kind": kind, "size": size, "score": value})
+    return pd.DataFrame(rows)
+
+
+def of_two(claim: Claim, frame: pd.DataFrame, *, metric: Metric = SCORE) -> Verdict:
+    levels: dict[str, list[Any]] = {axis: list(dict.fromkeys(frame[axis])) for axis in ("kind", "size")}
+    return judge(claim, results=frame, metric=metric, levels=levels, unit="points")
+
+
+MATTERS_MORE = Claim(axis="size", expect="larger_effect_than", than=Contrast(axis="kind"))
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "within", "expected"),
+    [
+        (3.0, 1.0, None, "supported"),
+        (-3.0, 1.0, None, "supported"),
+        (1.0, -3.0, None, "contradicted"),
+        (1.0, 0.9, None, "inconclusive"),
+        (1.0, 0.9, 0.5, "equivalent"),
+    ],
+)
+def test_judge_larger_effect_than_follows_the_table(size: float, kind: float, within: float | None, expected: str) -> None:
+    found = of_two(MATTERS_MORE.model_copy(update={"within": within}), crossed(sizes={16: 0.0, 32: size}, kinds={"a": 0.0, "b": kind}))
+    assert found.verdict == expected
+    assert found.effect is not None
+    assert (found.effect.axis, found.effect.mean_diff) == ("size", pytest.approx(size))
+
+
+def test_judge_larger_effect_than_gives_both_numbers_in_one_sentence() -> None:
+    frame = crossed(sizes={16: 0.0, 32: 3.0}, kinds={"a": 0.0, "b": 1.0})
+    frame["score"] += [0.02 * seed if kind == "b" else 0.0 for seed, kind in zip(frame["seed"], frame["kind"], strict=True)]
+    found = of_two(MATTERS_MORE, frame)
+    assert found.statement == "score: size 16 -> 32 matters more than kind a -> b"
+    assert found.reason == (
+        "+3.00 points [2.75, 3.25], n = 3 seeds, against +1.020 points [0.970, 1.070], n = 3 seeds; "
+        "larger by +1.98 points [1.70, 2.26], n = 3 seeds"
+    )
+
+
+def test_judge_larger_effect_than_may_compare_levels_of_one_axis() -> None:
+    claim = Claim(axis="size", level=32, against=16, expect="larger_effect_than", than=Contrast(axis="size", level=64, against=32))
+    found = of_two(claim, crossed(sizes={16: 0.0, 32: 3.0, 64: 3.5}, kinds={"a": 0.0}))
+    assert found.verdict == "supported"
+    assert found.statement == "score: size 16 -> 32 matters more than size 32 -> 64"
+
+
+def test_judge_larger_effect_than_without_trials_of_the_other_is_inconclusive() -> None:
+    frame = crossed(sizes={16: 0.0, 32: 3.0}, kinds={"a": 0.0})
+    found = judge(MATTERS_MORE, results=frame, metric=SCORE, levels={"kind": ["a", "b"], "size": [16, 32]})
+    assert (found.verdict, found.reason) == ("inconclusive", "no trial at kind a -> b")
+
+
+INTERIOR = {"expect": "interior_optimum"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "scores", "goal", "expected"),
+    [
+        (INTERIOR, {16: 0.0, 32: 3.0, 64: 1.0}, "max", "supported"),
+        (INTERIOR, {16: 0.0, 32: -3.0, 64: 1.0}, "min", "supported"),
+        (INTERIOR, {16: 0.0, 32: 3.0, 64: 1.0}, "min", "contradicted"),
+        (INTERIOR, {16: 0.0, 32: 3.0, 64: 6.0}, "max", "contradicted"),
+        (INTERIOR, {16: 0.0, 32: 0.1, 64: -1.0}, "max", "inconclusive"),
+        (INTERIOR | {"level": 32}, {16: 0.0, 32: 3.0, 48: -9.0, 64: -1.0}, "max", "supported"),
+        (INTERIOR | {"level": 48}, {16: 0.0, 32: 3.0, 48: -9.0, 64: -1.0}, "max", "contradicted"),
+    ],
+)
+def test_judge_interior_optimum_follows_the_table(claim: dict[str, Any], scores: dict[int, float], goal: Any, expected: str) -> None:
+    found = of_two(Claim(axis="size", **claim), crossed(sizes=scores, kinds={"a": 0.0}), metric=Metric(name="score", goal=goal))
+    assert found.verdict == expected
+
+
+def test_judge_interior_optimum_says_which_level_and_by_how_much() -> None:
+    frame = crossed(sizes={16: 0.0, 32: 3.0, 64: 0.0}, kinds={"a": 0.0})
+    found = of_two(Claim(axis="size", expect="interior_optimum"), frame)
+    assert found.statement == "score is best at some size between 16 and 64"
+    assert found.reason == (
+        "32: +3.00 points [2.75, 3.25], n = 3 seeds against 16 and +3.00 points [2.57, 3.43], n = 3 seeds against 64, "
+        "one-sided Holm p = 0.00055 over 1 level"
+    )
+    assert found.effect is not None
+    assert found.effect.level == 32
+
+
+def test_judge_interior_optimum_on_a_slope_says_how_many_seeds_settle_it() -> None:
+    frame = crossed(sizes={16: 0.0, 32: 0.1, 64: -1.0}, kinds={"a": 0.0})
+    assert "seeds would settle it" in of_two(Claim(axis="size", expect="interior_optimum"), frame).reason
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"axis": "kind", "expect": "interior_optimum"}, "three numbers or more, found a, b"),
+        ({"axis": "size", "expect": "interior_optimum", "level": 64}, "64 is an end"),
+        ({"axis": "size", "expect": "larger_effect_than"}, "needs .than: "),
+        ({"axis": "size", "expect": "larger_effect_than", "than": {"axis": "kin"}}, "did you mean 'kind'"),
+        ({"axis": "size", "expect": "larger_effect_than", "than": {"axis": "size", "level": 16}}, "level and against are both 16"),
+    ],
+)
+def test_judge_compound_claim_about_nothing_is_refused(claim: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        of_two(Claim(**claim), crossed(sizes={16: 0.0, 32: 1.0, 64: 2.0}, kinds={"a": 0.0, "b": 1.0}))
+
+
+def test_verdicts_condition_leaves_only_the_trials_in_which_it_is_true() -> None:
+    frame = crossed(sizes={16: 0.0, 32: 1.0}, kinds={"a": 0.0, "b": 0.0})
+    frame.loc[(frame["kind"] == "b") & (frame["size"] == 32), "score"] -= 2.0
+    claims = [Claim(axis="size", expect="increases", when=f"kind == '{kind}'") for kind in "abz"]
+    kept = {f"kind == '{kind}'": set(frame.loc[frame["kind"] == kind, "trial"]) for kind in "abz"}
+    found = verdicts(frame, claims=claims, metric=SCORE, levels={"kind": ["a", "b"], "size": [16, 32]}, kept=kept)
+    assert [each.verdict for each in found] == ["supported", "contradicted", "inconclusive"]
+    assert found[0].statement == "score increases from size = 16 to 32, where kind == 'a'"
+    assert found[2].reason == "no trial where kind == 'z'"

@@ -1,4 +1,4 @@
-"""What every scheduler of planned jobs promises. A new one adds a parameter to `scheduler`."""
+"""What every scheduler of planned jobs promises (a new one adds a parameter to `scheduler`), and what a search does with each sampler."""
 
 import threading
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from ablate.attempt import Outcome, read_outcome
-from ablate.plan import Job, Plan
-from ablate.schedule import Event, Finished, Scheduler, Skipped, Started
-from ablate.study import Resources
+from ablate.planner import Job, Plan
+from ablate.schedule import Event, Finished, Proposed, Scheduler, Skipped, Started
+from ablate.study import Resources, Study
 from ablate.workspace import Workspace
-from tests.conftest import make_small_plan
+from tests.conftest import make_small_plan, make_study
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -142,10 +142,70 @@ def test_worker_that_dies_is_tried_again_then_failed_and_the_rest_go_on(workspac
 
 def test_job_that_fits_no_node_is_refused_at_once(workspace: Workspace, ray_slots: int) -> None:
     from ablate.errors import EnvironmentMissing
-    from ablate.plan import make_plan
+    from ablate.planner import make_plan
     from ablate.schedule.ray_tasks import RayTasks
     from tests.conftest import make_arm, make_study
 
     plan = make_plan(make_study(resources={"cpus": 64, "gpus": 8}), [make_arm("base")])
     with pytest.raises(EnvironmentMissing, match="64 CPUs and 8 GPUs"):
         run(RayTasks(workspace, slots=ray_slots), list(plan.jobs.values()))
+
+
+def searching(*, trials: int, sampler: str, **design: Any) -> Study:
+    return make_study(
+        axes={"peak_lr": {"log": [1e-7, 1e-2]}, "image_size": {"linspace": [64, 448]}},
+        base={"steps": 3},
+        design={"kind": "search", "trials": trials, "sampler": sampler, **design},
+        metric={"name": "loss", "goal": "min"},
+    )
+
+
+def search(study: Study, *, workspace: Workspace, slots: int) -> list[Event]:
+    from ablate.schedule.ray_tune import RayTune
+
+    return list(RayTune(workspace, study=study, past=[], slots=slots).run([], attempts={}, stop=threading.Event()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii"])
+def test_search_runs_as_many_different_trials_as_it_is_asked_for(sampler: str, workspace: Workspace, ray_slots: int) -> None:
+    events = search(searching(trials=8, sampler=sampler), workspace=workspace, slots=ray_slots)
+    proposed = [event.trial for event in events if isinstance(event, Proposed)]
+    assert len({trial.id for trial in proposed}) == 8
+    assert {outcome.state for outcome in outcomes(events).values()} == {"done"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+def test_search_with_two_objectives_tells_both(
+    sampler: str, workspace: Workspace, ray_slots: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = searching(trials=6, sampler=sampler, objectives=[{"name": "score/4", "goal": "max"}])
+    events = search(study, workspace=workspace, slots=ray_slots)
+    assert [outcome.state for outcome in outcomes(events).values()] == ["done"] * 6
+    assert "optuna" not in caplog.text.lower()
+
+
+def test_search_trial_that_lacks_an_objective_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    from optuna.trial import TrialState
+
+    from ablate.schedule.ray_tune import _Search
+    from ablate.search import distributions, make_memory
+
+    study = searching(trials=6, sampler="tpe", objectives=[{"name": "score/4", "goal": "max"}])
+    memory = make_memory(study, [])
+    algorithm = _Search(
+        distributions(study),
+        metric=["loss", "score/4"],
+        mode=["min", "max"],
+        sampler=memory.study.sampler,
+        storage=memory.storage,
+        study_name=memory.study.study_name,
+    )
+    results: list[dict[str, float] | None] = [{"loss": 2.0}, {"loss": 2.0, "score/4": float("nan")}, None, {"loss": 2.0, "score/4": 50.0}]
+    for number, result in enumerate(results):
+        algorithm.suggest(str(number))
+        algorithm.on_trial_complete(str(number), result=result)
+    failed, done = TrialState.FAIL, TrialState.COMPLETE
+    assert [trial.state for trial in memory.study.trials] == [failed, failed, failed, done]
+    assert caplog.text == ""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from ablate.attempt import Outcome, Point, make_point
 from ablate.errors import EnvironmentMissing, InputError
-from ablate.plan import Plan
+from ablate.fingerprint import fingerprint
+from ablate.planner import Plan
 from ablate.stores import Store, open_store
 from tests.conftest import make_small_plan
 
@@ -49,7 +51,7 @@ def test_plan_recorded_is_read_back_whole(store: Store, plan: Plan) -> None:
     record = store.study("small")
     assert record is not None
     assert (record.axes, record.simulated, record.active) == (AXES, True, False)
-    assert record.spec["metric"] == {"name": "loss", "goal": "min"}
+    assert record.spec["metric"] == {"name": "loss", "goal": "min", "noise_sd": None}
 
 
 def test_plan_recorded_twice_keeps_what_is_done(store: Store, plan: Plan) -> None:
@@ -58,11 +60,90 @@ def test_plan_recorded_twice_keeps_what_is_done(store: Store, plan: Plan) -> Non
     assert [trial.state for trial in store.trials("small")] == ["done", "queued", "queued", "queued"]
 
 
-def test_plan_that_lost_an_arm_leaves_only_its_jobs(store: Store, plan: Plan) -> None:
-    fewer = dataclasses.replace(plan, trials=plan.trials[:2])
-    store.record_plan(fewer, axes=AXES, simulated=True)
-    assert len(store.trials("small")) == 2
-    assert len(store.job_states(plan.jobs)) == 4
+def test_first_plan_declares_the_study(store: Store, plan: Plan) -> None:
+    (declared,) = store.declarations("small")
+    record = store.study("small")
+    assert record is not None
+    assert (declared.spec, declared.time) == (record.spec, record.created)
+    assert store.declarations("another") == []
+
+
+def test_only_another_spec_is_declared_again(store: Store, plan: Plan) -> None:
+    store.record_plan(plan, axes=AXES, simulated=True)
+    assert len(store.declarations("small")) == 1
+    edited = plan.study.model_copy(update={"question": "Why?"})
+    store.record_plan(dataclasses.replace(plan, study=edited), axes=AXES, simulated=True)
+    first, second = store.declarations("small")
+    assert (first.spec["question"], second.spec["question"]) == ("", "Why?")
+    assert first.time < second.time
+
+
+def test_proposed_trials_are_added_one_by_one_and_declare_nothing(store: Store) -> None:
+    whole = make_small_plan(name="search")
+    for count in range(len(whole.trials) + 1):
+        store.record_plan(dataclasses.replace(whole, trials=whole.trials[:count]), axes=AXES, simulated=True)
+        assert [trial.id for trial in store.trials("search")] == [trial.id for trial in whole.trials[:count]]
+    assert len(store.declarations("search")) == 1
+
+
+def test_trial_that_ended_is_stale_without_its_plan(store: Store, plan: Plan) -> None:
+    base, *_, last = plan.trials
+    store.finish("small", done(last.chain[-1], loss=1.25))
+    store.finish("small", done(base.chain[-1]))
+    store.record_plan(dataclasses.replace(plan, trials=plan.trials[:2]), axes=AXES, simulated=True)
+    assert [trial.id for trial in store.trials("small")] == [trial.id for trial in plan.trials[:2]]
+    (stale,) = store.stale_trials("small")
+    assert (stale.trial.id, stale.trial.state, stale.trial.metrics) == (last.id, "done", {"loss": 1.25})
+    assert stale.since == store.study("small").updated  # type: ignore[union-attr]
+    assert set(store.job_states(plan.jobs)) == set(plan.jobs)
+
+
+@pytest.mark.parametrize("state", ["failed", "pruned"])
+def test_trial_that_failed_or_was_pruned_is_kept_as_stale_too(store: Store, plan: Plan, state: str) -> None:
+    store.finish("small", dataclasses.replace(done(plan.trials[3].chain[-1]), state=state))  # type: ignore[arg-type]
+    store.record_plan(dataclasses.replace(plan, trials=plan.trials[:2]), axes=AXES, simulated=True)
+    assert [stale.trial.state for stale in store.stale_trials("small")] == [state]
+
+
+def test_stale_trial_comes_back_with_its_plan(store: Store, plan: Plan) -> None:
+    store.finish("small", done(plan.trials[3].chain[-1]))
+    for trials in (plan.trials[:2], plan.trials):
+        store.record_plan(dataclasses.replace(plan, trials=trials), axes=AXES, simulated=True)
+    assert [trial.state for trial in store.trials("small")] == ["queued", "queued", "queued", "done"]
+    assert store.stale_trials("small") == []
+
+
+def test_result_under_another_arms_name_is_not_stale(store: Store, plan: Plan) -> None:
+    store.finish("small", done(plan.trials[3].chain[-1]))
+    renamed = [dataclasses.replace(trial, id=f"new-{trial.id}", arm=f"new {trial.arm}") for trial in plan.trials]
+    store.record_plan(dataclasses.replace(plan, trials=tuple(renamed)), axes=AXES, simulated=True)
+    assert [trial.state for trial in store.trials("small")] == ["queued", "queued", "queued", "done"]
+    assert store.stale_trials("small") == []
+
+
+def test_identity_of_a_job_is_what_its_id_is_made_of(store: Store, plan: Plan) -> None:
+    found = store.identities([*plan.jobs, "unknown"])
+    assert {job: f"pretrain-{fingerprint(identity)}" for job, identity in found.items()} == {job: job for job in plan.jobs}
+
+
+def test_store_from_before_declarations_is_read_and_goes_on(store: Store, plan: Plan, url: str) -> None:
+    before = store.study("small")
+    assert before is not None
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for table in ("declarations", "identities", "stale_trials"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
+    engine.dispose()
+    reader = open_store(url)
+    assert (reader.declarations("small"), reader.stale_trials("small"), reader.identities(plan.jobs)) == ([], [], {})
+    assert len(reader.trials("small")) == 4
+    writer = open_store(url, write=True)
+    # the spec it had last, at the last time it is known to have had it
+    assert [(one.spec, one.time) for one in reader.declarations("small")] == [(before.spec, before.updated)]
+    writer.record_plan(plan, axes=AXES, simulated=True)
+    assert set(reader.identities(plan.jobs)) == set(plan.jobs)
+    for opened in (reader, writer):
+        opened.close()
 
 
 def test_job_goes_through_its_states(store: Store, plan: Plan) -> None:

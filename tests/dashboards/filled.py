@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.design import Arm
-from ablate.plan import Job, make_plan
+from ablate.planner import Job, make_plan
 from ablate.record import Recorder
 from ablate.schedule import Started
 from ablate.schedule.local import LocalScheduler
@@ -82,8 +82,8 @@ def arms_of(study: Study, *, base: Mapping[str, Any]) -> Sequence[Arm]:
         levels = dict(zip(study.axes, values, strict=True))
         changes = {axis: level for axis, level in levels.items() if level != first[axis]}
         name = ",".join(f"{axis}={level}" for axis, level in changes.items()) or "base"
-        config = trainer.Config.model_validate({**base, **levels}).model_dump(mode="json")
-        arms.append(Arm(name=name, levels=levels, changes=changes, config=config))
+        settings = trainer.Config.model_validate({**base, **levels})
+        arms.append(Arm(name=name, levels=levels, changes=changes, config=settings.model_dump(mode="json"), settings=settings))
     return arms
 
 

@@ -111,6 +111,20 @@ def test_claim_that_cannot_be_judged_leaves_the_page_whole(tmp_path: Path) -> No
     assert len(fresh.results(fresh.snapshot(writer.name))) == 6
 
 
+def test_declaration_shows_edits_and_stale_trials(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    Writer(LIVE, workspace=workspace).finish()
+    fresh = Reader(workspace.store_url)
+    before = fresh.snapshot("live")
+    assert "no deviations since" in text(study.declaration(fresh.registration(before), stale=fresh.stale(before)))
+    Writer(LIVE | {"claims": []}, workspace=workspace, base={"steps": 5})
+    after = fresh.snapshot("live")
+    shown = text(study.declaration(fresh.registration(after), stale=fresh.stale(after)))
+    for expected in ("claim removed: image_size increases", "after 6 finished trials", "6 stale trials", "steps: 10 became 5"):
+        assert expected in shown
+    assert {trial.state for trial in after.trials} == {"queued"}
+
+
 def test_events_show_trials_newest_first(reader: Reader) -> None:
     snapshot = reader.snapshot("live")
     items = study.event_list(reader.read(lambda store: store.events("live")), snapshot=snapshot)

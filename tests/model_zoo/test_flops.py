@@ -16,6 +16,7 @@ from model_zoo.data.stream import draw_step
 from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.evaluate.loss import answer_loss
+from model_zoo.trainable import stages
 
 SHAPES = {
     "avg_pool": {"connector": {"kind": "avg_pool"}},
@@ -70,8 +71,35 @@ def test_params_equal_those_of_the_built_model(shape):
     widths = {"encoder_width": config.encoder.width, "width": config.decoder.width}
     assert counts["encoder"] == flops.encoder_params(config.encoder)
     assert counts["connector"] == flops.connector_params(config.connector, **widths)
-    assert counts["decoder"] - decoder.embedding.weight.numel() - decoder.head.weight.numel() == config.decoder.num_params
+    embeddings = decoder.embedding.weight.numel() + decoder.head.weight.numel()
+    assert embeddings == flops.embedding_params(config.decoder)
+    assert counts["decoder"] - embeddings == config.decoder.num_params
     assert sum(counts.values()) == flops.total_params(config)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_stages_count_what_they_hold(shape):
+    config = Config.model_validate(SHAPES[shape])
+    encoder, pretrain = stages(config)
+    model, objective = (
+        build_model(config, vocabulary_size=SIZE, image_token=IMAGE),
+        Contrast(config.encoder.width, caption_length=4),
+    )
+    assert encoder.total_params == sum(p.numel() for part in (model.encoder, objective) for p in part.parameters())
+    assert (encoder.num_params, encoder.embedding_params, encoder.active_params) == (0, 0, 0)
+    assert pretrain.total_params == sum(p.numel() for p in model.parameters())
+    assert pretrain.embedding_params == model.decoder.embedding.weight.numel() + model.decoder.head.weight.numel()
+    assert pretrain.num_params == sum(p.numel() for p in model.decoder.parameters()) - pretrain.embedding_params
+
+
+def test_stages_dense_decoder_uses_all_its_parameters_a_token():
+    """A token's gradient reaches every non-embedding parameter of the language model."""
+    config = Config.model_validate(SHAPES["many tokens"])
+    model, batch, pixels = make_step(config)
+    answer_loss(model, batch, features=model.encoder(pixels)).backward()
+    outside = {id(p) for part in (model.decoder.embedding, model.decoder.head) for p in part.parameters()}
+    reached = sum(p.numel() for p in model.decoder.parameters() if id(p) not in outside and p.grad is not None)
+    assert stages(config)[-1].active_params == reached
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -82,7 +110,7 @@ def test_forward_flops_equal_torchs_count(shape):
     assert count_flops(lambda: model.encoder(pixels)) == images * flops.encoder_forward_flops(config.encoder)
     features = model.encoder(pixels)
     connector = flops.connector_forward_flops(config.connector, encoder=config.encoder, width=config.decoder.width)
-    documents = (g.number * flops.document_forward_flops(config, length=g.length, answers=0) for g in batch.groups)
+    documents = (g.number * flops.document_forward_flops(config.decoder, length=g.length, answers=0) for g in batch.groups)
     head = 2 * len(batch.answers) * config.decoder.width * SIZE
     assert count_flops(lambda: answer_loss(model, batch, features=features)) == images * connector + sum(documents) + head
 
@@ -133,7 +161,7 @@ def test_activation_bytes_are_near_what_autograd_keeps(shape):
     config = Config.model_validate(SHAPES[shape])
     model, batch, pixels = make_step(config)
     encoder = flops.encoder_activation_bytes(config.encoder, images=len(pixels))
-    rest = flops.decoder_activation_bytes(config, tokens=len(batch.tokens))
+    rest = flops.decoder_activation_bytes(config.decoder, tokens=len(batch.tokens))
     rest += flops.connector_activation_bytes(config.connector, encoder=config.encoder, images=len(pixels))
     weights = 4 * sum(p.numel() for p in model.parameters())
     features = model.encoder(pixels).detach()

@@ -1,14 +1,18 @@
 """Identity and sharing: what a plan counts once, and what changes an id."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ablate.fingerprint import fingerprint, slug
-from ablate.plan import Plan, make_plan, unfinished
+from ablate.fingerprint import CanonicalTexts, canonical, fingerprint, slug
+from ablate.planner import Plan, job_identity, make_plan, unfinished
+from model_zoo.trainable import StageSpec
 from tests.conftest import make_arm, make_small_plan, make_study
 
 
@@ -23,10 +27,13 @@ def zoo_plan(*widths: int, seeds: int = 2) -> Plan:
         metric={"name": "val_loss", "goal": "min"},
         seeds=list(range(seeds)),
     )
-    configs = [Config.model_validate({"decoder": {"width": width}}).model_dump(mode="json") for width in widths]
+    configs = [Config.model_validate({"decoder": {"width": width}}) for width in widths]
     return make_plan(
         study,
-        [Arm(f"width={width}", {"decoder.width": width}, {}, config) for width, config in zip(widths, configs, strict=True)],
+        [
+            Arm(f"width={width}", {"decoder.width": width}, {}, config.model_dump(mode="json"), config)
+            for width, config in zip(widths, configs, strict=True)
+        ],
     )
 
 
@@ -102,6 +109,37 @@ def test_fingerprint_refuses_what_has_no_stable_form() -> None:
         fingerprint({"a": object()})
     with pytest.raises(ValueError, match="JSON compliant"):
         fingerprint({"a": float("nan")})
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=12,
+    ),
+    st.dictionaries(st.text(), st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False), max_size=3), max_size=4),
+)
+def test_canonical_text_of_shared_parts_is_that_of_the_whole(plain: Any, groups: dict[str, Any]) -> None:
+    value = groups | {"plain": plain, "seen twice": groups}
+    shared, whole = CanonicalTexts(), json.dumps(value, sort_keys=True, separators=(",", ":"))
+    assert [shared.text(value), shared.text(value), canonical(value)] == [whole] * 3
+
+
+@pytest.mark.parametrize("plan", [make_small_plan(), zoo_plan(32, 64)], ids=["synthetic", "model_zoo"])
+def test_job_id_is_the_fingerprint_of_its_identity(plan: Plan) -> None:
+    """The plan writes each part of the identity once; the store keeps it whole."""
+    for job in plan.jobs.values():
+        identity = job_identity(job.spec, trainer=job.trainer, seed=job.seed, needs=job.needs)
+        assert job.id == f"{job.spec.name}-{fingerprint(identity)}"
+
+
+def test_counts_and_costs_are_no_identity() -> None:
+    """A trainer may learn to count better; nothing is run again for it."""
+    plan = zoo_plan(32, seeds=1)
+    spec = list(plan.jobs.values())[-1].spec
+    assert isinstance(spec, StageSpec)
+    other = spec._replace(num_params=1, embedding_params=2, active_params=3, total_params=4, train_flops=5.0, memory_bytes=6.0)
+    assert job_identity(spec, trainer="model_zoo", seed=0, needs={}) == job_identity(other, trainer="model_zoo", seed=0, needs={})
 
 
 def test_slug_keeps_the_sign_of_an_exponent() -> None:

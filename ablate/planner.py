@@ -5,19 +5,23 @@ stages before it. Nothing about the machine enters, so the same plan has the sam
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ablate.collector import paused_collector
 from ablate.design import Arm, search_space
-from ablate.fingerprint import fingerprint, slug
-from ablate.study import Level, Resources, Study
+from ablate.fingerprint import CanonicalTexts, canonical, fingerprint_of, slug
+from ablate.model import Level
+from ablate.study import Resources, Study
 from ablate.trainers import Stage, load_trainer
 
 SETTLED_BADLY = ("failed", "pruned")
+KEPT_STAGES = 10_000
+CONFIG_FIRST = '{"config":'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """One stage to execute once, for every trial that agrees on it."""
 
@@ -33,7 +37,7 @@ class Job:
     """The study's metric where this is a trial's last stage: without a finite value the job has failed. Not identity."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One arm with one seed."""
 
@@ -65,20 +69,29 @@ class Plan:
         return sum(len(trial.chain) for trial in self.trials)
 
 
+@paused_collector()
 def make_plan(study: Study, arms: Sequence[Arm]) -> Plan:
-    trainer = load_trainer(study.trainer)
-    jobs: dict[str, Job] = {}
-    trials = []
-    for arm in arms:
-        stages = trainer.stages(trainer.Config.model_validate(dict(arm.config)))
-        for seed in study.seeds:
-            trials.append(_trial(study, arm, seed=seed, stages=stages, jobs=jobs))
-    return Plan(study=study, arms=tuple(arms), trials=tuple(trials), jobs=jobs)
+    """Every arm with every seed; an arm's stages are asked for once, and a stage that no seed enters is named once."""
+    trainer, namer = load_trainer(study.trainer), _Namer(study)
+    trials = tuple(trial for arm in arms for trial in namer.trials(arm, trainer.stages(arm.settings)))
+    return Plan(study=study, arms=tuple(arms), trials=trials, jobs=namer.jobs)
 
 
 def is_simulated(study: Study) -> bool:
     """Whether the trainer says its results are simulated."""
     return bool(getattr(load_trainer(study.trainer), "SIMULATED", False))
+
+
+def job_identity(stage: Stage, *, trainer: str, seed: int, needs: Mapping[str, str]) -> dict[str, Any]:
+    """What a job's id is the fingerprint of; the seed is part of it only where it enters."""
+    return {
+        "trainer": trainer,
+        "stage": stage.name,
+        "version": stage.version,
+        "config": stage.config,
+        "seed": seed if stage.seeded else None,
+        "needs": dict(needs),
+    }
 
 
 def unfinished(plan: Plan, *, states: Mapping[str, str], artefacts: frozenset[str]) -> tuple[Job, ...]:
@@ -147,45 +160,67 @@ def _want(job_id: str, jobs: Mapping[str, Job], wanted: set[str], present: froze
             _want(upstream, jobs, wanted, present)
 
 
-def _trial(study: Study, arm: Arm, *, seed: int, stages: Sequence[Stage], jobs: dict[str, Job]) -> Trial:
-    chain: dict[str, str] = {}
-    for stage in stages:
-        last = stage is stages[-1]
-        job = _job(study, stage, seed=seed, chain=chain, metric=study.metric.name if last else None)
-        jobs.setdefault(job.id, job)
-        chain[stage.name] = job.id
-    final = chain[stages[-1].name]
-    return Trial(
-        id=f"{slug(arm.name)}.s{seed}-{final.rpartition('-')[2][:8]}",
-        arm=arm.name,
-        seed=seed,
-        levels=arm.levels,
-        changes=arm.changes,
-        config=arm.config,
-        chain=tuple(chain.values()),
-    )
+class _Namer:
+    """Trials and their jobs while a plan is made; each job is kept once."""
 
+    def __init__(self, study: Study) -> None:
+        self.jobs: dict[str, Job] = {}
+        self._study = study
+        self._texts = CanonicalTexts()
+        self._rests: dict[tuple[str, str], str] = {}
+        self._unseeded: dict[int, tuple[Stage, str]] = {}
+        """Jobs of stages that neither seeds nor other stages enter, by the stage's `id`: a trainer may name one stage for many arms."""
 
-def _job(study: Study, stage: Stage, *, seed: int, chain: Mapping[str, str], metric: str | None) -> Job:
-    # a stage without a seed of its own still inherits the seeds of what it reads, through their ids
-    needs = {name: chain[name] for name in stage.needs}
-    identity = {
-        "trainer": study.trainer,
-        "stage": stage.name,
-        "version": stage.version,
-        "config": stage.config,
-        "seed": seed if stage.seeded else None,
-        "needs": needs,
-    }
-    return Job(
-        id=f"{stage.name}-{fingerprint(identity)}",
-        trainer=study.trainer,
-        spec=stage,
-        seed=seed if stage.seeded else 0,
-        needs=needs,
-        resources=study.resources,
-        metric=metric,
-    )
+    def trials(self, arm: Arm, stages: Sequence[Stage]) -> Iterator[Trial]:
+        label, texts = slug(arm.name), dict[str, str]()
+        for seed in self._study.seeds:
+            chain: dict[str, str] = {}
+            for stage in stages:
+                chain[stage.name] = self._job(stage, seed=seed, chain=chain, texts=texts, last=stage is stages[-1])
+            jobs = tuple(chain.values())
+            yield Trial(
+                id=f"{label}.s{seed}-{jobs[-1].rpartition('-')[2][:8]}",
+                arm=arm.name,
+                seed=seed,
+                levels=arm.levels,
+                changes=arm.changes,
+                config=arm.config,
+                chain=jobs,
+            )
+
+    def _job(self, stage: Stage, *, seed: int, chain: Mapping[str, str], texts: dict[str, str], last: bool) -> str:
+        """The id of the stage's job, which is new or known. `texts`: canonical configs of the arm's stages, written once for all seeds."""
+        alone = not (stage.seeded or stage.needs)
+        if alone and id(stage) in self._unseeded:
+            return self._unseeded[id(stage)][1]
+        if stage.name not in texts:
+            texts[stage.name] = self._texts.text(stage.config)
+        needs = {name: chain[name] for name in stage.needs}
+        found = self._id(stage, texts[stage.name], seed=seed, needs=needs)
+        if found not in self.jobs:
+            self.jobs[found] = Job(
+                id=found,
+                trainer=self._study.trainer,
+                spec=stage,
+                seed=seed if stage.seeded else 0,
+                needs=needs,
+                resources=self._study.resources,
+                metric=self._study.metric.name if last else None,
+            )
+        if alone and len(self._unseeded) < KEPT_STAGES:
+            self._unseeded[id(stage)] = stage, found  # the stage is kept, so that its id stays its own
+        return found
+
+    def _id(self, stage: Stage, text: str, *, seed: int, needs: Mapping[str, str]) -> str:
+        # the canonical text of `job_identity`, without writing the same things again for every seed and every arm
+        names = ",".join([f'"{name}":"{job}"' for name, job in sorted(needs.items())])
+        middle = f'"needs":{{{names}}},"seed":{seed if stage.seeded else "null"}'
+        return f"{stage.name}-{fingerprint_of(f'{CONFIG_FIRST}{text},{middle},{self._rest(stage.name, stage.version)}')}"
+
+    def _rest(self, name: str, version: str) -> str:
+        if (name, version) not in self._rests:
+            self._rests[name, version] = canonical({"stage": name, "trainer": self._study.trainer, "version": version})[1:]
+        return self._rests[name, version]
 
 
 def wanted_trials(study: Study) -> int:

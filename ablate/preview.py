@@ -1,0 +1,139 @@
+"""A study becomes a `Preview`: its plan, what the store knows of it, what it costs and what it can see. Executes and writes nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ablate.axes import labels_of
+from ablate.blocks import Fractional
+from ablate.cells import fraction
+from ablate.collector import paused_collector
+from ablate.cost import Cost, Span, ToChoose, make_cost, over_budget
+from ablate.design import arm_for, count_removed, make_arms, search_space
+from ablate.detect import Detection, detect, known_noise
+from ablate.errors import EnvironmentMissing, InputError
+from ablate.fractional import FractionalDesign
+from ablate.measured import measured_noise, measured_throughput
+from ablate.model import Level
+from ablate.planner import Plan, make_plan, plan_json, trial_state, wanted_trials
+from ablate.stores import Store, open_store
+from ablate.study import Budget, Study
+from ablate.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All that `ablate plan` shows."""
+
+    plan: Plan
+    axes: Mapping[str, Sequence[Level]]
+    """Axis -> its levels, the baseline first; empty where values are drawn between bounds."""
+    removed: Mapping[str, int]
+    """Condition -> cells it removes."""
+    left_out: Mapping[str, int]
+    """Axis -> mixes of its lattice that its limits leave out; axes without any are not in it."""
+    fractions: tuple[FractionalDesign, ...]
+    """The two-level designs in it, with what they cannot tell apart."""
+    states: Mapping[str, str]
+    """Trial -> state."""
+    cached: tuple[str, ...]
+    """Jobs that are done already."""
+    cost: Cost
+    detection: Detection
+    over: tuple[str, ...]
+    """What breaks the budget, or cannot be checked against it; empty where the study may run."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan document of `ablate plan --json`."""
+        budget = self.plan.study.budget.model_dump(mode="json", exclude_none=True)
+        return plan_json(self.plan, states=self.states, cached=self.cached) | {
+            "parameters": [
+                {
+                    "stage": stage.stage,
+                    "num_params": _span_json(stage.num_params),
+                    "active_params": _span_json(stage.active_params),
+                    "embedding_params": _span_json(stage.embedding_params),
+                    "total_params": _span_json(stage.total_params),
+                }
+                for stage in self.cost.stages
+            ],
+            "fractions": [
+                {"resolution": found.resolution, "generators": list(found.generators), "aliases": [list(group) for group in found.aliases]}
+                for found in self.fractions
+            ],
+            "cost": self.cost.to_json(),
+            "detectable": self.detection.to_json(),
+            "budget": {"limits": budget, "over": list(self.over)},
+        }
+
+
+def refuse_over_budget(previews: Iterable[Preview]) -> None:
+    """Raises InputError with every limit that a study breaks."""
+    refused = [f"{preview.plan.study.name}: over budget: {sentence}" for preview in previews for sentence in preview.over]
+    if refused:
+        raise InputError("\n".join(refused))
+
+
+def check_budgets(studies: Iterable[Study], workspace: Workspace) -> None:
+    """The same before a run, for the studies that have a budget; the others are not planned for it."""
+    previews = []
+    for study in studies:
+        if study.budget != Budget():
+            try:
+                previews.append(make_preview(study, workspace))
+            except EnvironmentMissing:  # no store yet: the run makes it
+                previews.append(preview_with(study, store=None))
+    refuse_over_budget(previews)
+
+
+def make_preview(study: Study, workspace: Workspace) -> Preview:
+    """Asks the store only where there is one."""
+    if not workspace.has_store:
+        return preview_with(study, store=None)
+    store = open_store(workspace.store_url)
+    try:
+        return preview_with(study, store=store)
+    finally:
+        store.close()
+
+
+@paused_collector()
+def preview_with(study: Study, *, store: Store | None) -> Preview:
+    """The same with a store that is open, or none."""
+    plan = plan_so_far(study, store)
+    known = {job: state for job, (state, _) in store.job_states(plan.jobs).items()} if store else {}
+    begun = bool(store and store.study(study.name)) and any(state != "queued" for state in known.values())
+    throughput = measured_throughput(store, study) if store else {}
+    noise = measured_noise(store, study) if store else None
+    space = search_space(study)
+    axes = labels_of(space)
+    cost = make_cost(plan, measured=throughput, states=known, to_choose=_to_choose(study, plan), begun=begun)
+    return Preview(
+        plan=plan,
+        axes=axes,
+        removed=count_removed(study),
+        left_out={axis.name: axis.left_out for axis in space if axis.left_out},
+        fractions=tuple(fraction(block, space) for block in study.design if isinstance(block, Fractional)),
+        states={trial.id: trial_state([known.get(job, "queued") for job in trial.chain]) for trial in plan.trials},
+        cached=tuple(job for job, state in known.items() if state == "done"),
+        cost=cost,
+        detection=detect(plan, axes=axes, noise=known_noise(noise, declared=study.metric.noise_sd)),
+        over=tuple(over_budget(cost, study.budget)),
+    )
+
+
+def plan_so_far(study: Study, store: Store | None) -> Plan:
+    """A planned study's plan is known; a search has the arms it has decided on, which the store remembers."""
+    if not study.search:
+        return make_plan(study, make_arms(study))
+    return make_plan(study, [arm_for(study, dict(trial.levels)) for trial in store.trials(study.name)] if store else [])
+
+
+def _to_choose(study: Study, plan: Plan) -> ToChoose | None:
+    if not study.search:
+        return None
+    return ToChoose(make_plan(study, [arm_for(study, {})]), max(wanted_trials(study) - len(plan.trials), 0))
+
+
+def _span_json(span: Span) -> dict[str, int]:
+    return {"min": span.low, "max": span.high}

@@ -1,0 +1,105 @@
+"""What the store knows replaces what a plan assumes: throughput and noise from recorded jobs, none from others."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.attempt import Outcome, make_point
+from ablate.detect import SeedNoise
+from ablate.measured import measured_noise, measured_throughput
+from ablate.planner import Plan, make_plan
+from ablate.preview import preview_with
+from ablate.stores import Store, open_store
+from ablate.study import Study
+from tests.conftest import make_arm, make_study
+
+JOB_FLOPS = 6 * 1e9 * 4096 * 10
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(f"sqlite:///{tmp_path / 'ablate.db'}", write=True)
+
+
+def plan_of(name: str = "small", **study: Any) -> Plan:
+    """Two arms, three seeds; another name has other arms, so that no job is shared."""
+    tokens = 16 if name == "small" else 17
+    arms = [make_arm("base", num_tokens=tokens), make_arm("num_tokens=64", num_tokens=tokens + 48)]
+    return make_plan(make_study(name=name, seeds=3, **study), arms)
+
+
+def finish(store: Store, plan: Plan, *, losses: list[float], seconds: float = 100.0) -> None:
+    """The first trials of a study end with these losses, all after the same time."""
+    store.record_plan(plan, axes={"num_tokens": [16, 64]}, simulated=True)
+    for trial, loss in zip(plan.trials, losses, strict=False):
+        points = (make_point(10, "loss", loss),)
+        outcome = Outcome(job=trial.chain[-1], attempt=1, state="done", metrics=points, started=1.0, seconds=seconds, host="here", pid=1)
+        store.finish(plan.study.name, outcome)
+
+
+def test_throughput_is_all_flops_over_all_device_seconds(store: Store) -> None:
+    plan = plan_of(resources={"gpus": 2})
+    finish(store, plan, losses=[1.0, 2.0])
+    found = measured_throughput(store, plan.study)["pretrain"]
+    assert (found.flops_per_second, found.num_jobs) == (pytest.approx(JOB_FLOPS / 200), 2)
+
+
+def test_throughput_of_another_study_serves_until_there_is_an_own(store: Store) -> None:
+    finish(store, plan_of("other"), losses=[1.0, 2.0, 3.0], seconds=50.0)
+    own = plan_of()
+    assert measured_throughput(store, own.study)["pretrain"].flops_per_second == pytest.approx(JOB_FLOPS / 50)
+    finish(store, own, losses=[1.0])
+    found = measured_throughput(store, own.study)["pretrain"]
+    assert (found.flops_per_second, found.num_jobs) == (pytest.approx(JOB_FLOPS / 100), 1)
+
+
+@pytest.mark.parametrize(("device", "counts"), [("A100", False), ("H100", True), ("", True)])
+def test_throughput_of_another_device_does_not_count(store: Store, device: str, counts: bool) -> None:
+    hardware = {"peak_flops": 1e15, "utilisation": 0.4}
+    finish(store, plan_of("other", hardware=hardware | {"device": "H100"}), losses=[1.0])
+    study = make_study(hardware=hardware | {"device": device})
+    assert bool(measured_throughput(store, study)) is counts
+
+
+def test_throughput_of_another_trainer_does_not_count(store: Store) -> None:
+    finish(store, plan_of("other"), losses=[1.0, 2.0])
+    study = make_study(trainer="model_zoo", metric={"name": "val_loss", "goal": "min"}, axes={"decoder.width": [32, 64]})
+    assert (measured_throughput(store, study), measured_noise(store, study)) == ({}, None)
+
+
+def test_noise_is_pooled_within_arms(store: Store) -> None:
+    plan = plan_of()
+    finish(store, plan, losses=[1.0, 2.0, 3.0, 10.0, 14.0])  # base: 1, 2, 3; the other arm: 10, 14 and one to come
+    found = measured_noise(store, plan.study)
+    assert found == SeedNoise(pytest.approx(math.sqrt((1 + 0 + 1 + 4 + 4) / 3)), "measured", 2, 3)
+
+
+@pytest.mark.parametrize("losses", [[], [1.0], [1.0, math.nan], [2.0, 2.0, 2.0]])
+def test_noise_without_two_values_that_differ_is_unknown(store: Store, losses: list[float]) -> None:
+    plan = plan_of()
+    finish(store, plan, losses=losses)
+    assert measured_noise(store, plan.study) is None
+
+
+def test_preview_of_a_study_half_done_counts_and_measures(store: Store) -> None:
+    study = make_study(seeds=3, base={"num_tokens": 16}, metric={"name": "loss", "goal": "min", "noise_sd": 9.0})
+    before = preview_with(study, store=store)
+    assert (before.cost.begun, before.detection.noise.origin, set(before.states.values())) == (False, "assumed", {"queued"})
+    finish(store, before.plan, losses=[1.0, 2.0, 3.0, 4.0])
+    after = preview_with(study, store=store)
+    assert (after.cost.begun, after.cost.trials_done, len(after.cached)) == (True, 4, 4)
+    assert (after.cost.stages[0].origin, after.cost.stages[0].measured_over) == ("measured", 4)
+    assert after.cost.device_hours_left == pytest.approx(2 * 100 / 3600)
+    assert after.detection.noise == SeedNoise(1.0, "measured", 1, 2)
+
+
+def test_preview_of_a_search_counts_trials_decided_and_to_come(store: Store) -> None:
+    study = Study.model_validate(make_study().model_dump(mode="json", by_alias=True) | {"design": [{"kind": "search", "trials": 2}]})
+    found = preview_with(study, store=store)
+    assert (found.plan.trials, found.cost.trials, found.cost.estimated) == ((), 2, True)
+    decided = make_plan(study, [make_arm("num_tokens=64", num_tokens=64)])
+    finish(store, decided, losses=[1.0])
+    found = preview_with(study, store=store)
+    assert (found.cost.trials, found.cost.trials_done, found.cost.stages[0].to_run) == (2, 1, 1)

@@ -1,0 +1,154 @@
+"""`ablate plan` and the gate before `ablate run`: what is printed, what is refused, and that nothing was written."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.cost import make_cost
+from ablate.errors import InputError
+from ablate.plan_screen import show_plan
+from ablate.preview import check_budgets, preview_with
+from ablate.workspace import Workspace
+from tests.conftest import make_study
+
+HARDWARE = {"device": "H100", "peak_flops": 1e15, "utilisation": 0.4, "price_per_hour": 2.0, "memory_gib": 80.0, "devices": 4}
+STUDY = """
+schema: 1
+name: small
+trainer: synthetic
+base: {num_params: 1.0e9}
+axes: {num_tokens: [16, 64]}
+seeds: 3
+metric: {name: loss, goal: min}
+"""
+Show = Callable[..., str]
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Show:
+    """What a person sees of a study that never ran."""
+
+    def shown(**study: Any) -> str:
+        show_plan(preview_with(make_study(**study), store=None))
+        return capsys.readouterr().out
+
+    return shown
+
+
+def ablate(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "ablate", *words], capture_output=True, text=True, cwd=folder, check=False)
+
+
+def test_screen_says_what_is_compared_run_and_spent(show: Show) -> None:
+    text = show(axes={"num_tokens": [64, 16], "connector": ["avg_pool", "c_abstractor"]}, seeds=3, hardware=HARDWARE, question="Why?")
+    for expected in (
+        "small (simulated)",
+        "Why?",
+        "64 (baseline), 16",
+        "12 trials = 4 arms (grid) × 3 seeds",
+        "12 jobs: one a trial",
+        "nothing has run yet",
+        "connector=c_abstractor",
+        "4 × H100: 1.00e15 FLOP/s at 40%, 2 USD an hour each",
+        "assumed",
+        "1B",
+        "3 seeds, averaged over 2 cells of the other axes",
+        "14.9 GiB at the peak of a job (pretrain), 80 GiB there",
+    ):
+        assert expected in text
+
+
+def test_screen_without_hardware_says_how_to_declare_it(show: Show) -> None:
+    text = show()
+    assert "Hours are unknown" in text
+    assert "hardware: {device: NAME" in text
+    assert "One seed: no difference can be told from noise. With 3 seeds it could see:" in text
+    assert "4.62 SD" in text
+
+
+def test_screen_shows_the_first_arms_of_many(show: Show) -> None:
+    text = show(axes={"num_tokens": list(range(1, 51))})
+    assert "num_tokens=20 " in text
+    assert "num_tokens=21 " not in text
+    assert "and 30 more" in text
+
+
+def test_screen_warns_of_a_job_that_does_not_fit(show: Show) -> None:
+    text = show(hardware=HARDWARE | {"memory_gib": 8.0}, resources={"gpus": 8})
+    assert "! 14.9 GiB at the peak of a job (pretrain) do not fit in the 8 GiB a job has" in text
+    assert "a job needs 8 devices, and hardware.devices is 4" in text
+
+
+def test_screen_of_a_search_promises_no_difference(show: Show) -> None:
+    text = show(design={"kind": "search", "trials": 2}, axes={"peak_lr": {"log": [1e-5, 1e-3]}})
+    assert "2 trials, chosen while running (tpe)" in text
+    assert "taking each trial to be like the base" in text
+    assert "none is promised" in text
+
+
+def test_json_has_cost_parameters_noise_and_budget_beside_the_plan() -> None:
+    study = make_study(seeds=3, hardware=HARDWARE, budget={"trials": 5, "money": 1000.0})
+    document = json.loads(json.dumps(preview_with(study, store=None).to_json(), allow_nan=False))
+    assert set(document) == {"study", "arms", "trials", "jobs", "totals", "fractions", "parameters", "cost", "detectable", "budget"}
+    assert document["parameters"][0]["num_params"] == {"min": 10**9, "max": 10**9}
+    assert document["cost"]["device_hours"] == pytest.approx(6 * 6e9 * 40960 / 4e14 / 3600)
+    assert document["cost"]["money"] == pytest.approx(2 * document["cost"]["device_hours"])
+    assert document["detectable"]["axes"][0]["difference"] == pytest.approx(4.62, abs=0.01)
+    assert document["budget"]["limits"] == {"trials": 5, "money": 1000.0}
+    assert document["budget"]["over"] == ["the study has 6 trials, and budget.trials allows 5"]
+
+
+def test_check_budgets_names_every_study_over(tmp_path: Path) -> None:
+    studies = [make_study(name=name, seeds=3, budget={"trials": 5}) for name in ("one", "two")]
+    place = Workspace(tmp_path / "work", f"sqlite:///{tmp_path / 'none.db'}")  # a run would make it
+    with pytest.raises(InputError, match=r"one: over budget: .* 6 trials(.|\n)*two: over budget") as caught:
+        check_budgets([*studies, make_study(name="three", seeds=3)], place)
+    assert "three" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_over_budget_shows_all_and_exits_2(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY + "budget: {trials: 5}\n", encoding="utf-8")
+    for words in (["plan", "s.yaml"], ["plan", "s.yaml", "--json"], ["run", "s.yaml", "--dry-run"]):
+        found = ablate(*words, folder=tmp_path)
+        assert (found.returncode, found.stderr) == (2, "small: over budget: the study has 6 trials, and budget.trials allows 5\n")
+        assert "small" in found.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.yaml"]
+
+
+def test_run_over_budget_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY + "budget: {money: 1}\n", encoding="utf-8")
+    found = ablate("run", "s.yaml", folder=tmp_path)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "budget.money allows 1" in found.stderr
+    assert "declare hardware" in found.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.yaml"]
+
+
+def test_screen_of_a_mixture_of_experts_shows_active_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    preview = preview_with(make_study(), store=None)
+    sparse = {job.id: replace(job, spec=job.spec._replace(active_params=200_000_000)) for job in preview.plan.jobs.values()}  # type: ignore[attr-defined]
+    show_plan(replace(preview, cost=make_cost(replace(preview.plan, jobs=sparse))))
+    text = capsys.readouterr().out
+    assert "active N: what one token uses" in text
+    assert "200M" in text
+
+
+def test_preview_of_a_fraction_says_what_cannot_be_told_apart() -> None:
+    axes = {"image_size": [224, 336], "num_tokens": [64, 144], "connector": ["avg_pool", "c_abstractor"], "peak_lr": [1e-4, 2e-4]}
+    (document,) = preview_with(make_study(axes=axes, design="fractional"), store=None).to_json()["fractions"]
+    assert document["resolution"] == 4
+    assert document["generators"] == ["peak_lr = image_size x num_tokens x connector"]
+    assert ["image_size x num_tokens", "connector x peak_lr"] in document["aliases"]
+
+
+def test_preview_counts_the_mixes_that_limits_leave_out() -> None:
+    mix = {"simplex": ["caption", "interleaved", "text"], "lattice": 4, "min": {"text": 0.25}}
+    preview = preview_with(make_study(axes={"mix": mix}), store=None)
+    assert (preview.left_out, len(preview.plan.arms)) == ({"mix": 5}, 10)
