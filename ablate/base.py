@@ -1,6 +1,6 @@
 """The base of a study and the trainer that reads it: what stands at a dotted path, what it means, what other values in place come to."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import signature
@@ -89,7 +89,7 @@ class Reader:
         self._groups = _shared_groups(base.config)
         self._plain_json = _has_plain_json(base.config)
         self._stated: dict[str, tuple[Any, ...]] = {group: (group,) for group in self._groups if group in base.values}
-        self._splits: dict[int, _Split] = {}
+        self._splits: dict[int, tuple[Mapping[str, Any], tuple[_Split, ...]]] = {}
         """Id of changes -> they themselves, kept so that no others get the id, and their values group by group."""
         self._parts: dict[tuple[Any, ...], BaseModel | None] = {}
         """A group and the ids of its changes -> its part; None where it cannot be shared."""
@@ -97,26 +97,21 @@ class Reader:
         self._jsons = {id(part): (part, part.model_dump(mode="json")) for part in defaults}
         """Id of a part -> itself and its JSON values."""
 
-    def read(self, changes: Iterable[Mapping[str, Any]]) -> BaseModel:
+    def read(self, changes: Sequence[Mapping[str, Any]]) -> BaseModel:
         """The config with these changes (dotted path -> value) in place; a mapping given once may not be changed later. Raises
         ValidationError, always of the plain values."""
-        split: list[tuple[str, Mapping[str, Any]]] = []
-        keys = self._stated.copy()
+        keys, known = self._stated.copy(), self._splits
         for one in changes:
-            for pair in (self._splits.get(id(one)) or self._split(one))[1]:
-                split.append(pair)
-                if group := pair[0]:
-                    keys[group] = (*keys.get(group, (group,)), id(pair[1]))
-        parts = {group: part for group, key in keys.items() if (part := self._part(key, split)) is not None}
+            for group, place in (known.get(id(one)) or self._split(one))[1]:
+                keys[group] = (*keys[group], place) if group in keys else (group, place)
+        parts = {group: part for group, key in keys.items() if group and (part := self._part(key, changes)) is not None}
         if parts:
-            rest = {path: value for group, values in split if group not in parts for path, value in values.items()}
+            rest = self._values(changes, [group for group in keys if group not in parts])
             try:
                 return self._base.config.model_validate(self._base.with_values(rest) | parts)
             except Exception:  # noqa: S110
                 pass  # the plain values tell what is wrong
-        return self._base.config.model_validate(
-            self._base.with_values({path: value for _, values in split for path, value in values.items()})
-        )
+        return self._base.config.model_validate(self._base.with_values(self._values(changes, list(keys))))
 
     def as_json(self, config: BaseModel) -> dict[str, Any]:
         """The config as JSON values; configs share what they share, so do not change it."""
@@ -127,25 +122,31 @@ class Reader:
         own = config.model_dump(mode="json", include=alone) if alone else {}
         return {name: known[1] if known else own[name] for name, known in found.items()}
 
-    def _split(self, changes: Mapping[str, Any]) -> "_Split":
-        by_group: dict[str, dict[str, Any]] = {}
-        for path, value in changes.items():
-            group = path.partition(".")[0]
-            by_group.setdefault(group if group in self._groups else "", {})[path] = value
-        self._splits[id(changes)] = changes, tuple(by_group.items())
+    def _split(self, changes: Mapping[str, Any]) -> "tuple[Mapping[str, Any], tuple[_Split, ...]]":
+        groups = dict.fromkeys(self._group(path) for path in changes)
+        self._splits[id(changes)] = changes, tuple((group, id(changes)) for group in groups)
         return self._splits[id(changes)]
 
-    def _part(self, key: tuple[Any, ...], split: "Iterable[tuple[str, Mapping[str, Any]]]") -> BaseModel | None:
+    def _group(self, path: str) -> str:
+        """The group a path lies in; empty where that is not shared."""
+        name = path.partition(".")[0]
+        return name if name in self._groups else ""
+
+    def _values(self, changes: Iterable[Mapping[str, Any]], groups: Collection[str]) -> dict[str, Any]:
+        """What the changes say about these groups."""
+        return {path: value for one in changes for path, value in one.items() if self._group(path) in groups} if groups else {}
+
+    def _part(self, key: tuple[Any, ...], changes: Iterable[Mapping[str, Any]]) -> BaseModel | None:
         if key not in self._parts:
-            values = {path: value for group, values in split if group == key[0] for path, value in values.items()}
-            part = self._parts[key] = self._groups[key[0]].part(self._base.with_values(values)[key[0]])
+            group = key[0]
+            part = self._parts[key] = self._groups[group].part(self._base.with_values(self._values(changes, [group]))[group])
             if part is not None:
                 self._jsons[id(part)] = part, part.model_dump(mode="json")
         return self._parts[key]
 
 
-_Split = tuple[Mapping[str, Any], tuple[tuple[str, Mapping[str, Any]], ...]]
-"""Changes, and the same as group -> dotted path -> value; the group is empty for values that are not shared."""
+_Split = tuple[str, int]
+"""A group of the config, empty for what is not shared, and the id of the changes that say something about it."""
 
 
 class _Group(NamedTuple):

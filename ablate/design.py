@@ -17,6 +17,7 @@ from ablate.base import Base, Reader
 from ablate.blame import Blame
 from ablate.blocks import Block, Grid
 from ablate.cells import Cell, block_faults, cells_of, count_sign, draws, most_cells, pairs, reference, settle, single_changes
+from ablate.collector import paused_collector
 from ablate.conditions import Condition, ConditionError, Lookup, Unknown, parse_condition
 from ablate.errors import InputError, Problem, did_you_mean
 from ablate.explain import explain
@@ -108,7 +109,8 @@ def arm_for(study: Study, levels: Mapping[str, Any]) -> Arm:
         config = design.reader.read([choice.changes for choice in cell])
     except ValidationError as error:
         faults = explain(error, design.base.config, design.raw(cell))
-        raise InputError("\n".join(f"{design.name(cell)}: {'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults)) from None
+        here = ", ".join(f"{axis.name}={choice.label}" for axis, choice in zip(design.axes, cell, strict=True))
+        raise InputError("\n".join(f"{here}: {'.'.join(map(str, fault.path))}: {fault.message}" for fault in faults)) from None
     return design.arm(cell, config)
 
 
@@ -163,6 +165,7 @@ class _Declared:
 
 
 @lru_cache(maxsize=4)
+@paused_collector()
 def _drafted(config: type[BaseModel], declared: _Declared, until: Until) -> Draft:
     design = _Design(declared.study, Base(config, declared.study.base))
     design.read()
@@ -379,18 +382,16 @@ class _Design:
         return self.base.with_values({path: value for choice in cell for path, value in choice.changes.items()})
 
     def arm(self, cell: Cell, config: BaseModel) -> Arm:
+        """The last part of each changed axis's name with its level is the arm's name; the whole name where two axes end alike."""
         levels: dict[str, Level] = {}
         changes: dict[str, Any] = {}
+        parts = []
         for axis, choice in zip(self.axes, cell, strict=True):
             levels[axis.name] = choice.label
             if axis.changes_at(choice):
                 changes.update(choice.changes)
-        return Arm(self.name(cell), levels, changes, self.reader.as_json(config), config)
-
-    def name(self, cell: Cell) -> str:
-        """The last part of each changed axis's name with its level; the whole name where two axes end alike."""
-        changed = [(axis, choice.label) for axis, choice in zip(self.axes, cell, strict=True) if axis.changes_at(choice)]
-        return ",".join([f"{self.short_names[axis.name]}={label_text(label)}" for axis, label in changed]) or "base"
+                parts.append(f"{self.short_names[axis.name]}={label_text(choice.label)}")
+        return Arm(",".join(parts) or "base", levels, changes, self.reader.as_json(config), config)
 
     @cached_property
     def short_names(self) -> dict[str, str]:

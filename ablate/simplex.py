@@ -6,28 +6,34 @@ inside, and a mix that the author wrote is a fault there. Nothing here asks the 
 
 import math
 import random
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field
 
-from ablate.errors import did_you_mean
-from ablate.levels import kind_of, label_of
+from ablate.levels import label_of
 from ablate.model import MAX_SEED, Number, StudyModel, Whole
-from ablate.reader import Fault, Path, shown, visible
+from ablate.reader import Fault, Path, shown
+from ablate.shares import (
+    Limits,
+    OneOrPerSource,
+    RatioOrShares,
+    Repeats,
+    exact_shares,
+    is_number,
+    per_source,
+    ranges_of,
+    read_limits,
+    read_shares,
+    short,
+)
 
 MAX_MIXES = 10_000
 MAX_DRAWS = 10_000
 _FORMS = "list, lattice, dirichlet, raise"
-_RATIO_PART = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
-_LARGEST_PART = 1e12
 _MILLION = 1_000_000
-_SLACK = 1e-9
-"""What rounding may take a share beyond a limit."""
 
 
 def _names(value: Any) -> Any:
@@ -39,14 +45,6 @@ def _names(value: Any) -> Any:
     ):
         raise ValueError(f"expected the names of two or more sources, each once; found {shown(value)}")
     return tuple(value)
-
-
-_SHARES_SCHEMA = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
-# what is wrong with these is said in the words of mixes, so pydantic lets everything pass
-RatioOrShares = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string"}, _SHARES_SCHEMA]})]
-"""`5:5:1` in the order of the sources, or source -> share."""
-OneOrPerSource = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, _SHARES_SCHEMA]})]
-"""One number for all sources, or source -> number."""
 
 
 class Dirichlet(StudyModel):
@@ -67,17 +65,6 @@ class Raise(StudyModel):
     """The mix to start from, which is a level too."""
     by: Annotated[tuple[Number, ...], Field(min_length=1)]
     """What is added to one source's share, such as 0.1; each of these for each source. Below 0 the part shrinks."""
-
-
-class Repeats(StudyModel):
-    """How often the data of a source may come again in one training."""
-
-    sizes: dict[str, Annotated[Number, Field(ge=0)]]
-    """Source -> how much there is, such as tokens."""
-    total: Annotated[Number, Field(gt=0)]
-    """What one training draws from all sources together, in the same unit."""
-    at_most: Annotated[Number, Field(gt=0)]
-    """share * total / size may not exceed this."""
 
 
 class Simplex(StudyModel):
@@ -128,7 +115,7 @@ def mixes(form: Simplex, *, at: Path) -> Mixes:
         both = f"found {' and '.join(written)}; write one of {_FORMS}"
         none = f'an axis needs at least one level; write list: ["5:5:1", ...] (or one of {_FORMS})'
         return Mixes([], [Fault(at, both if written else none)])
-    limits, faults = _limits(form, at=at)
+    limits, faults = read_limits(form.simplex, least=form.min, repeats=form.repeats, at=at)
     if limits is None:
         return Mixes([], faults)
     if form.list is not None:
@@ -145,97 +132,7 @@ def _given(form: Simplex) -> dict[str, Any]:
     return {"list": form.list, "lattice": form.lattice, "dirichlet": form.dirichlet, "raise": form.raised}
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """Least and largest share of each source; in what is left of the simplex there is at least one mix."""
-
-    sources: tuple[str, ...]
-    least: Mapping[str, float]
-    most: Mapping[str, float]
-    repeats: Repeats | None
-
-    @property
-    def bind(self) -> bool:
-        return any(self.least.values()) or self.repeats is not None
-
-    def broken(self, shares: Mapping[str, float]) -> str:
-        """Which limits a mix breaks, with the numbers; empty for a mix inside."""
-        parts = []
-        for source, share in shares.items():
-            if share < self.least[source] - _SLACK:
-                parts.append(f"{source} {_short(share)} is under its least share {_short(self.least[source])}")
-            if self.repeats and share > self.most[source] + _SLACK:
-                parts.append(_repeated(source, share, self.repeats))
-        return "; ".join(parts)
-
-
-def _repeated(source: str, share: float, repeats: Repeats) -> str:
-    drawn, size = f"{source} {_short(share)} x {_short(repeats.total)}", repeats.sizes[source]
-    if not size:
-        return f"{drawn} from a source of size 0, which can have share 0 only"
-    return f"{drawn} / {_short(size)} = {_short(share * repeats.total / size)} repeats, at most {_short(repeats.at_most)}"
-
-
-def _limits(form: Simplex, *, at: Path) -> tuple[_Limits | None, list[Fault]]:
-    sources = form.simplex
-    least, faults = _per_source(0.0 if form.min is None else form.min, sources, missing=0.0, what="the least share", at=(*at, "min"))
-    if odd := [source for source in least if not 0 <= least[source] <= 1]:
-        faults.append(Fault((*at, "min"), f"the least share of {odd[0]} is {_short(least[odd[0]])}; shares are from 0 to 1"))
-    most = dict.fromkeys(sources, 1.0)
-    if form.repeats:
-        faults += _size_faults(form.repeats.sizes, sources, at=(*at, "repeats", "sizes"))
-        if not faults:
-            most = {source: min(1.0, form.repeats.at_most * form.repeats.sizes[source] / form.repeats.total) for source in sources}
-    limits = _Limits(sources, least, most, form.repeats)
-    faults = faults or _empty(limits, at=at)
-    return (None if faults else limits), faults
-
-
-def _size_faults(sizes: Mapping[str, float], sources: Sequence[str], *, at: Path) -> list[Fault]:
-    faults = [Fault((*at, name), _unknown(name, sources), at_key=True) for name in sizes if name not in sources]
-    if missing := [source for source in sources if source not in sizes]:
-        faults.append(Fault(at, f"no size for {', '.join(missing)}; write all of {', '.join(sources)}"))
-    return faults
-
-
-def _empty(limits: _Limits, *, at: Path) -> list[Fault]:
-    """Limits that no mix can keep."""
-    least, most = limits.least, limits.most
-    if (total := math.fsum(least.values())) > 1 + _SLACK:
-        return [Fault((*at, "min"), f"the least shares {_sum(least)} sum to {_short(total)}, over 1; lower some")]
-    for source in limits.sources:
-        if limits.repeats and least[source] > most[source] + _SLACK:
-            return [Fault((*at, "min"), f"no mix has the least share: {_repeated(source, least[source], limits.repeats)}")]
-    if limits.repeats and (total := math.fsum(most.values())) < 1 - _SLACK:
-        what = f"{_short(limits.repeats.at_most)} repeats allow shares up to {_sum(most)}"
-        return [Fault((*at, "repeats"), f"{what}, {_short(total)} in all, and a mix needs 1; allow more repeats, or draw less")]
-    return []
-
-
-def _sum(shares: Mapping[str, float]) -> str:
-    return " + ".join(f"{source} {_short(share)}" for source, share in shares.items())
-
-
-def _per_source(
-    written: Any, sources: Sequence[str], *, missing: float | None, what: str, at: Path
-) -> tuple[dict[str, float], list[Fault]]:
-    """A number for every source; `missing` is that of a source left out, None where none may be."""
-    if _is_number(written):
-        return dict.fromkeys(sources, float(written)), []
-    if not isinstance(written, Mapping):
-        return {}, [Fault(at, f"expected a number, or numbers by source ({', '.join(sources)}); found {shown(written)}")]
-    faults = [Fault((*at, name), _unknown(name, sources), at_key=True) for name in written if name not in sources]
-    faults += [
-        Fault((*at, name), f"{what} of {name} is {shown(value)}; write a number")
-        for name, value in written.items()
-        if name in sources and not _is_number(value)
-    ]
-    if missing is None and (absent := [source for source in sources if source not in written]):
-        faults.append(Fault(at, f"no number for {', '.join(absent)}; write all of {', '.join(sources)}"))
-    return ({} if faults else {source: float(written.get(source, missing)) for source in sources}), faults
-
-
-def _listed(written: Sequence[Any], limits: _Limits, *, at: Path) -> Mixes:
+def _listed(written: Sequence[Any], limits: Limits, *, at: Path) -> Mixes:
     if not written:
         return Mixes([], [Fault(at, 'an axis needs at least one level; write list: ["5:5:1", ...]')])
     found: list[Mix] = []
@@ -248,9 +145,9 @@ def _listed(written: Sequence[Any], limits: _Limits, *, at: Path) -> Mixes:
     return _without_repeats(found, faults)
 
 
-def _written(mix: Any, limits: _Limits, *, at: Path) -> Mix:
+def _written(mix: Any, limits: Limits, *, at: Path) -> Mix:
     """A mix the author wrote, in his words where it is a ratio. Raises ValueError."""
-    shares = _shares(mix, limits.sources)
+    shares = read_shares(mix, limits.sources)
     if broken := limits.broken(shares):
         raise ValueError(broken)
     return Mix(mix if isinstance(mix, str) else _label(shares), shares, at)
@@ -273,17 +170,16 @@ def _without_repeats(found: list[Mix], faults: list[Fault]) -> Mixes:
     return Mixes(kept, faults)
 
 
-def _on_lattice(steps: int, limits: _Limits, *, at: Path) -> Mixes:
-    low = [max(0, math.ceil((limits.least[source] - _SLACK) * steps)) for source in limits.sources]
-    high = [min(steps, math.floor((limits.most[source] + _SLACK) * steps)) for source in limits.sources]
+def _on_lattice(steps: int, limits: Limits, *, at: Path) -> Mixes:
+    low, high = limits.whole_parts(steps)
     in_all = math.comb(steps + len(low) - 1, len(low) - 1)
-    count = f"{in_all:,}" if in_all < 1e12 else _short(float(in_all))
+    count = f"{in_all:,}" if in_all < 1e12 else short(float(in_all))
     parts = list(islice(_compositions(steps, low, high), MAX_MIXES + 1))
     if len(parts) > MAX_MIXES:
         what = f"steps of 1/{steps} over {len(low)} sources are {count} mixes{' before the limits' if limits.bind else ''}"
         return Mixes([], [Fault(at, f"{what}; up to {MAX_MIXES:,} are allowed, so take larger steps")])
     if not parts:
-        return Mixes([], [Fault(at, f"the limits leave none of the {count} mixes in steps of 1/{steps}: {_ranges(limits)}")], in_all)
+        return Mixes([], [Fault(at, f"the limits leave none of the {count} mixes in steps of 1/{steps}: {ranges_of(limits)}")], in_all)
     found = [_mix([part / steps for part in mix], limits.sources, at=at) for mix in parts]
     return Mixes(found, [], in_all - len(found))
 
@@ -299,20 +195,16 @@ def _compositions(rest: int, low: Sequence[int], high: Sequence[int]) -> Iterato
             yield (part, *others)
 
 
-def _ranges(limits: _Limits) -> str:
-    return ", ".join(f"{source} from {_short(limits.least[source])} to {_short(limits.most[source])}" for source in limits.sources)
-
-
-def _drawn(written: Dirichlet, limits: _Limits, *, at: Path) -> Mixes:
+def _drawn(written: Dirichlet, limits: Limits, *, at: Path) -> Mixes:
     here = (*at, "concentration")
-    weights, faults = _per_source(written.concentration, limits.sources, missing=None, what="the concentration", at=here)
+    weights, faults = per_source(written.concentration, limits.sources, missing=None, what="the concentration", at=here)
     faults += [
-        Fault(here, f"the concentration of {source} is {_short(weight)}; write a number from 0.01 to 1e6")
+        Fault(here, f"the concentration of {source} is {short(weight)}; write a number from 0.01 to 1e6")
         for source, weight in weights.items()
         if not 0.01 <= weight <= 1e6
     ]
     if faults:
-        return Mixes([], faults[:1] if _is_number(written.concentration) else faults)
+        return Mixes([], faults[:1] if is_number(written.concentration) else faults)
     found: dict[str, Mix] = {}
     draws = islice(_draws(list(weights.values()), seed=written.seed), MAX_DRAWS)
     outside = 0
@@ -323,7 +215,7 @@ def _drawn(written: Dirichlet, limits: _Limits, *, at: Path) -> Mixes:
         else:
             found.setdefault(mix.label, mix)
     if len(found) < written.points:
-        beyond = f"{outside:,} lie outside the limits ({_ranges(limits)}), " if limits.bind else ""
+        beyond = f"{outside:,} lie outside the limits ({ranges_of(limits)}), " if limits.bind else ""
         what = f"{MAX_DRAWS:,} draws give {len(found)} of {written.points} mixes: {beyond}{MAX_DRAWS - outside - len(found):,} came again"
         return Mixes([], [Fault(at, f"{what}; {'loosen the limits' if limits.bind else 'ask for fewer'}, or use lattice")])
     return Mixes(list(found.values()), [])
@@ -348,13 +240,13 @@ def _whole_parts(exact: Sequence[float]) -> list[int]:
     return parts
 
 
-def _raised(written: Raise, limits: _Limits, *, at: Path) -> Mixes:
+def _raised(written: Raise, limits: Limits, *, at: Path) -> Mixes:
     try:
         found = [_written(written.start, limits, at=(*at, "from"))]
     except ValueError as error:
         return Mixes([], [Fault((*at, "from"), str(error))])
     faults = []
-    exact = _exact_shares(written.start, limits.sources)
+    exact = exact_shares(written.start, limits.sources)
     for source in limits.sources:
         for index, step in enumerate(written.by):
             here = (*at, "by", index)
@@ -373,20 +265,13 @@ def _with_more(shares: Mapping[str, Fraction], source: str, step: Fraction) -> d
     """The mix with this much more of one source and the others in their proportions. Raises ValueError."""
     raised, others = shares[source] + step, 1 - shares[source]
     if not 0 <= raised <= 1:
-        numbers = f"{source} {_short(float(shares[source]))} {'-' if step < 0 else '+'} {_short(abs(float(step)))}"
+        numbers = f"{source} {short(float(shares[source]))} {'-' if step < 0 else '+'} {short(abs(float(step)))}"
         raise ValueError(
-            f"{numbers} = {_short(float(raised))}; a share is from 0 to 1, so take a smaller step, or write the mixes as a list"
+            f"{numbers} = {short(float(raised))}; a share is from 0 to 1, so take a smaller step, or write the mixes as a list"
         )
     if not others and step:
         raise ValueError(f"{source} is the whole mix, so there are no others to take its share; write the mixes as a list")
     return {name: raised if name == source else share * (1 - raised) / others if others else share for name, share in shares.items()}
-
-
-def _exact_shares(mix: Any, sources: Sequence[str]) -> dict[str, Fraction]:
-    """The shares of a mix that `_shares` has read, as written in decimals: 0.1 is a tenth, and the sum exactly 1."""
-    parts = [part.strip() for part in mix.split(":")] if isinstance(mix, str) else [repr(mix[source]) for source in sources]
-    exact = [Fraction(part) for part in parts]
-    return {source: part / sum(exact) for source, part in zip(sources, exact, strict=True)}
 
 
 def _mix(shares: Sequence[float], sources: Sequence[str], *, at: Path) -> Mix:
@@ -396,50 +281,3 @@ def _mix(shares: Sequence[float], sources: Sequence[str], *, at: Path) -> Mix:
 
 def _label(shares: Mapping[str, float]) -> str:
     return str(label_of(shares))
-
-
-def _shares(mix: Any, sources: Sequence[str]) -> dict[str, float]:
-    """A ratio or shares by source as shares in the order of `sources`. Raises ValueError."""
-    order = ":".join(sources)
-    if isinstance(mix, str):
-        return _ratio(mix, sources)
-    if not isinstance(mix, Mapping):
-        raise ValueError(f"expected a ratio such as 5:5:1 ({order}) or shares by source, found {shown(mix)}")
-    if unknown := [source for source in mix if source not in sources]:
-        raise ValueError(_unknown(unknown[0], sources))
-    if missing := [source for source in sources if source not in mix]:
-        raise ValueError(f"no share for {', '.join(missing)}; write all of {', '.join(sources)}")
-    if odd := [source for source in sources if not _is_number(mix[source]) or not 0 <= mix[source] <= _LARGEST_PART]:
-        raise ValueError(f"the share of {odd[0]} is {shown(mix[odd[0]])}; shares are numbers from 0 to 1")
-    total = math.fsum(mix.values())
-    if abs(total - 1) > 1e-6:
-        raise ValueError(f"sum is {total:.6g}; use 45:45:10 or shares that sum to 1")
-    return {source: float(mix[source]) for source in sources}
-
-
-def _ratio(mix: str, sources: Sequence[str]) -> dict[str, float]:
-    order = ":".join(sources)
-    parts = [part.strip() for part in mix.split(":")]
-    if len(parts) != len(sources):
-        raise ValueError(f"{shown(mix)} has {len(parts)} parts, expected {len(sources)}: {order}")
-    if odd := [part for part in parts if not _RATIO_PART.fullmatch(part)]:
-        raise ValueError(f"the part '{visible(odd[0])}' of {shown(mix)} is not a number of 0 or more; write {order} as in 5:5:1")
-    if large := [part for part in parts if float(part) > _LARGEST_PART]:
-        raise ValueError(f"the part '{visible(large[0])}' of {shown(mix)} is over {_short(_LARGEST_PART)}; write {order} as in 5:5:1")
-    total = math.fsum(map(float, parts))
-    if not total:
-        raise ValueError(f"the parts of {shown(mix)} are all 0")
-    return {source: float(part) / total for source, part in zip(sources, parts, strict=True)}
-
-
-def _unknown(source: Any, sources: Sequence[str]) -> str:
-    return f"unknown source '{visible(str(source))}' ({', '.join(sources)}){did_you_mean(str(source), sources)}"
-
-
-def _is_number(value: Any) -> bool:
-    return kind_of(value) == "numbers" and math.isfinite(value)
-
-
-def _short(value: float) -> str:
-    """Six digits, without the padding of an exponent: 1e10."""
-    return re.sub(r"e([-+])0*", lambda match: "e-" if match[1] == "-" else "e", f"{value:.6g}")
