@@ -11,7 +11,7 @@ from math import prod, sqrt
 from typing import Any, Literal
 
 from ablate.analysis.power import ALPHA, POWER, detectable_difference, detectable_shift
-from ablate.design import Arm
+from ablate.draft import Arm
 from ablate.model import Level
 from ablate.planner import Plan
 

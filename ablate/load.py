@@ -12,7 +12,8 @@ from ablate.axes import Axis
 from ablate.blocks import Search
 from ablate.compose import Composed, compose, compose_values, suite_members
 from ablate.conditions import ConditionError, parse_condition
-from ablate.design import Draft, Until, block_at, draft_design, draft_unread
+from ablate.design import draft_design, draft_unread
+from ablate.draft import Draft, Until, block_at
 from ablate.errors import InputError, Problem, did_you_mean
 from ablate.explain import explain
 from ablate.fields import config_names

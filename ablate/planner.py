@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.collector import paused_collector
-from ablate.design import Arm, search_space
+from ablate.design import search_space
+from ablate.draft import Arm
 from ablate.fingerprint import CanonicalTexts, canonical, fingerprint_of, slug
 from ablate.model import Level
 from ablate.study import Resources, Study

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ablate import synthetic
-from ablate.design import Arm
+from ablate.draft import Arm
 from ablate.planner import Plan, make_plan
 from ablate.study import Study
 from ablate.workspace import Workspace

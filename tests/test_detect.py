@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from ablate.analysis.power import detectable_shift
-from ablate.design import Arm, axis_labels, make_arms
+from ablate.design import axis_labels, make_arms
 from ablate.detect import Detection, SeedNoise, cells_in_common, detect, known_noise
+from ablate.draft import Arm
 from ablate.planner import make_plan
 from tests.conftest import make_arm, make_study
 

@@ -18,7 +18,7 @@ from tests.conftest import make_arm, make_small_plan, make_study
 
 def zoo_plan(*widths: int, seeds: int = 2) -> Plan:
     """One arm a decoder width, all with the default encoder."""
-    from ablate.design import Arm
+    from ablate.draft import Arm
     from model_zoo.trainable import Config
 
     study = make_study(

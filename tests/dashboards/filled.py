@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate.design import Arm
+from ablate.draft import Arm
 from ablate.planner import Job, make_plan
 from ablate.record import Recorder
 from ablate.schedule import Started
