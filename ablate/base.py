@@ -106,9 +106,9 @@ class Reader:
                 keys[group] = (*keys[group], place) if group in keys else (group, place)
         parts = {group: part for group, key in keys.items() if group and (part := self._part(key, changes)) is not None}
         if parts:
-            rest = self._values(changes, [group for group in keys if group not in parts])
+            alone = () if len(parts) == len(keys) else [group for group in keys if group not in parts]
             try:
-                return self._base.config.model_validate(self._base.with_values(rest) | parts)
+                return self._base.config.model_validate(self._base.with_values(self._values(changes, alone)) | parts)
             except Exception:  # noqa: S110
                 pass  # the plain values tell what is wrong
         return self._base.config.model_validate(self._base.with_values(self._values(changes, list(keys))))
@@ -117,10 +117,14 @@ class Reader:
         """The config as JSON values; configs share what they share, so do not change it."""
         if not self._plain_json:
             return config.model_dump(mode="json")
-        found = {name: self._jsons.get(id(value)) for name, value in config.__dict__.items()}
-        alone = {name for name, known in found.items() if known is None}
-        own = config.model_dump(mode="json", include=alone) if alone else {}
-        return {name: known[1] if known else own[name] for name, known in found.items()}
+        found, known = dict(config.__dict__), self._jsons
+        alone = set()
+        for name, value in found.items():
+            if part := known.get(id(value)):
+                found[name] = part[1]
+            else:
+                alone.add(name)
+        return found | config.model_dump(mode="json", include=alone) if alone else found
 
     def _split(self, changes: Mapping[str, Any]) -> "tuple[Mapping[str, Any], tuple[_Split, ...]]":
         groups = dict.fromkeys(self._group(path) for path in changes)
@@ -137,12 +141,14 @@ class Reader:
         return {path: value for one in changes for path, value in one.items() if self._group(path) in groups} if groups else {}
 
     def _part(self, key: tuple[Any, ...], changes: Iterable[Mapping[str, Any]]) -> BaseModel | None:
-        if key not in self._parts:
+        try:
+            return self._parts[key]
+        except KeyError:
             group = key[0]
-            part = self._parts[key] = self._groups[group].part(self._base.with_values(self._values(changes, [group]))[group])
-            if part is not None:
-                self._jsons[id(part)] = part, part.model_dump(mode="json")
-        return self._parts[key]
+        part = self._parts[key] = self._groups[group].part(self._base.with_values(self._values(changes, [group]))[group])
+        if part is not None:
+            self._jsons[id(part)] = part, part.model_dump(mode="json")
+        return part
 
 
 _Split = tuple[str, int]

@@ -4,6 +4,8 @@ Exit codes: 0 done; 1 something failed, or a claim was contradicted with --stric
 lacks something; 130 interrupted, resumable.
 """
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -321,6 +323,7 @@ def dashboard(
 
 def main() -> None:
     """Entry point of the `ablate` command: an error a person can mend is one message and its exit code, never a traceback."""
+    atexit.register(gc.freeze)  # what is left at the end, such as a large plan, is not searched for cyclic garbage on the way out
     try:
         app()
     except AblateError as error:

@@ -281,11 +281,12 @@ class Drafting:
         levels: dict[str, Level] = {}
         changes: dict[str, Any] = {}
         parts = []
+        short_names = self.short_names
         for axis, choice in zip(self.axes, cell, strict=True):
             levels[axis.name] = choice.label
             if axis.changes_at(choice):
                 changes.update(choice.changes)
-                parts.append(f"{self.short_names[axis.name]}={label_text(choice.label)}")
+                parts.append(f"{short_names[axis.name]}={label_text(choice.label)}")
         return Arm(",".join(parts) or "base", levels, changes, self.reader.as_json(config), config)
 
     @cached_property

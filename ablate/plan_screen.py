@@ -130,9 +130,10 @@ def _show_arms(out: Console, preview: Preview) -> None:
     """Each arm as its difference from the base, with what has become of its trials."""
     plan = preview.plan
     _heading(out, "Arms", "each as its difference from the base")
-    states: dict[str, Counter[str]] = {}
+    states: dict[str, Counter[str]] = {arm.name: Counter() for arm in plan.arms[:SHOWN_ARMS]}
     for trial in plan.trials:
-        states.setdefault(trial.arm, Counter())[preview.states[trial.id]] += 1
+        if trial.arm in states:
+            states[trial.arm][preview.states[trial.id]] += 1
     table = Table.grid(padding=(0, 3, 0, 0))
     for arm in plan.arms[:SHOWN_ARMS]:
         counts = states[arm.name]

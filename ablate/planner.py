@@ -191,9 +191,8 @@ class _Namer:
 
     def _job(self, stage: Stage, *, seed: int, chain: Mapping[str, str], texts: dict[str, str], last: bool) -> str:
         """The id of the stage's job, which is new or known. `texts`: canonical configs of the arm's stages, written once for all seeds."""
-        alone = not (stage.seeded or stage.needs)
-        if alone and id(stage) in self._unseeded:
-            return self._unseeded[id(stage)][1]
+        if known := self._unseeded.get(id(stage)):
+            return known[1]
         if stage.name not in texts:
             texts[stage.name] = self._texts.text(stage.config)
         needs = {name: chain[name] for name in stage.needs}
@@ -208,7 +207,7 @@ class _Namer:
                 resources=self._study.resources,
                 metric=self._study.metric.name if last else None,
             )
-        if alone and len(self._unseeded) < KEPT_STAGES:
+        if not (stage.seeded or stage.needs) and len(self._unseeded) < KEPT_STAGES:
             self._unseeded[id(stage)] = stage, found  # the stage is kept, so that its id stays its own
         return found
 
