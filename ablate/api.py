@@ -20,7 +20,7 @@ def read_study(study: Study | str | Path | Mapping[str, Any], *changes: str) -> 
 
     `changes` are arguments as of the command line, such as "seeds=5". Raises InputError with every problem.
     """
-    written = study.model_dump(mode="json", by_alias=True, exclude_unset=True) if isinstance(study, Study) else study
+    written = study.model_dump(by_alias=True, exclude_unset=True) if isinstance(study, Study) else study
     return load_study(written, overrides=changes)
 
 

@@ -36,7 +36,7 @@ def studies_of(arguments: Sequence[str], *, seeds: int | None = None) -> "list[S
     """The studies that are named, with the KEY=VALUE arguments on top of each. Raises InputError with every problem of all of them."""
     from ablate.load import load_studies
 
-    changes = [text for text in arguments if "=" in text and not Path(text).exists()]
+    changes = changes_in(arguments)
     if seeds is not None:
         changes.append(f"seeds={seeds}")
     references = [text for text in arguments if text not in changes]
@@ -52,6 +52,11 @@ def studies_of(arguments: Sequence[str], *, seeds: int | None = None) -> "list[S
     if problems:
         raise InputError("\n".join(problems))
     return studies
+
+
+def changes_in(arguments: Sequence[str]) -> list[str]:
+    """The KEY=VALUE arguments among those that name studies."""
+    return [text for text in arguments if "=" in text and not Path(text).exists()]
 
 
 def study_name_of(reference: str) -> str:

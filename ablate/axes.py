@@ -1,20 +1,21 @@
 """A written axis meets the trainer and the base: what its levels mean, which of them is the base's own, when it applies."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ablate.base import Base, fields_at, is_whole
 from ablate.conditions import Condition, ConditionError, Unknown, chosen, parse_condition
 from ablate.errors import InputError, did_you_mean
 from ablate.fields import ConfigNames, lookup_in
-from ablate.forms import Written, six_digits
+from ablate.forms import Written, overlap, six_digits
 from ablate.levels import MISSING, Choice, kind_of, label_of, misread, one_field, repeated, same
 from ablate.model import Level
-from ablate.reader import Fault, Path, shown
+from ablate.reader import Fault, Path, shown, visible
 
 RESERVED = ("trial", "arm", "seed", "state")
 """Columns of the results."""
@@ -22,6 +23,8 @@ REFUSED = object()
 """In the place of a value: the trainer takes no such config."""
 MOST_TRIED = 50
 """Levels of an axis that are tried to see whether a condition turns on it."""
+OWN_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
+"""Names of axes stand in tables, in columns and in other programs' parameters, where `/` and `=` mean something."""
 BASE_LABEL = "base"
 """Level of an axis of several fields where the base is none of its levels."""
 
@@ -72,8 +75,8 @@ class Axis:
 
     @property
     def numeric(self) -> bool:
-        """Whether the levels have an order."""
-        return self.bounds is not None or all(kind_of(label) == "numbers" for label in self.labels)
+        """Whether the levels have an order, the baseline among them."""
+        return self.bounds is not None or all(kind_of(label) == "numbers" for label in self.all_labels)
 
     def changes_at(self, choice: Choice) -> bool:
         """Whether an arm with this choice differs from the base."""
@@ -126,7 +129,7 @@ def resolve(
     `first_is_base`: whether the design measures against the first level where the base's own value is none of them.
     `later`: the fields that axes after this one set.
     """
-    faults = [*_name_faults(written), *_field_faults(written, base)]
+    faults = [*_name_faults(written), *_field_name_faults(written, base), *_field_faults(written, base)]
     unusable = bool(faults) or not (written.levels or written.bounds)
     when, wrong = _conditions(written, names=names, later=later)
     faults += [*written.faults, *wrong]
@@ -154,6 +157,22 @@ def resolve(
     return axis, faults
 
 
+def resolve_unread(
+    written: Written, *, values: Mapping[str, Any], first_is_base: bool, later: Sequence[str]
+) -> tuple[Axis | None, list[Fault]]:
+    """The same where the trainer is not known: what the base says of these fields is compared as it is written."""
+    faults = [*_name_faults(written), *written.faults]
+    when, wrong = _conditions(written, names=None, later=later)
+    if faults or wrong or not (written.levels or written.bounds):
+        return None, faults + wrong
+    base = Base(BaseModel, values)
+    stated = {path: own for path in written.paths if (own := base.own(path)) is not MISSING}
+    own = next((level for level in written.levels if all(same(level.changes.get(path), stated[path]) for path in stated)), None)
+    first = written.levels[0] if first_is_base and written.levels else None
+    found = own or first or (_base_itself(written, base) if stated else _default(written, base))
+    return Axis(written.name, written.paths, written.levels, found, bounds=written.bounds, when=when, at=written.at), faults
+
+
 def _level_faults(written: Written, meanings: Sequence[Any], *, own: Choice | None, first_is_base: bool) -> list[Fault]:
     """Levels that the trainer would misread, that come twice, or that are called what the base is called."""
     faults = [
@@ -176,6 +195,16 @@ def _name_faults(written: Written) -> Iterator[Fault]:
         yield Fault(
             written.at, f"'{written.name}' is a column of the results ({', '.join(RESERVED)}); name the axis otherwise", at_key=True
         )
+    if _has_own_name(written) and not OWN_NAME.fullmatch(written.name):
+        what = "the name of an axis has letters, digits, - _ . , up to 64, and starts with a letter or digit"
+        yield Fault(written.at, f"found '{visible(written.name)}'; {what}", at_key=True)
+
+
+def _field_name_faults(written: Written, base: Base) -> Iterator[Fault]:
+    """An axis called like a field that it does not set."""
+    elsewhere = _has_own_name(written) and not any(overlap(written.name, path) for path in written.paths)
+    if elsewhere and written.paths and not isinstance(fields_at(base.config, written.name), str):
+        yield Fault(written.at, f"'{written.name}' is a field, and this axis does not set it; name the axis otherwise", at_key=True)
 
 
 def _field_faults(written: Written, base: Base) -> Iterator[Fault]:
@@ -190,12 +219,12 @@ def _field_faults(written: Written, base: Base) -> Iterator[Fault]:
             yield Fault(("base", *above.split(".")), message)
 
 
-def _conditions(written: Written, *, names: ConfigNames, later: Sequence[str]) -> tuple[tuple[When, ...], list[Fault]]:
+def _conditions(written: Written, *, names: ConfigNames | None, later: Sequence[str]) -> tuple[tuple[When, ...], list[Fault]]:
     faults = []
     found = [When(chosen(path, kind), written.at) for path, kind in written.context.items()]
     for text, at in written.when:
         try:
-            condition = parse_condition(text, names=names.names, open_names=names.open_names)
+            condition = parse_condition(text, names=names.names if names else None, open_names=names.open_names if names else ())
         except ConditionError as error:
             faults += [Fault(at, message, column=column) for column, message in error.faults]
             continue
@@ -267,7 +296,7 @@ def _default(written: Written, base: Base) -> Choice:
 
 
 def _has_own_name(written: Written) -> bool:
-    return len(written.paths) > 1 or written.paths[0] != written.name
+    return written.paths != (written.name,)
 
 
 def _base_itself(written: Written, base: Base) -> Choice:

@@ -13,6 +13,7 @@ from ablate.blocks import Block, Cumulative, Fractional, Grid, LatinHypercube, L
 from ablate.errors import did_you_mean
 from ablate.fractional import FractionalDesign, fractional_factorial
 from ablate.levels import ABSENT, Choice
+from ablate.model import Level
 from ablate.reader import Fault, Path, visible
 from ablate.sampling import latin_hypercube, sample_indices, sobol
 
@@ -75,9 +76,11 @@ def block_faults(block: Block, axes: Mapping[str, Axis], *, names: Sequence[str]
     match block:
         case LeaveOneOut(final=final) | Cumulative(final=final):
             yield from _level_faults(final, axes, names=names, varied=listed or names, at=(*at, "final"))
+            yield from _unchanged(final, axes, at=(*at, "final"))
         case ListedArms(arms=arms):
             for place, arm in enumerate(arms):
                 yield from _level_faults(arm, axes, names=names, varied=listed or names, at=(*at, "arms", place))
+            yield from _repeated(arms, axes, at=(*at, "arms"))
     for name in dict.fromkeys(listed or names):
         if name in axes:
             yield from _axis_faults(block, axes[name])
@@ -106,6 +109,26 @@ def _level_faults(
             yield Fault((*at, name), f"the axis {name} is not among the axes of this design ({', '.join(varied)})", at_key=True)
         elif name in axes and (fault := axes[name].missing(written)):
             yield Fault((*at, name), fault)
+
+
+def _unchanged(final: Mapping[str, object], axes: Mapping[str, Axis], *, at: Path) -> Iterator[Fault]:
+    """What a recipe leaves as it is in the base: a step that changes nothing."""
+    for name, written in final.items():
+        found = axes[name].find(written) if name in axes else None
+        if found and found.label == axes[name].base.label:
+            message = f"{found.label} is the base's own level of {name}; write another one, or leave {name} out of this design's axes"
+            yield Fault((*at, name), message)
+
+
+def _repeated(arms: Sequence[Mapping[str, object]], axes: Mapping[str, Axis], *, at: Path) -> Iterator[Fault]:
+    """An arm that is listed again, the base's own levels being written in one and left out in the other perhaps."""
+    seen: dict[tuple[Level, ...], int] = {}
+    for place, arm in enumerate(arms):
+        if any(name not in axes or axes[name].missing(written) for name, written in arm.items()):
+            continue
+        key = tuple([axis.suggested(arm[name]).label if name in arm else axis.base.label for name, axis in axes.items()])
+        if seen.setdefault(key, place) != place:
+            yield Fault((*at, place), f"arms {seen[key] + 1} and {place + 1} are the same; give each once")
 
 
 def reference(axes: Sequence[Axis], applies: Applies) -> Cell:

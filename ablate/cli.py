@@ -20,6 +20,7 @@ from ablate.arguments import (
     StoreUrl,
     Studies,
     StudyName,
+    changes_in,
     open_store_of,
     place_options,
     print_json,
@@ -120,6 +121,8 @@ def run(
         return
     from ablate.session import run_all
 
+    if changes := [text for text in changes_in(studies) if not text.startswith("name=")]:
+        print(f"{' '.join(changes)} is part of what this run declares: a later run without it deviates; name=NAME keeps a try apart")
     command = " ".join(["ablate", *sys.argv[1:]])
     options = place_options(workspace, store)
     code = run_all(loaded, place, slots=slots, address=address, dashboard=dashboard, command=command, options=options)
@@ -143,7 +146,7 @@ def status(
     store: StoreUrl = None,
 ) -> None:
     """Show what is done, running, failed, missing or stale."""
-    from ablate.deviations import registration
+    from ablate.deviations import edited_since, registration
     from ablate.identity import stale_reasons
     from ablate.results import json_rows, results_frame, studies_frame
     from ablate.terminal import show_rows, show_standing
@@ -169,6 +172,8 @@ def status(
         show_rows(rows)
         if study is not None:
             show_standing(registration(opened, name), study=name, stale=len(stale), options=place_options(workspace, store))
+            if study != name and (changed := edited_since(opened, studies_of([study])[0])):
+                print(f"{study} has changed since ({'; '.join(changed)}): ablate plan {study} shows what is missing")
 
 
 @app.command()

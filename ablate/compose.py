@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ablate.errors import InputError, Problem, did_you_mean
-from ablate.reader import MAX_BYTES, Fault, Marks, read, visible
+from ablate.reader import MAX_BYTES, MAX_DEPTH, Fault, Marks, dotted, read, shown, visible
 from ablate.reader import Path as KeyPath
 
 MAX_EXTENDS = 10
@@ -69,8 +69,26 @@ def compose(reference: str | Path) -> Composed:
 
 
 def compose_values(values: Mapping[str, Any], *, folder: Path) -> Composed:
-    """The same for a study written in Python; files it names are looked for in `folder`."""
-    return _with_parents(Composed(dict(values), Marks()), _Source("study", b"", folder, folder, folder), trail=())
+    """The same for a study written in Python; files it names are looked for in `folder`. Raises InputError for what no file could say."""
+    return _with_parents(Composed(_plain(values, ()), Marks()), _Source("study", b"", folder, folder, folder), trail=())
+
+
+def _plain(value: Any, path: KeyPath) -> Any:
+    """As a file has it: tuples and arrays are lists there, and numbers of numpy plain ones."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    here = f"study: {dotted(path)[:60]}" if path else "study"
+    if len(path) > MAX_DEPTH:
+        raise InputError(f"{here}...: nested deeper than {MAX_DEPTH}")
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise InputError(f"{here}: keys are text, found {shown(odd[0])}")
+        return {key: _plain(inner, (*path, key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(inner, (*path, place)) for place, inner in enumerate(value)]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise InputError(f"{here}: found {visible(repr(value))}; write numbers, texts, lists and mappings")
+    return value
 
 
 def suite_members(reference: str) -> tuple[str, ...] | None:
@@ -179,11 +197,15 @@ def _put_base(found: Composed, source: _Source) -> None:
     written = (found.values or {}).get("base")
     if isinstance(written, Mapping):
         inline = Composed(dict(written), found.marks.under(("base",)))
-        base = _extended(inline, source, trail=(), read_parent=_base, depth=lambda _: EVERY_LEVEL)
+        base = _extended(inline, source, trail=(source.name,), read_parent=_base, depth=lambda _: EVERY_LEVEL)
     elif isinstance(written, str):
         try:
             opened = _open(written, source, among=_shipped_bases())
-            base = _base(opened, trail=(opened.name,))
+            if opened.name == source.name:
+                raise ValueError(
+                    f"a study is no base for itself: {source.name} -> {opened.name}; write the fields here, or name a base file"
+                )
+            base = _base(opened, trail=(source.name, opened.name))
         except ValueError as error:
             found.note(("base",), str(error))
             base = Composed({}, Marks(found.marks.file), base_known=False)
@@ -217,6 +239,10 @@ def _extended(
         found.base_known = found.parents_known = False
         return found
     parent = read_parent(opened, trail=(*trail, opened.name))
+    if read_parent is _study and parent.values and "studies" in parent.values and "axes" not in parent.values:
+        found.note(("extends",), f"{opened.name} is a suite, which lists studies; extend one of them")
+        found.base_known = found.parents_known = False
+        return found
     found.problems += parent.problems
     found.base_known = found.base_known and parent.base_known
     found.parents_known = parent.parents_known and parent.values is not None

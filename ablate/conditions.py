@@ -5,6 +5,7 @@ Names are fields of the trainer's config and properties its models declare, such
 """
 
 import ast
+import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -98,6 +99,8 @@ class _Compiler:
         if depth > MAX_DEPTH:
             return self._refuse(column, f"nested deeper than {MAX_DEPTH}")
         match node:
+            case ast.Constant(value=float() as constant) if not math.isfinite(constant):
+                return self._refuse(column, "not a finite number")
             case ast.Constant(value=bool() | int() | float() | str() as constant):
                 return lambda _: constant
             case ast.Name() | ast.Attribute():
@@ -147,11 +150,14 @@ class _Compiler:
 
         def calculate(lookup: Lookup) -> Value:
             try:
-                return operate(_number(left(lookup), column), _number(right(lookup), column))
+                found = operate(_number(left(lookup), column), _number(right(lookup), column))
             except ZeroDivisionError:
                 raise ConditionError((column, "division by zero")) from None
             except OverflowError:
-                raise ConditionError((column, "the number is too large")) from None
+                found = math.inf
+            if isinstance(found, float) and not math.isfinite(found):
+                raise ConditionError((column, "the number is too large"))
+            return found
 
         return calculate
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ablate.collector import paused_collector
-from ablate.planner import Plan
+from ablate.planner import SETTLED_BADLY, Plan
+from ablate.quantities import GIB
 from ablate.study import Budget, Hardware, Resources
 from ablate.trainers import Stage
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -222,15 +221,20 @@ def _work(plan: Plan, to_choose: ToChoose | None, states: Mapping[str, str]) -> 
     """Stage -> its jobs. A search runs its last stage once a trial and, as far as anybody knows, what that reads once."""
     found: dict[str, list[_Part]] = {}
     for job in plan.jobs.values():
-        found.setdefault(job.spec.name, []).append(_Part(job.id, job.spec, tuple(job.needs.values()), 1, int(states.get(job.id) != "done")))
+        found.setdefault(job.spec.name, []).append(_Part(job.id, job.spec, tuple(job.needs.values()), 1, int(_runs(states.get(job.id)))))
     if to_choose and to_choose.trials:
         last = to_choose.base.trials[0].chain[-1]
         for job in to_choose.base.jobs.values():
             if job.id == last or job.id not in plan.jobs:
                 copies = to_choose.trials if job.id == last else 1
-                left = copies if job.id == last or states.get(job.id) != "done" else 0
+                left = copies if job.id == last or _runs(states.get(job.id)) else 0
                 found.setdefault(job.spec.name, []).append(_Part(job.id, job.spec, tuple(job.needs.values()), copies, left))
     return found
+
+
+def _runs(state: str | None) -> bool:
+    """Whether the next run executes a job in this state: what failed waits for `ablate retry`."""
+    return state != "done" and state not in SETTLED_BADLY
 
 
 def _rate(stage: str, measured: Mapping[str, Throughput], hardware: Hardware | None) -> Throughput | None:

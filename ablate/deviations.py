@@ -88,6 +88,12 @@ def registration(store: Store, study: str) -> Registration:
     return register(store.declarations(study), ended=[_ended(trial) for trial in trials if trial.state == "done"])
 
 
+def edited_since(store: Store, study: Study) -> list[str]:
+    """What a study says now and did not say at its last run, in words."""
+    declared = store.declarations(study.name)
+    return [what for _, what in edits(declared[-1].spec, study.model_dump(mode="json", by_alias=True))] if declared else []
+
+
 def register(declarations: Sequence[Declaration], *, ended: Iterable[float]) -> Registration:
     """`ended`: Unix time at which each finished trial ended."""
     ends = sorted(ended)

@@ -23,6 +23,10 @@ class Moved(NamedTuple):
         return {"path": self.path} | {side: value for side, value in sides.items() if value is not ABSENT}
 
     def __str__(self) -> str:
+        if self.second is ABSENT:
+            return f"{self.path}: {value_text(self.first)} removed"
+        if self.first is ABSENT:
+            return f"{self.path}: {value_text(self.second)} added"
         return f"{self.path}: {value_text(self.first)} became {value_text(self.second)}"
 
 

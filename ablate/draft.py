@@ -3,6 +3,7 @@
 What comes of it is a `Draft`; `design.py` is where to ask for one.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from ablate.axes import Axis, forward_faults, resolve
 from ablate.base import Base, Reader
 from ablate.blame import Blame
-from ablate.blocks import Block, Grid
+from ablate.blocks import Block, Fractional, Grid
 from ablate.cells import Cell, block_faults, cells_of, count_sign, draws, most_cells, pairs, reference, single_changes
 from ablate.conditions import Condition, ConditionError, Lookup, Unknown, parse_condition
 from ablate.errors import InputError, Problem
@@ -177,6 +178,9 @@ class Drafting:
         elif wanted and found.ended_early and len(found.kept) < wanted and not self.faults:
             message = f"only {len(found.kept):,} of {found.seen:,} cells drawn satisfy the conditions, {wanted:,} are wanted"
             self.faults.append(Fault((*at, "sample"), f"{message}: {self._counts()}"))
+        elif isinstance(block, Fractional) and len(found.kept) < found.seen:
+            message = f"a fraction with runs missing cannot tell its effects apart, and conditions remove some: {self._counts()}"
+            self.faults.append(Fault(("where",), f"{message}; take one_at_a_time, latin_hypercube or sobol"))
         elif pairs(block):
             self._check_baselines(found, base_stays=block.kind in ("grid", "leave_one_out"))
 
@@ -277,7 +281,7 @@ class Drafting:
         return self.base.with_values({path: value for choice in cell for path, value in choice.changes.items()})
 
     def arm(self, cell: Cell, config: BaseModel) -> Arm:
-        """The last part of each changed axis's name with its level is the arm's name; the whole name where two axes end alike."""
+        """Each changed axis with its level is the arm's name."""
         levels: dict[str, Level] = {}
         changes: dict[str, Any] = {}
         parts = []
@@ -291,12 +295,20 @@ class Drafting:
 
     @cached_property
     def short_names(self) -> dict[str, str]:
-        last = [name.rpartition(".")[2] for name in self.names]
-        return {name: name if last.count(short) > 1 else short for name, short in zip(self.names, last, strict=True)}
+        """Axis -> the end of its name that no other field of the config has: the same whatever else the study varies."""
+        known = config_names(self.base.config)
+        ends = Counter(end for name in {*known.names, *known.open_names, *self.names} for end in _ends(name))
+        return {name: next((end for end in _ends(name) if ends[end] == 1), name) for name in self.names}
 
     @cached_property
     def reader(self) -> Reader:
         return Reader(self.base)
+
+
+def _ends(name: str) -> list[str]:
+    """`a.b.c` -> c, b.c, a.b.c."""
+    parts = name.split(".")
+    return [".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
 
 
 @dataclass

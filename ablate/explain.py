@@ -36,9 +36,16 @@ _BOUNDS = {
 def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> list[Fault]:
     """Pydantic's errors as sentences on the paths that `values` really has: found, allowed, what to do."""
     grouped: dict[Path, list[Any]] = {}
-    for detail in error.errors(include_url=False):
-        grouped.setdefault(_written(detail["loc"], values), []).append(detail)
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] != "too_short" or not _any_inside(detail["loc"], details):  # an item that is wrong was not counted
+            grouped.setdefault(_written(detail["loc"], values), []).append(detail)
     return [fault for path, details in grouped.items() for fault in _explain(path, details, model, values)]
+
+
+def _any_inside(location: Sequence[int | str], details: Iterable[Any]) -> bool:
+    size = len(location)
+    return any(len(other["loc"]) > size and other["loc"][:size] == location for other in details)
 
 
 def models_in(annotation: Any) -> tuple[type[BaseModel], ...]:

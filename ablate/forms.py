@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, field_validator
 
 from ablate.errors import did_you_mean
 from ablate.explain import explain
@@ -36,9 +36,9 @@ def _points(value: Any) -> Any:
     return value
 
 
-Plain = bool | int | float | str
 Bounds = Annotated[tuple[int | float, int | float], BeforeValidator(_two_numbers)]
-Points = Annotated[int, BeforeValidator(_points)]
+Points = Annotated[int, Field(ge=2, le=MAX_POINTS), BeforeValidator(_points)]
+_ABOVE_0 = {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0}, "minItems": 2, "maxItems": 2}
 
 
 class _Form(StudyModel):
@@ -74,7 +74,7 @@ class Linspace(_Form):
 class Log(_Form):
     """Numbers evenly spaced in the logarithm."""
 
-    log: Bounds
+    log: Annotated[Bounds, WithJsonSchema(_ABOVE_0)]
     """[low, high], above 0."""
     points: Points | None = None
     """How many levels; without, values between the bounds are drawn by a search, a latin hypercube or a Sobol sequence."""
@@ -127,7 +127,20 @@ FORMS: dict[str, type[StudyModel]] = {
     "choices": Choices,
 }
 """Key that tells the form -> the form; `simplex` has a `list` of its own."""
-AxisForm = list[Plain] | Listed | Range | Linspace | Log | Named | Zipped | Choices | Simplex
+_Some = Field(min_length=1)
+AxisForm = (
+    Annotated[list[int | float], _Some]
+    | Annotated[list[str], _Some]
+    | Annotated[list[bool], _Some]
+    | Listed
+    | Range
+    | Linspace
+    | Log
+    | Named
+    | Zipped
+    | Choices
+    | Simplex
+)
 """For the JSON Schema."""
 _WRITE = "write a list such as [16, 24], or a mapping with one of " + ", ".join(sorted(FORMS))
 
@@ -176,22 +189,43 @@ def nested_at(axes: Mapping[str, Any], name: str) -> Path | None:
 def _unlike(axes: Sequence[Written]) -> Iterator[Written]:
     """Two axes with one name, or that set one field (or a group and a field in it), are a fault of the second."""
     names: set[str] = set()
+    folded: dict[str, str] = {}
     owners: dict[str, str] = {}
     for axis in axes:
         faults = list(axis.faults)
         if axis.name in names:
             message = f"the axis {axis.name} is written twice; give it once, as an axis of its own with when: such as kind in ['a', 'b']"
             faults.append(Fault(axis.at, message, at_key=True))
-        elif taken := [(path, other) for path in axis.paths for other in owners if _overlap(path, other)]:
+        elif axis.name.casefold() in folded:
+            message = f"the axes {folded[axis.name.casefold()]} and {axis.name} differ in case only; give one another name"
+            faults.append(Fault(axis.at, message, at_key=True))
+        elif taken := [(path, other) for path in axis.paths for other in owners if overlap(path, other)]:
             path, other = taken[0]
             of = "" if path == other else f" ({path} and {other} overlap)"
             faults.append(Fault(axis.at, f"{other} is varied by the axis {owners[other]} already{of}", at_key=True))
+        faults += _confusing(axis.levels) if not faults else ()
         names.add(axis.name)
+        folded.setdefault(axis.name.casefold(), axis.name)
         owners |= {path: axis.name for path in axis.paths if path not in owners}
         yield replace(axis, faults=tuple(faults))
 
 
-def _overlap(path: str, other: str) -> bool:
+def _confusing(levels: Sequence[Choice]) -> Iterator[Fault]:
+    """Levels that a person could not tell apart, or not see whole."""
+    seen: dict[str, int] = {}
+    for index, choice in enumerate(levels):
+        if not isinstance(choice.label, str):
+            continue
+        first = seen.setdefault(choice.label.casefold(), index)
+        if hidden := next((char for char in choice.label if not char.isprintable()), ""):
+            yield Fault(choice.at, f"found {shown(choice.label)}; U+{ord(hidden):04X} cannot be seen, and levels stand in tables and names")
+        elif first != index:
+            both = f"{levels[first].label} and {choice.label}"
+            yield Fault(choice.at, f"levels {first + 1} and {index + 1} differ in case only: {both}; one would be taken for the other")
+
+
+def overlap(path: str, other: str) -> bool:
+    """Whether two dotted paths are one, or one leads into the other."""
     return path == other or path.startswith(f"{other}.") or other.startswith(f"{path}.")
 
 

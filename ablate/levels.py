@@ -98,8 +98,8 @@ def repeated(levels: Sequence[Choice], meanings: Sequence[Any]) -> Fault | None:
         key = _key(meaning)
         if key in seen:
             first = levels[seen[key]].label
-            alike = "" if same(first, levels[index].label) else f" and {levels[index].label}"
-            return Fault(levels[index].at, f"levels {seen[key] + 1} and {index + 1} are the same: {first}{alike}")
+            alike = "" if same(first, levels[index].label) else f" and {visible(str(levels[index].label))}"
+            return Fault(levels[index].at, f"levels {seen[key] + 1} and {index + 1} are the same: {visible(str(first))}{alike}")
         seen[key] = index
     return None
 

@@ -2,26 +2,28 @@
 (which `design.py` drafts for it), the claims and the law. Writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from ablate.axes import Axis
-from ablate.blocks import Search
+from ablate.axes import Axis, resolve_unread
+from ablate.base import Base
+from ablate.blocks import Grid, OneAtATime, Search
+from ablate.cells import block_faults, draws
+from ablate.claims import Expectations
 from ablate.compose import Composed, compose, compose_values, suite_members
-from ablate.conditions import ConditionError, parse_condition
 from ablate.design import draft_design, draft_unread
 from ablate.draft import Draft, Until, block_at
-from ablate.errors import InputError, Problem, did_you_mean
+from ablate.errors import InputError, Problem
 from ablate.explain import explain
-from ablate.fields import config_names
-from ablate.forms import nested_at
-from ablate.model import Level
+from ablate.forms import nested_at, read_axes
+from ablate.levels import MISSING, misread
 from ablate.overrides import override
 from ablate.reader import Fault, visible
-from ablate.study import Claim, Contrast, Study
+from ablate.study import Study
 from ablate.trainers import Trainer, load_trainer
 
 ANY_DESIGN = {"kind": "latin_hypercube", "points": 2}
@@ -53,12 +55,23 @@ def load_studies(reference: str, *, overrides: Sequence[str] = ()) -> tuple[Stud
             studies.append(load_study(member, overrides=overrides))
         except InputError as error:
             problems += error.problems or (Problem(reference, 1, 1, str(error)),)
-    names = [study.name for study in studies]
-    if twice := [name for name in names if names.count(name) > 1]:
-        problems.append(Problem(reference, 1, 1, f"two studies are named '{twice[0]}'; a name is a study's place in the store"))
+    problems += _one_name(studies)
     if problems:
         raise InputError(problems)
     return tuple(studies)
+
+
+def _one_name(studies: Sequence[Study]) -> Iterator[Problem]:
+    """Studies that would be one in the store, or in a file system that takes no notice of case."""
+    named: dict[str, Study] = {}
+    for study in studies:
+        first = named.setdefault(study.name.casefold(), study)
+        if first is not study:
+            place = first.marks.value(("name",))
+            message = (
+                f"{study.name} is the name of another study of the suite ({place.file}:{place.line}); it is a study's place in the store"
+            )
+            yield study.marks.problem(Fault(("name",), message))
 
 
 def _checked(found: Composed, *, taken: set[tuple[str, int, int]]) -> Study:
@@ -70,16 +83,22 @@ def _checked(found: Composed, *, taken: set[tuple[str, int, int]]) -> Study:
     problems = list(found.problems)
     if study:
         study = study.with_marks(found.marks)
-        checks = _Checks(study, claims=kept, until=_until(found, faults), mended=bool(faults), whole=found.parents_known)
-        checks.all()
-        study = study.model_copy(update={"claims": tuple(checks.claims)})
+        checks = _Checks(study, places=kept, until=_until(found, faults), mended=bool(faults), whole=found.parents_known)
+        study = checks.all()
         faults += checks.faults
     said = set(problems)
-    problems += [found.marks.problem(fault) for fault in faults]
+    problems += [found.marks.problem(fault) for fault in faults if not _repeats(fault, found, taken=taken)]
     problems = [problem for problem in problems if problem in said or (problem.file, problem.line, problem.column) not in taken]
     if problems or study is None:
         raise InputError(problems)
     return study
+
+
+def _repeats(fault: Fault, found: Composed, *, taken: set[tuple[str, int, int]]) -> bool:
+    """Whether it is about a level that lacks a value, because that could not be read."""
+    size = len(fault.path)
+    inside = (place for path, place in found.marks.values.items() if path[:size] == fault.path) if size > 2 and taken else ()
+    return fault.path[:1] == ("axes",) and any(place in taken for place in inside)
 
 
 def _until(found: Composed, faults: Sequence[Fault]) -> Until:
@@ -118,30 +137,31 @@ def _validate(values: dict[str, Any]) -> tuple[Study | None, list[Fault], list[i
 class _Checks:
     """What the keys of a study say about each other and about the trainer, each fault where it is written."""
 
-    def __init__(self, study: Study, *, claims: Sequence[int], until: Until, mended: bool, whole: bool) -> None:
-        self.study, self.until, self.mended, self.whole = study, until, mended or not whole, whole
+    def __init__(self, study: Study, *, places: Sequence[int], until: Until, mended: bool, whole: bool) -> None:
+        self.study, self.until, self.mended = study, until, mended or not whole
         self.faults: list[Fault] = []
-        self.claims: list[Claim] = []
-        self._places = claims
+        self._places = places
         """Place in the file of each claim that could be read."""
         self._trainer = self._find_trainer()
-        self._draft = Draft()
+        self._draft = _draft(study, until=until) if self._trainer else _draft_unread(study)
+        self._expected = Expectations(study, self._draft, self._trainer, mended=self.mended, whole=whole)
 
-    def all(self) -> None:
-        study = self.study
-        self._blocks()
-        self._draft = draft_design(study, until=self.until) if self._trainer else draft_unread(study)
+    def all(self) -> Study:
+        """The study with what its claims leave open filled in."""
+        study, expected = self.study, self._expected
+        self._search()
+        self._where()
+        self._base()
         self.faults += self._draft.faults
-        self._metric(study.metric.name, "metric", "name")
-        axes = {axis.name: axis for axis in self._draft.axes}
-        self._law(axes)
-        for place, claim in zip(self._places, study.claims, strict=True):
-            self.claims.append(self._claim(claim, axes, "claims", place))
-        self._contradictions()
+        expected.metric(study.metric.name, "metric", "name")
+        expected.law()
+        claims = expected.claims(self._places)
         for name in self._draft.names:
             if self._trainer and name in self._trainer.METRICS:
                 at = ("axes", *(nested_at(study.axes, name) or ()))
                 self._fault(f"'{visible(name)}' is a metric too; the columns of the results would collide", *at)
+        self.faults += expected.faults
+        return study.model_copy(update={"claims": claims})
 
     def _find_trainer(self) -> Trainer | None:
         """None where there is no such trainer; where none could be read all is said already."""
@@ -151,17 +171,37 @@ class _Checks:
             self._fault(str(error), "trainer")
             return None
 
-    def _blocks(self) -> None:
+    def _fault(self, message: str, *path: str | int) -> None:
+        self.faults.append(Fault(path, message))
+
+    def _where(self) -> None:
+        if self.study.search and self.study.where:
+            self._fault("conditions do not go with design: search; narrow the bounds of its axes", "where")
+        seen: dict[str, int] = {}
+        for place, text in enumerate(self.study.where):
+            if seen.setdefault(text.strip(), place) != place:
+                self._fault(f"conditions {seen[text.strip()] + 1} and {place + 1} are the same", "where", place)
+
+    def _base(self) -> None:
+        """Values of the base that the trainer would quietly take for something else."""
+        if self._trainer and self.until != "axes":
+            base = Base(self._trainer.Config, self.study.base)
+            written = list(_leaves(base.values))
+            meanings = base.meanings({}, paths=[".".join(path) for path, _ in written])
+            for path, value in written if meanings is not MISSING else ():
+                if fault := misread(value, meanings[".".join(path)], at=("base", *path)):
+                    self.faults.append(fault)
+
+    def _search(self) -> None:
         search = self.study.search
         if search is None:
             return
         at = block_at(self.study, self.study.design.index(search))
         for place, objective in enumerate(search.objectives):
-            self._metric(objective.name, *at, "objectives", place, "name")
+            here = (*at, "objectives", place, "name")
+            self._expected.metric(objective.name, *here)
             if objective.name in (self.study.metric.name, *(other.name for other in search.objectives[:place])):
-                self._fault(
-                    f"{objective.name} is an objective already, or the study's metric; give it once", *at, "objectives", place, "name"
-                )
+                self._fault(f"{objective.name} is an objective already, or the study's metric; give it once", *here)
         if not self.study.axes and not self.mended:
             self._fault("a search needs at least one axis", "axes")
         if len(self.study.design) > 1:
@@ -184,155 +224,49 @@ class _Checks:
                 message = f"{search.sampler} draws between bounds ({{log: [low, high]}} or linspace, without points); tpe takes levels too"
                 self._fault(message, "axes", name)
 
-    def _fault(self, message: str, *path: str | int) -> None:
-        self.faults.append(Fault(path, message))
 
-    def _metric(self, name: str, *path: str | int) -> None:
-        if not self._trainer or (self.mended and not name):
-            return  # nobody to ask, or said already
-        metrics = self._trainer.METRICS
-        if name not in metrics:
-            self._fault(
-                f"the trainer {self.study.trainer} declares no '{visible(name)}' ({', '.join(metrics)}){did_you_mean(name, metrics)}", *path
-            )
-
-    def _axis(self, name: str, axes: Mapping[str, Axis], *path: str | int) -> Axis | None:
-        if name not in self._draft.names and self.whole and not (self.mended and not self.study.axes):
-            names = self._draft.names
-            self._fault(f"no axis '{visible(name)}' ({', '.join(names)}){did_you_mean(name, names)}", *path)
-        return axes.get(name)
-
-    def _law(self, axes: Mapping[str, Axis]) -> None:
-        law = self.study.law
-        if law is None:
-            return
-        self._number_axis(law.hyperparameter, axes, "law", "hyperparameter")
-        if law.size != "num_params":
-            self._number_axis(law.size, axes, "law", "size")
-
-    def _number_axis(self, name: str, axes: Mapping[str, Axis], *path: str | int) -> None:
-        axis = self._axis(name, axes, *path)
-        if axis and not axis.numeric:
-            self._fault(f"a law needs an axis of numbers, and the levels of {name} are {', '.join(map(str, axis.labels))}", *path)
-
-    def _claim(self, claim: Claim, axes: Mapping[str, Axis], *path: str | int) -> Claim:
-        """The claim with its levels as labels and its defaults filled in."""
-        if claim.metric is not None:
-            self._metric(claim.metric, *path, "metric")
-        if claim.when is not None:
-            self._condition(claim.when, *path, "when")
-        self._settings(claim, *path)
-        axis = self._axis(claim.axis, axes, *path, "axis")
-        than = self._contrast(claim.than, axes, *path, "than") if claim.than else None
-        claim = claim.model_copy(update={"than": than})
-        if axis is None or self._drawn(axis, *path, "axis"):
-            return claim
-        known = len(self.faults)
-        level = self._level(claim.level, axis, *path, "level")
-        against = self._level(claim.against, axis, *path, "against")
-        if len(self.faults) == known:
-            match claim.expect:
-                case "best_level":
-                    self._in_arms(axis, level, *path, "level")
-                case "interior_optimum":
-                    self._interior(axis, level, claim, *path)
-                case "increases" | "decreases" if level is None and not axis.numeric:
-                    labels = ", ".join(map(str, axis.labels))
-                    self._fault(f"{claim.expect} needs level, because the levels of {axis.name} have no order: {labels}", *path, "expect")
-                case _:
-                    level, against = self._two(axis, level, against, claim.level is not None, *path)
-        return claim.model_copy(update={"level": level, "against": against})
-
-    def _settings(self, claim: Claim, *path: str | int) -> None:
-        """Which keys of a claim its expectation needs."""
-        if claim.expect == "equivalent" and claim.within is None:
-            self._fault("equivalent needs within: the largest difference that counts as none, in the metric's unit", *path, "expect")
-        if claim.expect == "best_level" and claim.level is None:
-            self._fault("best_level needs level: the one that is expected to be best", *path, "expect")
-        if (claim.expect == "larger_effect_than") != (claim.than is not None):
-            wanted = "larger_effect_than needs than: {axis: ...}, the difference it is compared with"
-            self._fault(
-                wanted if claim.than is None else "than goes with larger_effect_than only", *path, "than" if claim.than else "expect"
-            )
-
-    def _contrast(self, contrast: Contrast, axes: Mapping[str, Axis], *path: str | int) -> Contrast:
-        axis = self._axis(contrast.axis, axes, *path, "axis")
-        if axis is None or self._drawn(axis, *path, "axis"):
-            return contrast
-        known = len(self.faults)
-        level = self._level(contrast.level, axis, *path, "level")
-        against = self._level(contrast.against, axis, *path, "against")
-        if len(self.faults) == known:
-            level, against = self._two(axis, level, against, contrast.level is not None, *path)
-        return contrast.model_copy(update={"level": level, "against": against})
-
-    def _two(self, axis: Axis, level: Level, against: Level, given: bool, *path: str | int) -> tuple[Level, Level]:
-        """The two levels to compare, defaults filled in; they must differ."""
-        level, against = _defaults(axis, level, against)
-        if level == against:
-            message = f"level and against are both {level}: a claim needs two levels ({', '.join(map(str, axis.labels))})"
-            self._fault(message, *path, "level" if given else "axis")
-        for label, key in ((level, "level"), (against, "against")):
-            self._in_arms(axis, label, *path, key)
-        return level, against
-
-    def _in_arms(self, axis: Axis, label: Level, *path: str | int) -> None:
-        """A level that no arm has would leave the claim without a number; where other things are wrong nobody knows."""
-        known = label is not None and self._draft.arms and not self._draft.faults
-        if known and label not in {arm.levels[axis.name] for arm in self._draft.arms}:
-            self._fault(f"no arm has {axis.name} = {label}: the design or its conditions leave it out", *path)
-
-    def _drawn(self, axis: Axis, *path: str | int) -> bool:
-        if axis.bounds:
-            self._fault(f"{axis.name} is drawn between bounds, and a claim needs levels", *path)
-        return bool(axis.bounds)
-
-    def _interior(self, axis: Axis, level: Level, claim: Claim, *path: str | int) -> None:
-        """An optimum inside needs three numbers, and no second level to compare with."""
-        if claim.against is not None:
-            self._fault("interior_optimum compares with both ends by itself; leave against out", *path, "against")
-        if not axis.numeric:
-            labels = ", ".join(map(str, axis.labels))
-            self._fault(f"interior_optimum needs an axis of numbers, and the levels of {axis.name} are {labels}", *path, "axis")
-            return
-        ordered = sorted({*axis.labels, axis.baseline}, key=float)  # type: ignore[arg-type]
-        if len(ordered) < 3:
-            self._fault(f"interior_optimum needs three levels or more, {axis.name} has {len(ordered)}", *path, "axis")
-        elif level in (ordered[0], ordered[-1]):
-            inside = ", ".join(map(str, ordered[1:-1]))
-            self._fault(f"{level} is an end of {axis.name}; an optimum inside is one of {inside}", *path, "level")
-
-    def _condition(self, text: str, *path: str | int) -> None:
-        known = config_names(self._trainer.Config) if self._trainer else None
-        try:
-            parse_condition(text, names=known.names if known else None, open_names=known.open_names if known else ())
-        except ConditionError as error:
-            self.faults += [Fault(path, message, column=column) for column, message in error.faults]
-
-    def _level(self, written: Any, axis: Axis, *path: str | int) -> Level:
-        if written is None:
-            return None
-        found = axis.find(written)
-        if found is None:
-            self._fault(axis.missing(written), *path)
-            return None
-        return found.label
-
-    def _contradictions(self) -> None:
-        """Two claims about one difference that cannot both come true."""
-        seen: dict[tuple[Any, ...], tuple[int, str]] = {}
-        for place, claim in zip(self._places, self.claims, strict=True):
-            if claim.expect in ("increases", "decreases"):
-                key = (claim.axis, str(claim.level), str(claim.against), claim.metric or self.study.metric.name)
-                first, expected = seen.setdefault(key, (place, claim.expect))
-                if expected != claim.expect:
-                    self._fault(f"claims {first + 1} and {place + 1} contradict each other: {expected} and {claim.expect}", "claims", place)
+def _unused_levels(study: Study, draft: Draft) -> Iterator[Fault]:
+    """Levels that an author wrote and that conditions leave in no arm; of spaced or drawn ones some may go, but not all."""
+    counts = ", ".join(f"`{text}` removes {count:,}" for text, count in draft.removed.items())
+    blocks = [block for block in study.design if isinstance(block, OneAtATime) or (isinstance(block, Grid) and not block.sample)]
+    for axis in draft.axes if draft.removed else ():
+        if not any(block.axes is None or axis.name in block.axes for block in blocks):
+            continue
+        found = {arm.levels[axis.name] for arm in draft.arms}
+        missing = [level for level in axis.levels if level.label not in found]
+        places = [level.at for level in axis.levels]
+        alone = [level for level in missing if places.count(level.at) == 1]
+        for level in alone:
+            yield Fault(level.at, f"no arm with {axis.name} = {level.label} is left: {counts}")
+        if not alone and missing and not found - {axis.baseline, None}:
+            yield Fault(axis.at, f"of {axis.name} only {axis.baseline} is left: {counts}", at_key=True)
 
 
-def _defaults(axis: Axis, level: Level, against: Level) -> tuple[Level, Level]:
-    if axis.numeric:
-        ordered = sorted({*axis.labels, axis.baseline}, key=float)  # type: ignore[arg-type]
-        return ordered[-1] if level is None else level, ordered[0] if against is None else against
-    against = axis.baseline if against is None else against
-    others = [label for label in axis.labels if label != against]
-    return (others[-1] if others else against) if level is None else level, against
+def _leaves(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _draft(study: Study, *, until: Until) -> Draft:
+    draft = draft_design(study, until=until)
+    return draft if draft.faults or until != "arms" or study.search else replace(draft, faults=tuple(_unused_levels(study, draft)))
+
+
+def _draft_unread(study: Study) -> Draft:
+    """What can be said of a design where the trainer is not known, its axes included."""
+    draft, written = draft_unread(study), read_axes(study.axes, drawn=any(map(draws, study.design)))
+    grids = [block for block in study.design if isinstance(block, Grid)]
+    axes, faults = list[Axis](), list(draft.faults)
+    for place, axis in enumerate(written):
+        in_grid = any(block.axes is None or axis.name in block.axes for block in grids)
+        later = [path for other in written[place + 1 :] for path in other.paths]
+        resolved, wrong = resolve_unread(axis, values=study.base, first_is_base=in_grid, later=later)
+        axes += [resolved] if resolved else []
+        faults += wrong
+    known = {axis.name: axis for axis in axes}
+    for index, block in enumerate(study.design):
+        faults += block_faults(block, known, names=draft.names, at=block_at(study, index))
+    return replace(draft, axes=tuple(axes), faults=tuple(dict.fromkeys(faults)))

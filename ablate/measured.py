@@ -1,7 +1,6 @@
-"""The store becomes what a plan would otherwise assume: throughput of each stage and noise between seeds. Reads only.
+"""A study's own finished trials replace what its plan would otherwise assume: throughput of each stage, noise between seeds. Reads only.
 
-This study's own finished jobs come first; where it has none, those of other studies with the same trainer in the same store, unless both
-name the device and it is another one.
+Nothing is borrowed from other studies: another model size, device or training length has another throughput and another noise.
 """
 
 import math
@@ -15,57 +14,40 @@ from ablate.study import Resources, Study
 
 
 def measured_throughput(store: Store, study: Study) -> dict[str, Throughput]:
-    """Stage -> FLOP/s of one device, all FLOPs over all seconds."""
-    found: dict[str, Throughput] = {}
-    for records in _groups(store, study):
-        found = _throughput(store, records) | found  # the study's own stand
-    return found
-
-
-def measured_noise(store: Store, study: Study) -> SeedNoise | None:
-    """SD over the seeds within an arm, pooled over all arms with two finished seeds; None where there is no such arm."""
-    for records in _groups(store, study):
-        if noise := _pooled(_arms(store, records, metric=study.metric.name)):
-            return noise
-    return None
-
-
-def _groups(store: Store, study: Study) -> Iterator[list[StudyRecord]]:
-    """This study's record, then those of the others."""
-    alike = [record for record in store.studies() if record.spec.get("trainer") == study.trainer and _same_device(record, study)]
-    yield [record for record in alike if record.name == study.name]
-    yield [record for record in alike if record.name != study.name]
-
-
-def _same_device(record: StudyRecord, study: Study) -> bool:
-    written = record.spec.get("hardware") or {}
-    ours = study.hardware.device if study.hardware else ""
-    return not (ours and written.get("device")) or bool(ours == written["device"])
-
-
-def _throughput(store: Store, records: Iterable[StudyRecord]) -> dict[str, Throughput]:
-    seen: dict[str, tuple[float, float, int]] = {}
-    jobs = {job.id: (job, _devices(record)) for record in records for job in store.jobs(record.name) if job.state == "done"}
-    for job, devices in jobs.values():
-        if job.seconds and job.train_flops > 0:
+    """Stage -> FLOP/s of one device, all FLOPs over all seconds; nothing where the study ran on a device of another name."""
+    record = store.study(study.name)
+    if record is None or _device(record) != (study.hardware.device if study.hardware else ""):
+        return {}
+    devices, seen = _devices(record), dict[str, tuple[float, float, int]]()
+    for job in store.jobs(study.name):
+        if job.state == "done" and job.seconds and job.train_flops > 0:
             flops, seconds, count = seen.get(job.stage, (0.0, 0.0, 0))
             seen[job.stage] = (flops + job.train_flops, seconds + job.seconds * devices, count + 1)
     return {stage: Throughput(flops / seconds, count) for stage, (flops, seconds, count) in seen.items()}
+
+
+def measured_noise(store: Store, study: str, *, metric: str) -> SeedNoise | None:
+    """SD over the seeds within an arm, pooled over all arms with two finished seeds; None where there is no such arm."""
+    return _pooled(_arms(store, study, metric=metric))
+
+
+def _device(record: StudyRecord) -> str:
+    device: str = (record.spec.get("hardware") or {}).get("device", "")
+    return device
 
 
 def _devices(record: StudyRecord) -> float:
     return devices_of(Resources.model_validate(record.spec.get("resources") or {}))
 
 
-def _arms(store: Store, records: Iterable[StudyRecord], *, metric: str) -> Iterator[list[float]]:
+def _arms(store: Store, study: str, *, metric: str) -> Iterator[list[float]]:
     """The finite values of each arm's finished seeds."""
-    for record in records:
-        arms: dict[str, list[float]] = {}
-        for trial in store.trials(record.name):
-            value = _final(trial, metric)
-            if value is not None:
-                arms.setdefault(trial.arm, []).append(value)
-        yield from arms.values()
+    arms: dict[str, list[float]] = {}
+    for trial in store.trials(study):
+        value = _final(trial, metric)
+        if value is not None:
+            arms.setdefault(trial.arm, []).append(value)
+    yield from arms.values()
 
 
 def _final(trial: TrialRecord, metric: str) -> float | None:

@@ -9,11 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 from ablate.compose import Composed
-from ablate.errors import Problem
+from ablate.errors import Problem, did_you_mean
 from ablate.forms import FORMS, nested_at
+from ablate.levels import same
 from ablate.reader import Document, Marks, Path, Place, dotted, read, shown, visible
 from ablate.study import Study
 
+KEPT = ("when", "simplex", "min", "repeats")
+"""What an axis keeps when an argument gives it other levels."""
 STUDY_KEYS = tuple(info.alias or name for name, info in Study.model_fields.items())
 
 
@@ -41,18 +44,24 @@ def _set(found: Composed, key: str, value: Document, *, file: str) -> None:
     if found.values is None or value.values is None or value.problems:
         return
     path, parsed = _place(found.values, key, value.values["value"])
+    axis = _at(found.values, path) if path[0] == "axes" and isinstance(parsed, list) else None
     marks = Marks(file, keys={(): Place(file, 1, 1)})
     # a value written alone that becomes a list of one stands where the list does
     start = Place(file, 1, len(key) + 2)
     marks.values = {inner[1:]: place for inner, place in value.marks.values.items() if inner[:1] == ("value",)} | {(): start}
     marks.offsets = {inner[1:]: offset for inner, offset in value.marks.offsets.items() if inner[:1] == ("value",)}
     try:
-        _put(found.values, path, parsed)
+        form, levels = _kept(axis, parsed, name=key) if isinstance(axis, Mapping) else ("", parsed)
+        rest = {part: below for part, below in axis.items() if part in KEPT} if isinstance(axis, Mapping) and form else {}
+        _put(found.values, path, rest | {form: levels} if form else levels)
     except ValueError as error:
         found.problems.append(Problem(file, 1, 1, str(error)))
         return
+    path = (*path, form) if form else path
     found.marks.forget(path)
     found.marks.graft(path, marks)
+    if form == "choices":  # a kind stands where the argument names it
+        found.marks.values |= {(*path, kind): marks.value((place,)) for place, kind in enumerate(parsed) if isinstance(kind, str)}
     for end in range(1, len(path)):  # groups that only this argument speaks of
         found.marks.keys.setdefault(path[:end], Place(file, 1, 1))
         found.marks.values.setdefault(path[:end], start)
@@ -67,9 +76,44 @@ def _place(values: Mapping[str, Any], key: str, parsed: Any) -> tuple[Path, Any]
         return ("axes", *(axis or (rest,))), parsed
     if head in STUDY_KEYS:
         return tuple(key.split(".")), [parsed] if key == "where" and isinstance(parsed, str) else parsed
-    if isinstance(parsed, list) or (isinstance(parsed, Mapping) and (axis or set(parsed) & set(FORMS))):
+    mix = axis and "simplex" in (_at(axes, axis) or {})
+    if isinstance(parsed, list) or (isinstance(parsed, Mapping) and (set(parsed) & set(FORMS) or (axis and not mix))):
         return ("axes", *(axis or (key,))), parsed
     return (("axes", *axis), [parsed]) if axis else (("base", *key.split(".")), parsed)
+
+
+def _at(values: Any, path: Path) -> Any:
+    for part in path:
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _kept(axis: Mapping[str, Any], levels: list[Any], *, name: str) -> tuple[str, Any]:
+    """The key of an axis's form and what stands there when it has these levels; no key where a plain list says it all.
+
+    Sources of mixes keep their order, kinds the axes under them, names the fields they set, and conditions hold on. Raises ValueError.
+    """
+    form = next((key for key in ("simplex", "choices", "levels", "zip", "when") if key in axis), "")
+    below = axis.get(form)
+    if form in ("choices", "levels") and (twice := [level for place, level in enumerate(levels) if level in levels[:place]]):
+        raise ValueError(f"the level {shown(twice[0])} of {name} is given twice")
+    if form == "choices" and isinstance(below, Mapping) and all(isinstance(kind, str) for kind in levels):
+        return form, {kind: below.get(kind, {}) for kind in levels}
+    if form == "levels" and isinstance(below, Mapping):
+        return form, {level: below[level] for level in _known(levels, list(below), name=name)}
+    if form == "zip" and isinstance(below, Mapping) and below and all(isinstance(values, list) for values in below.values()):
+        first = next(iter(below.values()))
+        places = [first.index(level) for level in _known(levels, first, name=name)]
+        return form, {path: [values[place] for place in places if place < len(values)] for path, values in below.items()}
+    return ("list" if form in ("simplex", "when") else ""), levels
+
+
+def _known(levels: list[Any], names: list[Any], *, name: str) -> list[Any]:
+    if unknown := [level for level in levels if not any(same(level, other) for other in names)]:
+        listed = ", ".join(map(str, names))
+        hint = did_you_mean(str(unknown[0]), [str(other) for other in names])
+        raise ValueError(f"no level {shown(unknown[0])} on {name} ({listed}), whose levels set several fields{hint}")
+    return levels
 
 
 def _parsed(text: str, *, file: str, column: int) -> Document:
@@ -87,7 +131,10 @@ def _alone(text: str, *, file: str, to: int) -> Document:
     document = read(text.encode(), file=file)
     for path, place in document.marks.values.items():
         document.marks.values[path] = place._replace(column=max(place.column + to, 1))
-    problems = [replace(problem, column=max(problem.column + to, 1)) for problem in document.problems]
+    end = len(text) + 1
+    problems = [
+        replace(problem, line=1, column=max((problem.column if problem.line == 1 else end) + to, 1)) for problem in document.problems
+    ]
     if "\n" in text or set(document.values or {}) - {"value"}:
         problems.append(Problem(file, 1, max(to, 1), "an argument is one value on one line"))
     return Document(document.values, document.marks, tuple(problems))

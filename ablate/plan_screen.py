@@ -9,17 +9,22 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.analysis.power import ALPHA, POWER
-from ablate.cost import GIB, Cost, Span, StageCost
+from ablate.axes import Axis
+from ablate.base import Base
+from ablate.cost import Cost, Span, StageCost
 from ablate.detect import ENOUGH_SEEDS, Detectable, Detection
 from ablate.fractional import FractionalDesign
-from ablate.model import Level
+from ablate.levels import MISSING, label_text
 from ablate.planner import Plan, is_simulated
 from ablate.preview import Preview
+from ablate.prospects import Prospect
+from ablate.quantities import bytes_text, counted, duration_text, large, money_text, scientific
+from ablate.study import Budget, Study
 from ablate.terminal import STYLE, console, number
+from ablate.trainers import load_trainer
 
 SHOWN_ARMS = 20
 SHOWN_LEVELS = 12
-UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 HARDWARE_HINT = "hardware: {device: NAME, peak_flops: FLOP/S, utilisation: 0.4, memory_gib: 80, price_per_hour: 2.5, devices: 8}"
 
 
@@ -37,8 +42,10 @@ def show_plan(preview: Preview) -> None:
         _show_arms(out, preview)
     if preview.cost.stages:
         _show_stages(out, preview.cost)
-        _show_totals(out, preview.cost)
+        _show_parameters(out, preview.cost, simulated=is_simulated(study))
+        _show_totals(out, preview.cost, study.budget)
     _show_detection(out, preview)
+    _show_prospects(out, preview.prospects)
 
 
 def _heading(out: Console, title: str, rest: str = "") -> None:
@@ -62,21 +69,53 @@ def _show_axes(out: Console, preview: Preview) -> None:
     better = "higher" if study.metric.goal == "max" else "lower"
     _heading(out, "What is compared", f"by {study.metric.name}, {better} is better; trainer {study.trainer}")
     table = Table.grid(padding=(0, 3, 0, 0))
-    for axis, labels in preview.axes.items():
-        table.add_row(axis, _levels(labels))
+    for axis in preview.space:
+        table.add_row(axis.name, _bounds(axis) if axis.bounds else _levels(axis, study))
     _show(out, table)
+    if unused := _unused_levels(preview):
+        out.print(f"  in no arm of this design: {unused}", soft_wrap=True)
+    if study.search and study.search.objectives:
+        others = ", ".join(f"{each.name} ({'higher' if each.goal == 'max' else 'lower'} is better)" for each in study.search.objectives)
+        out.print(f"  traded off against {others}", soft_wrap=True)
+    if study.law:
+        size = "parameters" if study.law.size == "num_params" else study.law.size
+        target = f"{large(round(study.law.target))} {size}"
+        out.print(f"  law: the best {study.law.hyperparameter} for each size, carried to {target}", soft_wrap=True)
     for condition, count in preview.removed.items():
-        out.print(f"  where {condition}: removes {_count(count, 'combination')}", soft_wrap=True)
-    for axis, count in preview.left_out.items():
-        out.print(f"  {axis}: {_count(count, 'mix', 'mixes')} of the lattice outside its limits left out", soft_wrap=True)
+        out.print(f"  where {condition}: removes {counted(count, 'combination')}", soft_wrap=True)
+    for axis in preview.space:
+        if axis.left_out:
+            out.print(f"  {axis.name}: {counted(axis.left_out, 'mix', 'mixes')} of the lattice outside its limits left out", soft_wrap=True)
 
 
-def _levels(labels: Sequence[Level]) -> str:
-    if not labels:
-        return "values between bounds"
-    shown = [number(label) for label in labels[:SHOWN_LEVELS]]
+def _bounds(axis: Axis) -> str:
+    assert axis.bounds
+    low, high = (label_text(bound) for bound in axis.bounds)
+    return f"values from {low} to {high}{', even in the logarithm' if axis.log else ''}{', whole' if axis.whole else ''}"
+
+
+def _levels(axis: Axis, study: Study) -> str:
+    """The baseline first, with a word where it is none that the author named."""
+    base = Base(load_trainer(study.trainer).Config, study.base)
+    why = ""
+    if axis.base_is_first:
+        why = ": first level, the base's own value is none of them"
+    elif all(base.own(path) is MISSING for path in axis.paths):
+        why = ": first level, the base says nothing"
+    labels = axis.all_labels
+    shown = [label_text(label) for label in labels[:SHOWN_LEVELS]]
     more = f", and {len(labels) - SHOWN_LEVELS:,} more" if len(labels) > SHOWN_LEVELS else ""
-    return f"{', '.join((f'{shown[0]} (baseline)', *shown[1:]))}{more}"
+    return f"{', '.join((f'{shown[0]} (baseline{why})', *shown[1:]))}{more}"
+
+
+def _unused_levels(preview: Preview) -> str:
+    """`image_size = 448`: what is declared and never runs."""
+    arms, found = preview.plan.arms, []
+    for axis in preview.space if arms and not preview.plan.study.search else ():
+        used = {arm.levels[axis.name] for arm in arms}
+        if unused := [label_text(label) for label in axis.labels if label not in used]:
+            found.append(f"{axis.name} = {', '.join(unused)}")
+    return "; ".join(found)
 
 
 def _show_work(out: Console, preview: Preview) -> None:
@@ -84,10 +123,10 @@ def _show_work(out: Console, preview: Preview) -> None:
     _heading(out, "What is run")
     if search := plan.study.search:
         early = "" if search.stop_early == "none" else f", those that are behind end early ({search.stop_early})"
-        out.print(f"  {_count(cost.trials, 'trial')}, chosen while running ({search.sampler}){early}")
+        out.print(f"  {counted(cost.trials, 'trial')}, chosen while running ({search.sampler}){early}")
     else:
         design = " + ".join(dict.fromkeys(block.kind for block in plan.study.design))
-        out.print(f"  {_count(cost.trials, 'trial')} = {_count(cost.arms, 'arm')} ({design}) × {_count(len(plan.study.seeds), 'seed')}")
+        out.print(f"  {counted(cost.trials, 'trial')} = {counted(cost.arms, 'arm')} ({design}) × {counted(len(plan.study.seeds), 'seed')}")
     if cost.jobs:
         out.print(f"  {_sharing(cost)}", soft_wrap=True)
     out.print(f"  {_progress(plan, preview)}")
@@ -102,28 +141,35 @@ def _show_fraction(out: Console, design: FractionalDesign) -> None:
     _heading(out, "Fraction", f"resolution {design.resolution}, {len(design.runs)} of {whole:,} combinations")
     for generator in design.generators:
         out.print(f"  {generator}", soft_wrap=True)
+    out.print(f"  defining relation: I = {' = '.join(' x '.join(word) for word in design.defining_relation)}", soft_wrap=True)
     if design.aliases:
         out.print("  cannot be told apart (main effects and two-way interactions):")
     for group in design.aliases:
         out.print(f"    {' = '.join(group)}", soft_wrap=True)
+    out.print("  ! `ablate effects` pairs arms that differ in one axis alone, and a fraction has none: read it from `ablate results`")
 
 
 def _sharing(cost: Cost) -> str:
-    jobs = _count(cost.jobs, "job")
+    jobs = counted(cost.jobs, "job")
     if cost.unshared_jobs == cost.jobs:
         return f"{jobs}: {'one a trial' if len(cost.stages) == 1 else 'no two trials share a stage'}"
-    shared = " and ".join(f"{_count(stage.jobs, f'{stage.stage} job')}" for stage in cost.stages if stage.jobs < cost.trials)
+    shared = " and ".join(f"{counted(stage.jobs, f'{stage.stage} job')}" for stage in cost.stages if stage.jobs < cost.trials)
     return f"{jobs}, not {cost.unshared_jobs:,}, because the {cost.trials:,} trials share {shared}"
 
 
 def _progress(plan: Plan, preview: Preview) -> str:
     counts = Counter(preview.states[trial.id] for trial in plan.trials)
     counts.pop("queued", None)
-    cached = len(preview.cached)
+    done = sum(state == "done" for state in preview.jobs.values())
     if not counts:
-        return f"no trial has run yet, but {_count(cached, 'job')} of other studies can be used" if cached else "nothing has run yet"
+        return (
+            f"no trial has run yet, but {counted(done, 'job')} it needs {'is' if done == 1 else 'are'} done"
+            if done
+            else "nothing has run yet"
+        )
     said = ", ".join(f"{counts[state]:,} {state}" for state in STYLE if counts.get(state))
-    return f"so far: {said} of {_count(preview.cost.trials, 'trial')}"
+    again = f"; what failed runs again after `ablate retry {plan.study.name}`" if counts.get("failed") else ""
+    return f"so far: {said} of {counted(preview.cost.trials, 'trial')}{again}"
 
 
 def _show_arms(out: Console, preview: Preview) -> None:
@@ -145,35 +191,33 @@ def _show_arms(out: Console, preview: Preview) -> None:
 
 
 def _show_stages(out: Console, cost: Cost) -> None:
-    _heading(out, "Cost", "in closed form" + (", taking each trial to be like the base" if cost.estimated else ""))
+    _heading(out, "Cost", "estimated from formulas" + (", taking each trial to be like the base" if cost.estimated else ""))
     timed = any(stage.throughput is not None for stage in cost.stages)
     times = ("one job", "device time") if timed else ()
     columns = ("stage", "jobs", "still to run", "FLOPs", *times, "peak memory", *(("from",) if timed else ()))
     table = _table(*columns, right=columns[1:] if not timed else columns[1:-1])
     for stage in cost.stages:
-        when = (_time(stage.seconds_per_job), _time(_seconds(stage.device_hours))) if timed else ()
+        when = (duration_text(stage.seconds_per_job), duration_text(_seconds(stage.device_hours))) if timed else ()
         table.add_row(
             stage.stage,
             f"{stage.jobs:,}",
             f"{stage.to_run:,}",
-            _scientific(stage.train_flops),
+            scientific(stage.train_flops),
             *when,
-            _bytes(stage.memory_bytes),
+            bytes_text(stage.memory_bytes),
             *((_origin(stage),) if timed else ()),
         )
     if len(cost.stages) > 1:
         to_run = sum(stage.to_run for stage in cost.stages)
-        when = ("", _time(_seconds(cost.device_hours))) if timed else ()
-        table.add_row("together", f"{cost.jobs:,}", f"{to_run:,}", _scientific(cost.train_flops), *when)
+        when = ("", duration_text(_seconds(cost.device_hours))) if timed else ()
+        table.add_row("together", f"{cost.jobs:,}", f"{to_run:,}", scientific(cost.train_flops), *when)
     _show(out, table)
-    _show_parameters(out, cost)
 
 
-def _show_parameters(out: Console, cost: Cost) -> None:
+def _show_parameters(out: Console, cost: Cost, *, simulated: bool) -> None:
     moe = any(stage.active_params != stage.num_params for stage in cost.stages)
-    _heading(
-        out, "Parameters", "N counts the language model without embeddings and head" + ("; active N: what one token uses" if moe else "")
-    )
+    rest = "N counts the language model without embeddings and head" + ("; active N: what one token uses" if moe else "")
+    _heading(out, "Parameters", rest + ("; of the models that the simulation stands for" if simulated else ""))
     active = ("active N",) if moe else ()
     columns = ("stage", "N", *active, "embeddings and head", "all, encoder too")
     table = _table(*columns, right=columns[1:])
@@ -183,20 +227,25 @@ def _show_parameters(out: Console, cost: Cost) -> None:
     _show(out, table)
 
 
-def _show_totals(out: Console, cost: Cost) -> None:
+def _show_totals(out: Console, cost: Cost, budget: Budget) -> None:
     _heading(out, "Time, money and memory")
     rows = Table.grid(padding=(0, 3, 0, 0))
     if cost.hardware:
         rows.add_row("on", _hardware(cost))
     if cost.device_hours is not None:
-        rows.add_row("device time", _with_left(_time(_seconds(cost.device_hours)), _time(_seconds(cost.device_hours_left)), cost))
+        rows.add_row(
+            "device time", _with_left(duration_text(_seconds(cost.device_hours)), duration_text(_seconds(cost.device_hours_left)), cost)
+        )
     if cost.wall_hours_left is not None:
-        at_a_time = _count(cost.places or 0, "job")
-        rows.add_row("until done", f"at least {_time(_seconds(cost.wall_hours_left))}, {at_a_time} at a time")
+        at_a_time = counted(cost.places or 0, "job")
+        short = "" if all(stage.origin == "measured" for stage in cost.stages) else "; training only, without start and evaluation"
+        rows.add_row("until done", f"at least {duration_text(_seconds(cost.wall_hours_left))}, {at_a_time} at a time{short}")
     if cost.money is not None and cost.hardware:
         unit = cost.hardware.currency
-        rows.add_row("money", _with_left(f"{_money(cost.money)} {unit}", f"{_money(cost.money_left or 0)} {unit}", cost))
+        rows.add_row("money", _with_left(f"{money_text(cost.money)} {unit}", f"{money_text(cost.money_left or 0)} {unit}", cost))
     rows.add_row("memory", _memory(cost))
+    if limits := _limits(cost, budget):
+        rows.add_row("budget", limits)
     _show(out, rows)
     if cost.hardware is None:
         what = "Hours are unknown" if cost.device_hours is None else "Money and the time until it is done are unknown"
@@ -212,7 +261,7 @@ def _show_totals(out: Console, cost: Cost) -> None:
 def _hardware(cost: Cost) -> str:
     hardware = cost.hardware
     assert hardware
-    peak = f"{_scientific(hardware.peak_flops)} FLOP/s at {hardware.utilisation:.0%}"
+    peak = f"{scientific(hardware.peak_flops)} FLOP/s at {hardware.utilisation:.0%}"
     price = "" if hardware.price_per_hour is None else f", {hardware.price_per_hour:g} {hardware.currency} an hour each"
     return f"{hardware.devices:,} × {hardware.device or 'device'}: {peak}{price}"
 
@@ -222,21 +271,34 @@ def _with_left(total: str, left: str, cost: Cost) -> str:
     return f"{total}, of which {left} are still to come" if begun else total
 
 
+def _limits(cost: Cost, budget: Budget) -> str:
+    """What a budget allows, beside what the study takes of it."""
+    hours, money = cost.device_hours, cost.money
+    parts = [
+        f"{cost.trials:,} of {budget.trials:,} trials" if budget.trials is not None else "",
+        f"{scientific(cost.train_flops)} of {scientific(budget.train_flops)} FLOPs" if budget.train_flops is not None else "",
+        f"{hours:.3g} of {budget.device_hours:g} device-hours" if budget.device_hours is not None and hours is not None else "",
+        f"{money_text(money)} of {budget.money:g}" if budget.money is not None and money is not None else "",
+        f"no job starts after {budget.wall_minutes:g} minutes" if budget.wall_minutes is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 def _memory(cost: Cost) -> Text:
     largest = max(cost.stages, key=lambda stage: stage.memory_bytes)
-    need = f"{_bytes(largest.memory_bytes)} at the peak of a job ({largest.stage})"
+    need = f"{bytes_text(largest.memory_bytes)} at the peak of a job ({largest.stage})"
     limit = cost.memory_limit_bytes
     if limit is None:
         return Text(need)
     if cost.too_large:
-        return Text(f"! {need} do not fit in the {_bytes(limit)} a job has", style="red")
-    return Text(f"{need}, {_bytes(limit)} there")
+        return Text(f"! {need} do not fit in the {bytes_text(limit)} a job has", style="red")
+    return Text(f"{need}, {bytes_text(limit)} there")
 
 
 def _show_detection(out: Console, preview: Preview) -> None:
     """Whether the study can answer at all: below these differences it will most likely say 'inconclusive'."""
     detection, study = preview.detection, preview.plan.study
-    rest = f"in {detection.metric}; a t test at {ALPHA:.0%} finds it in {POWER:.0%} of studies"
+    rest = f"in {detection.metric}; a t test paired by seed finds it at {ALPHA:.0%} in {POWER:.0%} of studies"
     _heading(out, "Smallest difference it can see", rest)
     if study.search:
         out.print("  none is promised: a search looks for the best, and repeats nothing to compare")
@@ -257,6 +319,33 @@ def _show_detection(out: Console, preview: Preview) -> None:
         out.print("  The law is fitted across sizes and needs no second seed.")
 
 
+def _show_prospects(out: Console, prospects: Sequence[Prospect]) -> None:
+    """What each claim can hope for, while the design can still be changed."""
+    if not prospects:
+        return
+    _heading(out, "What you expect", "each claim gets a verdict")
+    for prospect in prospects:
+        out.print(f"  {prospect.statement}", soft_wrap=True)
+        if said := _outlook(prospect):
+            weak = prospect.power is not None and prospect.power < POWER
+            out.print(Text(f"    {'! ' if weak else ''}{said}", style="yellow" if weak else ""), soft_wrap=True)
+    if unknown := sorted({prospect.metric for prospect in prospects if prospect.noise.sd is None}):
+        out.print(f"  Nobody has measured yet how much seeds differ in {', '.join(unknown)}.", soft_wrap=True)
+
+
+def _outlook(prospect: Prospect) -> str:
+    if prospect.note:
+        return prospect.note
+    if prospect.smallest_difference is not None:
+        return f"found if it is {prospect.smallest_difference:.3g} or more"
+    if prospect.power is not None:
+        said = f"shown by {prospect.power:.0%} of studies where the levels are alike"
+        enough = prospect.seeds_needed
+        more = f"{enough} seeds" if enough else "over 1,000 seeds"
+        return said if prospect.power >= POWER else f"{said}; {more} would show it in {POWER:.0%}"
+    return ""
+
+
 def _difference(value: float | None, detection: Detection) -> str:
     if value is None:
         return "–"
@@ -264,15 +353,15 @@ def _difference(value: float | None, detection: Detection) -> str:
 
 
 def _compared(found: Detectable, *, seeds: int) -> str:
-    counted = _count(seeds, "seed")
-    return f"{counted}, averaged over {found.cells:,} cells of the other axes" if found.cells > 1 else counted
+    repeats = counted(seeds, "seed")
+    return f"{repeats}, averaged over {found.cells:,} combinations of the other axes" if found.cells > 1 else repeats
 
 
 def _noise(detection: Detection) -> str:
     noise = detection.noise
     match noise.origin:
         case "measured":
-            source = f"measured over {_count(noise.num_arms, 'arm')} ({noise.df} degrees of freedom)"
+            source = f"measured over {counted(noise.num_arms, 'arm')} ({noise.df} degrees of freedom)"
             return f"Seeds differ by {number(noise.sd)} (SD, {source})."
         case "assumed":
             return f"Seeds are taken to differ by {number(noise.sd)} (SD, as metric.noise_sd says)."
@@ -284,56 +373,15 @@ def _noise(detection: Detection) -> str:
 def _origin(stage: StageCost) -> str:
     match stage.origin:
         case "measured":
-            return f"measured over {_count(stage.measured_over, 'job')}"
+            return f"measured over {counted(stage.measured_over, 'job')}"
         case "assumed":
             return "assumed"
     return "not known"
 
 
-def _count(count: int, noun: str, plural: str = "") -> str:
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
-
-
 def _span(span: Span) -> str:
-    return _large(span.low) if span.low == span.high else f"{_large(span.low)} to {_large(span.high)}"
-
-
-def _large(count: int) -> str:
-    """Three digits and a unit: 1.31B."""
-    for size, unit in UNITS:
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return "–" if count == 0 else str(count)
-
-
-def _money(amount: float) -> str:
-    return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
-
-
-def _scientific(value: float) -> str:
-    mantissa, _, exponent = f"{value:.2e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _bytes(count: float) -> str:
-    for size, unit in ((GIB, "GiB"), (2**20, "MiB")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 2**10:.3g} KiB"
+    return large(span.low) if span.low == span.high else f"{large(span.low)} to {large(span.high)}"
 
 
 def _seconds(hours: float | None) -> float | None:
     return None if hours is None else 3600 * hours
-
-
-def _time(seconds: float | None) -> str:
-    """Two units at most: 3 d 4 h, 12 min 30 s, 0.25 s."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    place = next(place for place, (size, _) in enumerate(units) if seconds >= size)
-    (size, unit), (small, smaller) = units[place], units[place + 1]
-    whole, rest = divmod(round(seconds / small), size // small)
-    return f"{whole:,} {unit}" + (f" {rest} {smaller}" if rest else "")

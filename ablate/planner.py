@@ -5,7 +5,7 @@ stages before it. Nothing about the machine enters, so the same plan has the sam
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,8 +115,9 @@ def trial_state(chain: Sequence[str]) -> str:
     return next((state for state in upstream if state in ("failed", "lost", "pruned")), final)
 
 
-def plan_json(plan: Plan, *, states: Mapping[str, str], cached: Collection[str]) -> dict[str, Any]:
-    """The plan as `ablate plan --json` answers it. `states`: trial id -> state; `cached`: jobs that are done already."""
+def plan_json(plan: Plan, *, states: Mapping[str, str], jobs: Mapping[str, str]) -> dict[str, Any]:
+    """The plan as `ablate plan --json` answers it. `states`: trial id -> state; `jobs`: job -> state, for those the store knows."""
+    cached = [job for job in plan.jobs if jobs.get(job) == "done"]
     return {
         "study": plan.study.name,
         "arms": [{"name": arm.name, "levels": dict(arm.levels), "changes": dict(arm.changes)} for arm in plan.arms],
@@ -136,7 +137,7 @@ def plan_json(plan: Plan, *, states: Mapping[str, str], cached: Collection[str])
                 "id": job.id,
                 "stage": job.spec.name,
                 "needs": list(job.needs.values()),
-                "state": "cached" if job.id in cached else "queued",
+                "state": "cached" if jobs.get(job.id) == "done" else jobs.get(job.id, "queued"),
                 "num_params": job.spec.num_params,
                 "train_flops": job.spec.train_flops,
                 "memory_bytes": job.spec.memory_bytes,

@@ -1,21 +1,21 @@
 """A study becomes a `Preview`: its plan, what the store knows of it, what it costs and what it can see. Executes and writes nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.axes import labels_of
+from ablate.axes import Axis, labels_of
 from ablate.blocks import Fractional
 from ablate.cells import fraction
 from ablate.collector import paused_collector
 from ablate.cost import Cost, Span, ToChoose, make_cost, over_budget
 from ablate.design import arm_for, count_removed, make_arms, search_space
-from ablate.detect import Detection, detect, known_noise
+from ablate.detect import Detection, SeedNoise, detect, known_noise
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.fractional import FractionalDesign
 from ablate.measured import measured_noise, measured_throughput
-from ablate.model import Level
 from ablate.planner import Plan, make_plan, plan_json, trial_state, wanted_trials
+from ablate.prospects import Prospect, prospects
 from ablate.stores import Store, open_store
 from ablate.study import Budget, Study
 from ablate.workspace import Workspace
@@ -26,27 +26,26 @@ class Preview:
     """All that `ablate plan` shows."""
 
     plan: Plan
-    axes: Mapping[str, Sequence[Level]]
-    """Axis -> its levels, the baseline first; empty where values are drawn between bounds."""
+    space: tuple[Axis, ...]
     removed: Mapping[str, int]
     """Condition -> cells it removes."""
-    left_out: Mapping[str, int]
-    """Axis -> mixes of its lattice that its limits leave out; axes without any are not in it."""
     fractions: tuple[FractionalDesign, ...]
     """The two-level designs in it, with what they cannot tell apart."""
     states: Mapping[str, str]
     """Trial -> state."""
-    cached: tuple[str, ...]
-    """Jobs that are done already."""
+    jobs: Mapping[str, str]
+    """Job -> state, for those the store knows from any study."""
     cost: Cost
     detection: Detection
+    prospects: tuple[Prospect, ...]
+    """What the study can say of each claim."""
     over: tuple[str, ...]
     """What breaks the budget, or cannot be checked against it; empty where the study may run."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan document of `ablate plan --json`."""
         budget = self.plan.study.budget.model_dump(mode="json", exclude_none=True)
-        return plan_json(self.plan, states=self.states, cached=self.cached) | {
+        return plan_json(self.plan, states=self.states, jobs=self.jobs) | {
             "parameters": [
                 {
                     "stage": stage.stage,
@@ -63,6 +62,7 @@ class Preview:
             ],
             "cost": self.cost.to_json(),
             "detectable": self.detection.to_json(),
+            "claims": [prospect.to_json() for prospect in self.prospects],
             "budget": {"limits": budget, "over": list(self.over)},
         }
 
@@ -104,20 +104,25 @@ def preview_with(study: Study, *, store: Store | None) -> Preview:
     known = {job: state for job, (state, _) in store.job_states(plan.jobs).items()} if store else {}
     begun = bool(store and store.study(study.name)) and any(state != "queued" for state in known.values())
     throughput = measured_throughput(store, study) if store else {}
-    noise = measured_noise(store, study) if store else None
     space = search_space(study)
     axes = labels_of(space)
+
+    def noise_of(metric: str) -> SeedNoise:
+        measured = measured_noise(store, study.name, metric=metric) if store else None
+        return known_noise(measured, declared=study.metric.noise_sd if metric == study.metric.name else None)
+
+    detection = detect(plan, axes=axes, noise=noise_of(study.metric.name))
     cost = make_cost(plan, measured=throughput, states=known, to_choose=_to_choose(study, plan), begun=begun)
     return Preview(
         plan=plan,
-        axes=axes,
+        space=space,
         removed=count_removed(study),
-        left_out={axis.name: axis.left_out for axis in space if axis.left_out},
         fractions=tuple(fraction(block, space) for block in study.design if isinstance(block, Fractional)),
         states={trial.id: trial_state([known.get(job, "queued") for job in trial.chain]) for trial in plan.trials},
-        cached=tuple(job for job, state in known.items() if state == "done"),
+        jobs=known,
         cost=cost,
-        detection=detect(plan, axes=axes, noise=known_noise(noise, declared=study.metric.noise_sd)),
+        detection=detection,
+        prospects=() if study.search else prospects(study, levels=axes, found=detection.axes, noise_of=noise_of),
         over=tuple(over_budget(cost, study.budget)),
     )
 

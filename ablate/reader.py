@@ -19,6 +19,8 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_VALUES = 50_000
 MAX_DIGITS = 300
+MOST_SAID = 1_000
+"""Characters of a message."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
@@ -73,7 +75,8 @@ class Marks:
         if fault.column:
             column += self.offsets.get(fault.path, 0) + fault.column - 1
         about = self.name(fault.path[:-1] if fault.at_key else fault.path)
-        return Problem(file, line, column, f"{about}: {fault.message}" if about else fault.message)
+        # trainers repeat what they are given, whatever that is
+        return Problem(file, line, column, visible(f"{about}: {fault.message}" if about else fault.message, limit=MOST_SAID))
 
     def name(self, path: Path) -> str:
         """The dotted path as it reads in the file where the value stands."""
@@ -125,7 +128,7 @@ def read(data: bytes, *, file: str) -> Document:
 
 def dotted(path: Path) -> str:
     """`claims[0].axis` for ("claims", 0, "axis")."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{visible(part, limit=200)}" for part in path).removeprefix(".")
 
 
 def shown(value: Any) -> str:
@@ -246,6 +249,7 @@ class _Builder:
             key = self._key(event, events, path=path, depth=depth)
             if key is None or key in found:
                 spare = (*path, f"{key} (again)")  # read on for the other problems, marked apart and thrown away
+                self.marks.values[spare] = self._place(event)
                 self._value(next(events), events, path=spare, depth=depth + 1)
                 continue
             self.marks.keys[(*path, key)] = self._place(event)

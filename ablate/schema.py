@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ablate.blocks import Block
+from ablate.blocks import Block, Seed
 from ablate.forms import AxisForm
 from ablate.model import MAX_TRIALS
 from ablate.study import Study
@@ -12,6 +12,7 @@ from ablate.study import Study
 TITLE = "ablate study"
 _Kind = Literal["grid", "one_at_a_time", "leave_one_out", "cumulative", "fractional"]
 """Designs that need no settings."""
+_Seeds = Annotated[list[Seed], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 
 class StudyFile(Study):
@@ -23,9 +24,9 @@ class StudyFile(Study):
     """The trainer config every arm is a diff against, or a file with it; either may say `extends`."""
     axes: dict[str, AxisForm]
     """What is varied: a field of the config, or a name of its own, and its levels."""
-    design: _Kind | Block | list[_Kind | Block] = "grid"  # type: ignore[assignment]
+    design: _Kind | Block | Annotated[list[_Kind | Block], Field(min_length=1)] = "grid"  # type: ignore[assignment]
     """Which combinations of levels become arms: one design or several."""
-    seeds: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | list[int] = 1  # type: ignore[assignment]
+    seeds: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | _Seeds = 1  # type: ignore[assignment]
     """Seeds every arm is run with: a count n means 0 to n - 1."""
 
 

@@ -5,11 +5,20 @@ It holds what the author wrote; `load.py` reads it from a file, with the base an
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from ablate.blocks import Design, Grid, Search
 from ablate.model import MAX_SEED, MAX_TRIALS, Level, Number, StudyModel, Whole
 from ablate.reader import Marks, shown
+
+DEVICES = frozenset(("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))))
+"""Names that no file can have on Windows, whatever comes after a dot."""
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool | float):  # they equal 1
+        raise ValueError(f"found {shown(value)} (allowed: 1)")
+    return value
 
 
 class Metric(StudyModel):
@@ -114,7 +123,7 @@ class Law(StudyModel):
 class Study(StudyModel):
     """One study file, after `base` and data mixes are resolved. See docs/study-format.md."""
 
-    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    schema_version: Annotated[Literal[1], BeforeValidator(_whole), Field(alias="schema")]
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?$")]
     """Letters, digits, - _ . , up to 64; starts with a letter or digit and does not end with a dot."""
@@ -168,6 +177,13 @@ class Study(StudyModel):
         study._marks = marks
         return study
 
+    @field_validator("name")
+    @classmethod
+    def _no_device(cls, value: str) -> str:
+        if value.partition(".")[0].upper() in DEVICES:
+            raise ValueError(f"found {shown(value)}, which Windows keeps for a device; choose another name")
+        return value
+
     @field_validator("seeds", mode="before")
     @classmethod
     def _count_becomes_list(cls, value: Any) -> Any:
@@ -182,6 +198,8 @@ class Study(StudyModel):
     def _seeds_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not value:
             raise ValueError("found an empty list; write a count of 1 or more, or at least one seed")
+        if len(set(value)) == len(value):
+            return value
         seen: dict[int, int] = {}
         for place, seed in enumerate(value, start=1):
             if seed in seen:

@@ -5,6 +5,7 @@ Every row also checks that nothing in the folder changed. To add a row, edit the
 """
 # ruff: noqa: E501 - a study of one long line stays one long line
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -686,7 +687,7 @@ CLAIMS = [
         ("claim on no level", "axis: num_tokens, level: 63, expect: increases", ("10:31", "no level 63 on num_tokens (16, 64)")),
         (
             "claim on no word",
-            "axis: connector, against: avgpool, expect: best_level, level: avg_pool",
+            "axis: connector, against: avgpool, expect: equivalent, within: 1",
             ("10:32", "no level text 'avgpool'", "did you mean 'avg_pool'?"),
         ),
         ("claim on no metric", "axis: num_tokens, metric: los, expect: increases", ("10:32", "declares no 'los'", "did you mean 'loss'?")),
@@ -730,7 +731,7 @@ CLAIMS = [
 ] + [
     row(
         "claims that contradict each other",
-        ("10:5", "claims 1 and 2 contradict each other: increases and decreases"),
+        ("10:5", "claims 1 and 2 contradict each other: increases from 16 to 64 and decreases from 16 to 64"),
         add="claims:\n  - {axis: num_tokens, expect: increases}\n  - {axis: num_tokens, expect: decreases}\n",
     ),
     row("claims that are no list", ("8:9", "claims: expected a list, found a mapping"), add="claims: {axis: num_tokens}\n"),
@@ -808,8 +809,9 @@ BUDGETS = [
 LEFT_OUT = [
     row(
         "claim on a level that conditions remove",
-        ("9:5", "claims[0].level: no arm has num_tokens = 64"),
-        add="claims:\n  - {axis: num_tokens, expect: increases}\nwhere: [num_tokens < 20]\n",
+        ("9:5", "claims[0].level: no arm has num_tokens = 48: the design or its conditions leave it out"),
+        edit={6: "  num_tokens: {range: [16, 48], step: 16}"},
+        add="claims:\n  - {axis: num_tokens, expect: increases}\nwhere: [num_tokens < 40]\n",
     ),
     row(
         "sample of nothing that is left",
@@ -821,6 +823,834 @@ LEFT_OUT = [
         ("6:8", "the conditions leave nothing of 1 cells: `num_tokens > 99` removes 1"),
         edit={5: "axes: {}", 6: "where: [num_tokens > 99]"},
     ),
+]
+
+MIX = "  mix: {simplex: [caption, interleaved, text], "
+CELLS = "  num_tokens: [16, 64, 144]\n  image_size: [224, 448]"
+WORDS = "  num_tokens: [16, 64, 144]\n  connector: [avg_pool, attention_pool, c_abstractor]"
+SIZE = "axes.size.levels."
+
+
+def levels(about: str, axis: str, *expected: tuple[str, ...]) -> Row:
+    return row(about, *expected, edit={6: f"  {axis}"})
+
+
+def added(about: str, add: str, *expected: tuple[str, ...], **edit: str) -> Row:
+    """A line after the good ones; `line6` and so on replace one of them."""
+    return row(about, *expected, add=f"{add}\n", edit={int(key.removeprefix("line")): text for key, text in edit.items()})
+
+
+FURTHER_YAML = [
+    added("empty key", '"": 1', ("8:1", "the key is empty; keys are text")),
+    added("tag that is nobody's", "question: !foo x", ("8:11", "tags are not allowed: !foo")),
+    added("alias to the mapping around it", "law: &a {hyperparameter: *a}", ("8:26", "alias *a refers to itself")),
+    row("key of a group twice", ("7:33", "'goal' is given twice, first at line 7"), edit={7: "metric: {name: loss, goal: min, goal: max}"}),
+    levels(
+        "levels that are not finite", "peak_lr: [.nan, -.inf, 1e-3]", ("6:13", ".nan is not a finite"), ("6:19", "-.inf is not a finite")
+    ),
+    levels("level beyond any number", "peak_lr: [1.0e+400]", ("6:13", "1.0e+400 is not a finite number")),
+    row("schema 1.0", ("1:9", "schema: found 1.0 (allowed: 1)"), edit={1: "schema: 1.0"}),
+    row("schema true", ("1:9", "schema: found true (allowed: 1)"), edit={1: "schema: true"}),
+    row("trainer missing", ("1:1", "'trainer' is missing"), edit={3: "# none"}),
+    row("trainer of nothing", ("3:10", "trainer: expected text, found nothing"), edit={3: "trainer: ~"}),
+    row(
+        "trainer that would run code", ("3:10", "unknown trainer 'python: os:system' (model_zoo,"), edit={3: "trainer: 'python: os:system'"}
+    ),
+    added("question that is a list", "question: [a]", ("8:11", "question: expected text, found a list of 1")),
+]
+
+FURTHER_NAMES = [
+    *(
+        row(f"name {name}", ("2:7", "name: found", "Windows keeps"), edit={2: f"name: {name}"})
+        for name in ("CON", "nul", "com1.txt", "LPT9.a.b")
+    ),
+    *(
+        row(f"name {about}", ("2:7", "name: found", "letters, digits, - _ ."), edit={2: f'name: "{name}"'})
+        for about, name in (
+            ("of an emoji", "\U0001f600"),
+            ("of a template", "{{7*7}}"),
+            ("composed", "\u00e9"),
+            ("decomposed", "e\u0301"),
+            ("in full width", "\uff41"),
+            ("with nothing in it", "a\u200bb"),
+            ("with a NUL", "a\\0b"),
+        )
+    ),
+    row("name of nothing", ("2:7", "name: expected text, found nothing"), edit={2: "name: ~"}),
+    *(
+        levels(
+            f"axis called {name}",
+            f"'{name}': {{levels: {{a: {{num_tokens: 1}}, b: {{num_tokens: 2}}}}}}",
+            ("6:3", f"found '{name[:50]}", "letters, digits, - _ ."),
+        )
+        for name in ("a/b", "my size", "a,b", "a=b", "-a", "a.", "x" * 65, "é")
+    ),
+    levels("zip with an odd name", "a/b: {zip: {num_tokens: [1, 2], image_size: [1, 2]}}", ("6:3", "found 'a/b'; the name of an axis")),
+    levels(
+        "axis called like a field it leaves alone",
+        "image_size: {levels: {a: {num_tokens: 1}, b: {num_tokens: 2}}}",
+        ("6:3", "'image_size' is a field, and this axis does not set it"),
+    ),
+    levels(
+        "axes that differ in case",
+        "size: {levels: {a: {num_tokens: 1}}}\n  Size: {levels: {a: {image_size: 1}}}",
+        ("7:3", "the axes size and Size differ in case only"),
+    ),
+    levels(
+        "levels that differ in case",
+        "size: {levels: {a: {num_tokens: 1}, A: {num_tokens: 2}}}",
+        ("6:55", f"{SIZE}A.num_tokens: levels 1 and 2 differ in case only: a and A"),
+    ),
+    levels(
+        "words that differ in case",
+        "connector: [avg_pool, Avg_Pool]",
+        ("6:25", "levels 1 and 2 differ in case only: avg_pool and Avg_Pool"),
+    ),
+    levels(
+        "level that turns the line round",
+        'size: {levels: {"a\\u202eb": {num_tokens: 1}, c: {num_tokens: 2}}}',
+        ("6:44", f"{SIZE}aU+202Eb.num_tokens: found text 'aU+202Eb'; U+202E cannot be seen"),
+    ),
+    levels(
+        "one level name twice",
+        "size: {levels: {a: {num_tokens: 1}, a: {num_tokens: 2}}}",
+        ("6:39", "'a' is given twice, first at line 6"),
+    ),
+    levels("level without a name", "size: {levels: {'': {num_tokens: 1}, a: {num_tokens: 2}}}", ("6:19", "the key is empty")),
+    added(
+        "one arm twice",
+        "design: {kind: list, arms: [{num_tokens: 64}, {num_tokens: 64}]}",
+        ("8:47", "design.arms[1]: arms 1 and 2 are the same; give each once"),
+    ),
+    added("the base twice", "design: {kind: list, arms: [{}, {num_tokens: 64}, {num_tokens: 16}]}", ("8:51", "arms 1 and 3 are the same")),
+]
+
+CIRCLES = [
+    row(about, *expected, edit=edit, add=add, files=files)
+    for about, edit, add, files, *expected in (
+        (
+            "study that extends itself",
+            {},
+            "extends: study.yaml\n",
+            {},
+            ("8:10", "extends: files extend one another in a circle:", "study.yaml -> "),
+        ),
+        (
+            "studies in a circle",
+            {},
+            "extends: b.yaml\n",
+            {"b.yaml": "extends: study.yaml\n"},
+            ("b.yaml:1:10", "study.yaml -> ", "b.yaml -> "),
+        ),
+        (
+            "a circle further up",
+            {},
+            "extends: b.yaml\n",
+            {"b.yaml": "extends: c.yaml\n", "c.yaml": "extends: b.yaml\n"},
+            ("c.yaml:1:10", "b.yaml -> ", "c.yaml -> "),
+        ),
+        (
+            "study that is its own base",
+            {4: "base: study.yaml"},
+            "",
+            {},
+            ("4:7", "base: a study is no base for itself", "write the fields here"),
+        ),
+        ("inline base that extends its study", {4: "base: {extends: study.yaml}"}, "", {}, ("4:17", "in a circle", "study.yaml -> ")),
+        (
+            "base that extends itself",
+            {4: "base: b.yaml"},
+            "",
+            {"b.yaml": "noise_sd: 0.1\nextends: b.yaml\n"},
+            ("b.yaml:2:10", "in a circle", "b.yaml -> "),
+        ),
+        (
+            "base that extends its study",
+            {4: "base: b.yaml"},
+            "",
+            {"b.yaml": "extends: study.yaml\n"},
+            ("b.yaml:1:10", "in a circle", "study.yaml -> "),
+        ),
+        (
+            "studies eleven deep",
+            {},
+            "extends: f0.yaml\n",
+            {f"f{place}.yaml": f"extends: f{place + 1}.yaml\n" for place in range(12)},
+            ("f8.yaml:1:10", "extends is more than 10 files deep:", "f9.yaml"),
+        ),
+        (
+            "bases eleven deep",
+            {4: "base: f0.yaml"},
+            "",
+            {f"f{place}.yaml": f"extends: f{place + 1}.yaml\n" for place in range(12)},
+            ("f8.yaml:1:10", "extends is more than 10 files deep:", "f9.yaml"),
+        ),
+        ("parent that is nowhere", {}, "extends: nowhere.yaml\n", {}, ("8:10", "no file 'nowhere.yaml'", "among the shipped studies")),
+        ("parent outside the folder", {}, "extends: ../x.yaml\n", {}, ("8:10", "'../x.yaml' lies outside the study's folder")),
+        ("parent that is no name", {}, "extends: 3\n", {}, ("8:10", "expected the name of a file to extend")),
+        (
+            "parent that is a suite",
+            {},
+            "extends: b.yaml\n",
+            {"b.yaml": "schema: 1\nname: b\nstudies: [quickstart]\n"},
+            ("8:10", "b.yaml is a suite, which lists studies; extend one of them"),
+        ),
+        ("parent that is a base", {}, "extends: bases/tiny.yaml\n", {}, ("8:10", "no file 'bases/tiny.yaml'")),
+    )
+]
+
+FURTHER_AXES = [
+    levels("axis of one word", "num_tokens: sixteen", ("6:15", "found text 'sixteen', and an axis needs a list of levels")),
+    levels("axis of an empty mapping", "num_tokens: {}", ("6:15", "an axis needs at least one level")),
+    levels(
+        "numbers and a boolean that are one", "num_params: [1, 1.0, true]", ("6:24", "levels mix numbers and true or false: true beside 1")
+    ),
+    levels("one tenth in three ways", "peak_lr: [0.1, 1e-1, 0.10]", ("6:18", "levels 1 and 2 are the same: 0.1")),
+    row("axis into a list index", ("6:3", "no field '0' in data.mix (caption, interleaved, text)"), edit=ZOO | {6: "  data.mix.0: [1]"}),
+    row("axis into a number's digit", ("6:3", "encoder.width is one value"), edit=ZOO | {6: "  encoder.width.0: [1]"}),
+    row("axis that ends in a dot", ("6:3", "no field '' in encoder"), edit=ZOO | {6: "  encoder.: [1]"}),
+    row("axis that begins with a dot", ("6:3", "no field '' ("), edit=ZOO | {6: "  .encoder: [1]"}),
+    levels("rate of 0", "peak_lr: [0, 1e-3]", ("6:13", "must be above 0, found 0")),
+    row("share over one", ("6:29", "must be at most 1, found 1.5"), edit=ZOO | {6: "  train.final_lr_fraction: [1.5]"}),
+    row(
+        "text in a named level",
+        ("6:35", "axes.s.levels.a.decoder.width: expected a whole number, found text '32'"),
+        edit=ZOO | {6: '  s: {levels: {a: {decoder.width: "32"}, b: {decoder.width: 64}}}'},
+    ),
+    row(
+        "boolean in a zip",
+        ("6:57", "axes.s.zip.decoder.depth[1]: expected a whole number, found true"),
+        edit=ZOO | {6: "  s: {zip: {decoder.width: [32, 64], decoder.depth: [1, true]}}"},
+    ),
+    row(
+        "nothing in a zip",
+        ("6:57", "axes.s.zip.decoder.depth[1]: expected a whole number, found nothing"),
+        edit=ZOO | {6: "  s: {zip: {decoder.width: [32, 64], decoder.depth: [1, ~]}}"},
+    ),
+    row(
+        "list in a named level",
+        ("6:35", "expected a whole number, found a list of 1"),
+        edit=ZOO | {6: "  s: {levels: {a: {decoder.width: [32]}, b: {decoder.width: 64}}}"},
+    ),
+    levels("range of one", "num_tokens: {range: [16, 16], step: 1}", ("6:23", "the low bound 16 is not below the high bound 16")),
+    levels("range the wrong way", "num_tokens: {range: [64, 16], step: 1}", ("6:23", "the low bound 64 is not below the high bound 16")),
+    levels("linspace the wrong way", "peak_lr: {linspace: [2, 1], points: 3}", ("6:23", "the low bound 2 is not below the high bound 1")),
+    levels("log below 0", "peak_lr: {log: [-1, 1], points: 3}", ("6:18", "log needs bounds above 0, found -1; use linspace")),
+    *(
+        levels(
+            f"points {points}",
+            f"peak_lr: {{linspace: [0.1, 1], points: {points}}}",
+            ("6:41", "expected a whole number from 2 to 10,000, found", found),
+        )
+        for points, found in (("1", "1"), ("-1", "-1"), ("true", "true"), ("2.5", "2.5"), ("'3'", "text '3'"))
+    ),
+    levels(
+        "range from 0 of what is above 0", "num_tokens: {range: [0, 32], step: 16}", ("6:15", "axes.num_tokens: must be above 0, found 0")
+    ),
+    levels(
+        "linspace from 0 of what is above 0", "peak_lr: {linspace: [0, 1], points: 3}", ("6:12", "axes.peak_lr: must be above 0, found 0")
+    ),
+    levels("step as text", "num_tokens: {range: [16, 64], step: '16'}", ("6:39", "step: expected a number, found text '16'")),
+    levels("three bounds", "num_tokens: {range: [16, 32, 64], step: 16}", ("6:23", "expected two numbers, [low, high]; found a list of 3")),
+    levels("bounds of two kinds", "num_tokens: {range: [16, '64'], step: 16}", ("6:23", "expected two numbers, [low, high]")),
+    levels("bound that is true", "num_tokens: {range: [true, 64], step: 16}", ("6:23", "expected two numbers, [low, high]")),
+    row(
+        "bounds of a search from 0",
+        ("6:18", "log needs bounds above 0, found 0"),
+        edit={6: "  peak_lr: {log: [0, 1]}"},
+        add="design: {kind: search, trials: 3}\n",
+    ),
+]
+
+FURTHER_MIXES = [
+    *(
+        levels(about, f"{MIX.lstrip()}{written}}}", expected)
+        for about, written, expected in (
+            (
+                "share that is not a number",
+                "list: [{caption: .nan, interleaved: 0.45, text: 0.1}]",
+                ("6:65", ".nan is not a finite number"),
+            ),
+            ("ratio of nan", "list: ['nan:1:1']", ("6:55", "the part 'nan' of text 'nan:1:1' is not a number of 0 or more")),
+            ("negative part", "list: ['-1:1:1']", ("6:55", "the part '-1' of text '-1:1:1' is not a number of 0 or more")),
+            ("shares of nothing", "list: [{caption: 0, interleaved: 0, text: 0}]", ("6:55", "sum is 0; use 45:45:10")),
+            (
+                "mix that is a number",
+                "list: [5]",
+                ("6:55", "expected a ratio such as 5:5:1 (caption:interleaved:text) or shares by source, found 5"),
+            ),
+            ("mix of nothing", "list: [~]", ("6:55", "or shares by source, found nothing")),
+            ("least share over one", "lattice: 4, min: {text: 1.5}", ("6:65", "the least share of text is 1.5; shares are from 0 to 1")),
+            ("least share below 0", "lattice: 4, min: -0.1", ("6:65", "the least share of caption is -0.1")),
+            ("least share of nobody", "lattice: 4, min: {txt: 0.1}", ("6:66", "unknown source 'txt'", "did you mean 'text'?")),
+            (
+                "least share in words",
+                "lattice: 4, min: few",
+                ("6:65", "expected a number, or numbers by source (caption, interleaved, text)"),
+            ),
+            ("mix under its least share", "list: ['9:1:0'], min: {text: 0.05}", ("6:55", "text 0 is under its least share 0.05")),
+            ("lattice without room", "lattice: 2, min: 0.3", ("6:57", "the limits leave none of the 6 mixes in steps of 1/2")),
+            ("lattice too fine", "lattice: 1000", ("6:57", "over 3 sources are 501,501 mixes; up to 10,000 are allowed")),
+            ("lattice of 0", "lattice: 0", ("6:57", "lattice: must be at least 1, found 0")),
+            ("part raised over one", "raise: {from: '9:1:0', by: [0.2]}", ("6:76", "caption 0.9 + 0.2 = 1.1; a share is from 0 to 1")),
+            ("no draws", "dirichlet: {points: 0}", ("6:68", "points: must be at least 1, found 0")),
+            (
+                "draws without room",
+                "dirichlet: {points: 5}, min: 0.33333",
+                ("6:59", "10,000 draws give 0 of 5 mixes: 10,000 lie outside the limits", "loosen the limits"),
+            ),
+            (
+                "sources without data",
+                "lattice: 2, repeats: {sizes: {caption: 0, interleaved: 0, text: 0}, total: 10, at_most: 2}",
+                ("6:69", "2 repeats allow shares up to caption 0 + interleaved 0 + text 0, 0 in all, and a mix needs 1"),
+            ),
+            (
+                "less data than a mix needs",
+                "lattice: 2, repeats: {sizes: {caption: 1, interleaved: 1, text: 1}, total: 10, at_most: 2}",
+                ("6:69", "caption 0.2 + interleaved 0.2 + text 0.2, 0.6 in all, and a mix needs 1; allow more repeats"),
+            ),
+            (
+                "data of some sources",
+                "lattice: 2, repeats: {sizes: {caption: 1}, total: 10, at_most: 2}",
+                ("6:77", "no size for interleaved, text; write all of caption, interleaved, text"),
+            ),
+            (
+                "data of a source that is none",
+                "lattice: 2, repeats: {sizes: {caption: 1, interleaved: 5, text: 9, txt: 2}, total: 10, at_most: 2}",
+                ("6:115", "unknown source 'txt'", "did you mean 'text'?"),
+            ),
+        )
+    ),
+    levels(
+        "sources twice",
+        "mix: {simplex: [caption, caption, text], list: ['5:5:1']}",
+        ("6:18", "expected the names of two or more sources, each once"),
+    ),
+    levels("one source", "mix: {simplex: [caption], list: ['1']}", ("6:18", "expected the names of two or more sources, each once")),
+    levels(
+        "source of no trainer",
+        "mix: {simplex: [caption, interleaved, vide], list: ['5:5:1']}",
+        ("6:55", "unknown source 'vide' (caption, interleaved, text)"),
+    ),
+    row(
+        "underscores in the base", ("4:20", "base.image_size: expected a number, found text '1_000'"), edit={4: "base: {image_size: 1_000}"}
+    ),
+    row("base mix of too few", ("4:13", "base.mix: '5:5' is not a ratio of 3 parts"), edit={4: "base: {mix: '5:5'}"}),
+    row("base mix of nothing", ("4:13", "base.mix: the parts of '0:0:0' are all zero"), edit={4: "base: {mix: '0:0:0'}"}),
+    row("base mix below 0", ("4:13", "none negative"), edit={4: "base: {mix: {caption: 1.5, interleaved: -0.5, text: 0}}"}),
+    row("base share that is not a number", ("4:23", ".nan is not a finite number"), edit={4: "base: {mix: {caption: .nan}}"}),
+    row(
+        "base share in quotes",
+        ("4:23", "base.mix.caption: expected a number, found text '1'; write 1 without"),
+        edit={4: "base: {mix: {caption: '1'}}"},
+    ),
+    *(
+        row(f"base {written}", ("4:17", "base.peak_lr: expected a number, found", found), edit={4: f"base: {{peak_lr: {written}}}"})
+        for written, found in (("'1e-4'", "text '1e-4'; write 1e-4 without quotes"), ("true", "true"), ("no", "text 'no'"))
+    ),
+]
+
+COLOURS = [
+    row("base that would colour the terminal", ("4:14", "base.fail: 'U+001B[31mred' is none of"), edit={4: 'base: {fail: "\\e[31mred"}'}),
+    levels(
+        "levels that would colour the terminal",
+        'fail: ["\\e[31mred", "\\e[31mred"]',
+        ("6:10", "'U+001B[31mred' is none of"),
+        ("6:23", "levels 1 and 2 are the same: U+001B[31mred"),
+    ),
+]
+
+FURTHER_ZOO = [
+    row(about, expected, edit=ZOO | {6: f"  {axis}"} | ({4: f"base: {base}"} if base else {}))
+    for about, axis, base, expected in (
+        (
+            "more tokens than patches",
+            "connector.num_tokens: [4, 64]",
+            "",
+            ("6:29", "num_tokens is 64, which avg_pool cannot give", "nearest 16"),
+        ),
+        (
+            "tokens of a convolution",
+            "connector.num_tokens: [4, 5]",
+            "{connector: {kind: c_abstractor}}",
+            ("6:29", "num_tokens is 5, which c_abstractor cannot give on a grid of 4 x 4"),
+        ),
+        (
+            "more queries than patches",
+            "connector.num_tokens: [4, 5, 64]",
+            "{connector: {kind: attention_pool}}",
+            ("6:32", "num_tokens is 64, which attention_pool cannot give", "(1 to 16)"),
+        ),
+        ("heads that do not divide", "decoder.num_heads: [2, 3]", "", ("6:26", "64 is not divisible by 3 heads of even width")),
+        (
+            "width that heads do not divide",
+            "decoder.width: [64, 65]",
+            "",
+            ("6:23", "65 is not divisible by 2 heads of even width: nearest 64, 68"),
+        ),
+        (
+            "resolution in quotes in the base",
+            "decoder.depth: [1, 2]",
+            "{encoder: {image_size: '16'}}",
+            ("4:30", "expected a whole number, found text '16'"),
+        ),
+    )
+]
+
+LARGE = [
+    row(
+        "10^12 cells with a condition",
+        ("6:3", "1000 x 1000 x 1000 x 1000 levels x 1 seeds are 1,000,000,000,000 trials, the limit is 1,000,000"),
+        edit={
+            6: "  num_params: {log: [1.0, 9.0], points: 1000}\n  peak_lr: {log: [0.1, 0.9], points: 1000}\n"
+            "  step_seconds: {linspace: [0.1, 0.9], points: 1000}\n  noise_sd: {linspace: [0.1, 0.9], points: 1000}"
+        },
+        add="where: [num_params > 1]\n",
+    ),
+    added(
+        "a million seeds of two arms", "seeds: 1000000", ("6:3", "2 levels x 1000000 seeds are 2,000,000 trials, the limit is 1,000,000")
+    ),
+    added("a million seeds and one", "seeds: 1000001", ("8:8", "seeds: found 1000001; write a count from 1 to 1,000,000")),
+    added(
+        "a million points and one",
+        "design: {kind: sobol, points: 1000001}",
+        ("8:31", "design.points: must be at most 1000000, found 1000001"),
+    ),
+    row(
+        "one change each, of very many",
+        ("9:9", "design: 20001 arms x 100 seeds are 2,000,100 trials"),
+        edit={
+            6: "  num_params: {log: [1.0, 9.0], points: 10000}\n  peak_lr: {log: [0.1, 0.9], points: 10000}",
+            7: "metric: {name: loss, goal: min}",
+        },
+        add="design: one_at_a_time\nseeds: 100\n",
+    ),
+]
+
+FURTHER_WHERE = [
+    *(
+        added(f"condition with {about}", f"where: ['{text}']", (place, *parts))
+        for about, text, place, *parts in (
+            ("a comprehension", "[x for x in num_tokens]", "8:10", "not allowed in where: list comp"),
+            ("a subscript", "num_tokens[0] > 1", "8:10", "not allowed in where: subscript"),
+            ("a mapping", "{1: 2} > 1", "8:10", "not allowed in where: dict"),
+            ("an assignment", "(a := 1) > 0", "8:11", "not allowed in where: assignment"),
+            ("200 parentheses", "(" * 201 + "num_tokens > 1" + ")" * 201, "8:210", "cannot be read: too many nested"),
+            ("a number beyond any", "num_tokens < 10e400", "8:23", "not a finite number"),
+            ("a product beyond any", "num_tokens * 1e308 * 1e308 > 1", "8:10", "the number is too large"),
+            ("a name of Python", "__builtins__ == 1", "8:10", "unknown name '__builtins__'"),
+        )
+    ),
+    added("condition that is a number", "where: [1]", ("8:9", "where[0]: expected text, found 1")),
+    added("condition of nothing", "where: [~]", ("8:9", "where[0]: expected text, found nothing")),
+    added("conditions of nothing", "where: ~", ("8:8", "where: expected a list, found nothing")),
+    added("empty condition", "where: ['']", ("8:10", "the condition is empty; write one such as")),
+    added("one condition twice", "where: [num_tokens > 1, ' num_tokens > 1']", ("8:25", "where[1]: conditions 1 and 2 are the same")),
+    added(
+        "no arm with one level",
+        "where: [num_tokens != 64]",
+        ("6:20", "axes.num_tokens[1]: no arm with num_tokens = 64 is left: `num_tokens != 64` removes 2"),
+        line6=CELLS,
+    ),
+    added(
+        "no arm but the baseline's",
+        "where: [num_tokens < 20, image_size > 1]",
+        ("6:20", "no arm with num_tokens = 64 is left: `num_tokens < 20` removes 4, `image_size > 1` removes 0"),
+        ("6:24", "no arm with num_tokens = 144 is left"),
+        line6=CELLS,
+    ),
+    added(
+        "spaced levels that all go but one",
+        "where: [num_tokens < 20]",
+        ("6:3", "axes: of num_tokens only 16 is left: `num_tokens < 20` removes 2"),
+        line6="  num_tokens: {range: [16, 48], step: 16}",
+    ),
+    added(
+        "named level that goes",
+        "where: [num_tokens < 20]\ndesign: one_at_a_time",
+        ("6:54", "axes.s.levels.b.num_tokens: no arm with s = b is left: `num_tokens < 20` removes 1"),
+        line6="  s: {levels: {a: {num_tokens: 16}, b: {num_tokens:  64}}}",
+    ),
+    added(
+        "base of a path that goes",
+        "where: [num_tokens > 16]\ndesign: cumulative",
+        ("9:8", "the base itself is removed, which every level is measured against: `num_tokens > 16` removes 1"),
+        line6="  num_tokens: [16, 64]\n  image_size: [224, 448]",
+        line7="metric: {name: loss, goal: min}",
+    ),
+    added(
+        "points that all go",
+        "where: [num_tokens < 1]\ndesign: {kind: latin_hypercube, points: 4}",
+        ("8:8", "the conditions leave nothing of 4 cells: `num_tokens < 1` removes 4"),
+    ),
+]
+
+FURTHER_NESTED = [
+    row(about, *expected, edit=ZOO | {6: f"  {axes}"})
+    for about, axes, *expected in (
+        (
+            "zip of three lengths",
+            "s: {zip: {encoder.width: [32, 64], encoder.depth: [1], decoder.depth: [1, 2, 3]}}",
+            ("6:12", "zipped fields need equally many values: encoder.width has 2, encoder.depth has 1, decoder.depth has 3"),
+        ),
+        (
+            "zip of two lengths under a kind",
+            "connector.kind: {choices: {avg_pool: {s: {zip: {encoder.width: [32, 64], encoder.depth: [1]}}}, c_abstractor: {}}}",
+            ("6:50", "choices.avg_pool.s.zip: zipped fields need equally many values"),
+        ),
+        (
+            "condition under a kind, of a later axis",
+            "connector.kind: {choices: {avg_pool: {train.steps: {list: [50, 60], when: decoder.depth > 1}}, c_abstractor: {}}}\n  decoder.depth: [1, 2]",
+            ("6:77", "train.steps.when: 'decoder.depth' is varied by a later axis; write that axis before train.steps"),
+        ),
+        (
+            "conditions in a circle",
+            "train.steps: {list: [300, 400], when: decoder.depth > 1}\n  decoder.depth: {list: [1, 2], when: train.steps > 350}",
+            ("6:41", "axes.train.steps.when: 'decoder.depth' is varied by a later axis"),
+        ),
+        (
+            "condition over nobody's field",
+            "connector.kind: [avg_pool, c_abstractor]\n  train.steps: {list: [300, 400], when: decoder.dept > 1}",
+            ("7:41", "axes.train.steps.when: unknown name 'decoder.dept'; did you mean 'decoder.depth'?"),
+        ),
+        ("empty when", "train.steps: {list: [300, 400], when: ''}", ("6:42", "the condition is empty")),
+        (
+            "when that is a list",
+            "train.steps: {list: [300, 400], when: [decoder.depth > 1]}",
+            ("6:41", "when: expected text, found a list of 1"),
+        ),
+        (
+            "kind under itself",
+            "connector.kind: {choices: {avg_pool: {connector.kind: [avg_pool]}, c_abstractor: {}}}",
+            ("6:41", "the axis connector.kind is written twice"),
+        ),
+        (
+            "kinds that are numbers",
+            "connector.kind: {choices: {1: {}, 2: {decoder.width: [32, 64]}}}",
+            ("6:30", "keys are text, found 1; put it in quotes"),
+            ("6:37", "keys are text, found 2; put it in quotes"),
+        ),
+        (
+            "kinds of nothing",
+            "connector.kind: {choices: {avg_pool: 3, c_abstractor: ~}}",
+            ("6:40", "avg_pool: expected a mapping, found 3"),
+            ("6:57", "c_abstractor: expected a mapping, found nothing"),
+        ),
+    )
+] + [
+    row(
+        "kind that the design never chooses",
+        ("6:61", "the axis connector.num_tokens applies in no arm: connector.kind == 'c_abstractor' holds nowhere"),
+        edit=ZOO
+        | {6: "  connector.kind: {choices: {avg_pool: {}, c_abstractor: {  connector.num_tokens: [4, 16]}}}\n  train.steps: [300, 400]"},
+        add="design: {kind: list, arms: [{}, {train.steps: 400}]}\n",
+    ),
+]
+
+FURTHER_FIELDS = [
+    added("seed of 2^32", "seeds: [4294967296]", ("8:9", "seeds[0]: must be at most 4294967295, found 4294967296")),
+    added("seed that is no whole number", "seeds: [1.0]", ("8:9", "seeds[0]: expected a whole number, found 1.0")),
+    added("seed of true", "seeds: [true]", ("8:9", "seeds[0]: expected a whole number, found true")),
+    *(
+        added(f"seeds: {written}", f"seeds: {written}", ("8:8", f"seeds: found {found}; write a count"))
+        for written, found in (("-3", "-3"), ("five", "text 'five'"), ("~", "nothing"), ("{from: 1}", "a mapping (from)"))
+    ),
+    row("no metric", ("1:1", "'metric' is missing"), edit={7: "# none"}),
+    row(
+        "metric that is a word",
+        ("7:9", "metric: expected a group of fields (name, goal, noise_sd), found text 'loss'"),
+        edit={7: "metric: loss"},
+    ),
+    row("metric without a name", ("7:9", "metric: 'name' is missing"), edit={7: "metric: {goal: min}"}),
+    row("metric without a goal", ("7:9", "metric: 'goal' is missing"), edit={7: "metric: {name: loss}"}),
+    row("metric of nothing", ("7:16", "metric.name: expected text, found nothing"), edit={7: "metric: {name: ~, goal: min}"}),
+    row("noise of 0", ("7:43", "metric.noise_sd: must be above 0, found 0"), edit={7: "metric: {name: loss, goal: min, noise_sd: 0}"}),
+    *(
+        added(f"{group} {written}", f"{group}: {{{written}}}", (place, f"{group}.{part}"))
+        for group, written, place, part in (
+            ("resources", "gpus: 65", "8:19", "gpus: must be at most 64, found 65"),
+            ("resources", "gpus: one", "8:19", "gpus: expected a number, found text 'one'"),
+            ("resources", "cpus: true", "8:19", "cpus: expected a number, found true"),
+            ("resources", "cpus: -1", "8:19", "cpus: must be above 0, found -1"),
+            ("budget", "wall_minutes: 0", "8:24", "wall_minutes: must be above 0, found 0"),
+            ("budget", "wall_minutes: -5", "8:24", "wall_minutes: must be above 0, found -5"),
+            ("budget", "trials: 1.5", "8:18", "trials: expected a whole number, found 1.5"),
+            ("hardware", "peak_flops: 0, utilisation: 0.4", "8:24", "peak_flops: must be above 0, found 0"),
+            ("hardware", "peak_flops: 1e12, utilisation: 0.4, price_per_hour: -1", "8:64", "price_per_hour: must be at least 0, found -1"),
+            ("hardware", "peak_flops: 1e12, utilisation: 0.4, devices: 0", "8:57", "devices: must be above 0, found 0"),
+            ("law", "hyperparameter: num_tokens, target: 0", "8:43", "target: must be above 0, found 0"),
+            ("law", "hyperparameter: num_tokens, size: num_tokens", "8:41", "size: num_tokens is the hyperparameter"),
+            (
+                "law",
+                "hyperparameter: num_tokens, size: num_param",
+                "8:41",
+                "size: no axis 'num_param' (num_params, num_tokens); did you mean 'num_params'?",
+            ),
+        )
+    ),
+    *(
+        added(f"{group} of nothing", f"{group}: ~", (place, f"{group}: expected"))
+        for group, place in (("resources", "8:12"), ("budget", "8:9"), ("claims", "8:9"), ("design", "8:9"))
+    ),
+    added("memory with an i", "resources: {memory: 2Gi}", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus)")),
+    added("budget that is a number", "budget: 100", ("8:9", "budget: expected a group of fields (trials, train_flops,")),
+    added("law that is a word", "law: num_tokens", ("8:6", "law: expected a group of fields (hyperparameter, size, target)")),
+    added("designs of numbers", "design: [3]", ("8:10", "design[0]: expected a group of fields", "found 3")),
+    added("arms of nothing", "design: {kind: list, arms: []}", ("8:28", "design.arms: expected at least 1 of them")),
+    added(
+        "arm at a list",
+        "design: {kind: list, arms: [{num_tokens: [16]}]}",
+        ("8:42", "design.arms[0].num_tokens: expected", "found a list of 1"),
+    ),
+    added("axes of a design that are numbers", "design: {kind: grid, axes: [3]}", ("8:29", "design.axes[0]: expected text, found 3")),
+    added("list without arms", "design: list", ("8:9", "design: 'arms' is missing")),
+    added("seed below 0", "design: {kind: sobol, points: 4, seed: -1}", ("8:40", "design.seed: must be at least 0, found -1")),
+    *(
+        added(
+            f"{kind} that ends where it began",
+            f"design: {{kind: {kind},   final: {{num_tokens: 16}}}}",
+            (place, "16 is the base's own level of num_tokens; write another one"),
+        )
+        for kind, place in (("leave_one_out", "8:53"), ("cumulative", "8:50"))
+    ),
+    added(
+        "two designs that do not fit their axes",
+        "design: [{kind: list, arms: [{num_tokens: 5}]}, {kind: cumulative, final: {num_tokens: 6}}]",
+        ("8:43", "design[0].arms[0].num_tokens: no level 5 on num_tokens (16, 64)"),
+        ("8:88", "design[1].final.num_tokens: no level 6 on num_tokens (16, 64)"),
+    ),
+    added(
+        "two designs over axes of nobody",
+        "design: [{kind: grid, axes: [toks]}, {kind: cumulative, axes: [tokens]}]",
+        ("8:30", "design[0].axes[0]: no axis 'toks'"),
+        ("8:64", "design[1].axes[0]: no axis 'tokens'"),
+    ),
+    *(
+        added(f"search with {about}", f"design: {{kind: search, {written}}}", *expected)
+        for about, written, *expected in (
+            ("no trial", "trials: 0", ("8:32", "design.trials: must be above 0, found 0")),
+            ("very many trials", "trials: 1000000", ("8:32", "design.trials: must be at most 100000")),
+            ("no steps", "trials: 3, max_steps: 0", ("8:46", "design.max_steps: must be above 0, found 0")),
+            ("axes of its own", "trials: 3, axes: [num_tokens]", ("8:35", "design: unknown key 'axes'")),
+            (
+                "one objective twice",
+                "trials: 3, objectives: [{name: score/0, goal: max}, {name: score/0, goal: min}]",
+                ("8:83", "score/0 is an objective already"),
+            ),
+            (
+                "a goal that is none",
+                "trials: 3, objectives: [{name: score/0, goal: maxi}]",
+                ("8:70", "goal: found text 'maxi' (allowed: min, max)"),
+            ),
+            (
+                "objectives and early stops",
+                "trials: 3, stop_early: asha, max_steps: 3, objectives: [{name: score/0, goal: max}]",
+                ("8:47", "asha compares trials on one metric, and this search has objectives"),
+            ),
+        )
+    ),
+    row(
+        "several objectives of cmaes",
+        ("8:44", "cmaes has one objective"),
+        edit={6: "  peak_lr: {log: [1e-4, 1e-2]}"},
+        add="design: {kind: search, trials: 3, sampler: cmaes, objectives: [{name: score/0, goal: max}]}\n",
+    ),
+]
+
+FURTHER_CLAIMS = [
+    added(about, "claims:\n" + "\n".join(f"  - {{{claim}}}" for claim in written), *expected, line6=WORDS)
+    for about, written, *expected in (
+        ("claim without an axis", ["expect: increases"], ("10:5", "claims[0]: 'axis' is missing")),
+        ("claim without an expectation", ["axis: num_tokens"], ("10:5", "claims[0]: 'expect' is missing")),
+        ("equivalent within nothing", ["axis: num_tokens, expect: equivalent, within: 0"], ("10:52", "within: must be above 0, found 0")),
+        ("margin in quotes", ["axis: num_tokens, expect: equivalent, within: '1'"], ("10:52", "within: expected a number, found text '1'")),
+        (
+            "number in quotes as a level",
+            ["axis: num_tokens, expect: increases, level: '64'"],
+            ("10:50", "no level text '64' on num_tokens (16, 64, 144)"),
+        ),
+        (
+            "two levels that are one",
+            ["axis: num_tokens, expect: increases, level: 64, against: 64.0"],
+            ("10:50", "level and against are both 64"),
+        ),
+        (
+            "optimum at an end",
+            ["axis: num_tokens, expect: interior_optimum, level: 16"],
+            ("10:57", "16 is an end of num_tokens; an optimum inside is one of 64"),
+        ),
+        (
+            "optimum against a level",
+            ["axis: num_tokens, expect: interior_optimum, against: 16"],
+            ("10:59", "compares with both ends by itself; leave against out"),
+        ),
+        (
+            "optimum among words",
+            ["axis: connector, expect: interior_optimum"],
+            ("10:12", "needs an axis of numbers", "avg_pool, attention_pool, c_abstractor"),
+        ),
+        (
+            "best against a level",
+            ["axis: connector, expect: best_level, level: avg_pool, against: c_abstractor"],
+            ("10:69", "best_level compares with every other level by itself; leave against out"),
+        ),
+        (
+            "other difference on no level",
+            ["axis: num_tokens, expect: larger_effect_than, than: {axis: connector, level: x}"],
+            ("10:83", "claims[0].than.level: no level text 'x' on connector"),
+        ),
+        (
+            "other difference with a typo",
+            ["axis: num_tokens, expect: larger_effect_than, than: {  axes: connector}"],
+            ("10:58", "claims[0].than: 'axis' is missing"),
+            ("10:61", "claims[0].than: unknown key 'axes' (allowed: axis, level, against); did you mean 'axis'?"),
+        ),
+        (
+            "other difference as a word",
+            ["axis: num_tokens, expect: larger_effect_than, than: connector"],
+            ("10:58", "than: expected a group of fields (axis, level, against)"),
+        ),
+        (
+            "larger than itself",
+            ["axis: num_tokens, expect: larger_effect_than, than: {axis: num_tokens}"],
+            ("10:58", "claims[0].than: 144 against 16 of num_tokens is compared with itself; name another difference"),
+        ),
+        (
+            "larger than itself turned round",
+            ["axis: num_tokens, expect: larger_effect_than, than: {axis: num_tokens, level: 16, against: 144}"],
+            ("10:58", "144 against 16 of num_tokens is compared with itself"),
+        ),
+        (
+            "condition of two kinds",
+            ["axis: num_tokens, expect: increases, when: connector > 3"],
+            ("10:61", "claims[0].when: compares text with number"),
+        ),
+        (
+            "condition that is none",
+            ["axis: num_tokens, expect: increases, when: 1 + 1"],
+            ("10:49", "claims[0].when: expected something true or false"),
+        ),
+        (
+            "condition of no arm",
+            ["axis: num_tokens, expect: increases, when: connector == 'zzz'"],
+            ("10:49", "no arm is left where connector == 'zzz'"),
+        ),
+        (
+            "condition that leaves a level out",
+            ["axis: num_tokens, expect: increases, when: num_tokens < 100"],
+            ("10:5", "claims[0].level: no arm has num_tokens = 144 where num_tokens < 100"),
+        ),
+        ("lesson that is a number", ["axis: num_tokens, expect: increases, lesson: 3"], ("10:51", "lesson: expected text, found 3")),
+        ("claim of nothing", [""], ("10:5", "claims[0]: 'axis' is missing"), ("10:5", "claims[0]: 'expect' is missing")),
+        (
+            "claims that contradict each other, one in full",
+            ["axis: num_tokens, expect: increases", "axis: num_tokens, expect: decreases, level: 144, against: 16"],
+            ("11:5", "claims[1]: claims 1 and 2 contradict each other: increases from 16 to 144 and decreases from 16 to 144"),
+        ),
+        (
+            "claims that contradict each other turned round",
+            ["axis: num_tokens, expect: increases, level: 64, against: 16", "axis: num_tokens, expect: increases, level: 16, against: 64"],
+            ("11:5", "contradict each other: increases from 16 to 64 and increases from 64 to 16"),
+        ),
+        (
+            "claims that contradict each other where the same holds",
+            [f"axis: num_tokens, expect: {expect}, when: connector == 'avg_pool'" for expect in ("increases", "decreases")],
+            ("11:5", "contradict each other"),
+        ),
+        (
+            "each larger than the other",
+            [
+                "axis: num_tokens, expect: larger_effect_than, than: {axis: connector}",
+                "axis: connector, expect: larger_effect_than, than: {axis: num_tokens}",
+            ],
+            ("11:5", "contradict each other: num_tokens larger than connector and connector larger than num_tokens"),
+        ),
+    )
+] + [
+    added("claims that are texts", "claims: [num_tokens increases]", ("8:10", "claims[0]: expected a group of fields (axis, expect,")),
+    added(
+        "claim between bounds",
+        "design: {kind: latin_hypercube, points: 4}\nclaims:\n  - {axis: peak_lr, expect: increases}",
+        ("10:12", "peak_lr is drawn between bounds, and a claim needs levels"),
+        line6="  peak_lr: {log: [1e-4, 1e-2]}",
+    ),
+    row(
+        "claims on an axis whose base is no value",
+        ("4:25", "base.decoder.width: expected a whole number, found nothing"),
+        edit=ZOO | {4: "base: {decoder: {width: ~}}", 6: "  decoder.width: [32, 64, 96]"},
+        add="design: one_at_a_time\nlaw: {hyperparameter: decoder.width}\nclaims:\n  - {axis: decoder.width, expect: interior_optimum}\n",
+    ),
+]
+
+WITHOUT_TRAINER = [
+    row(
+        about,
+        ("3:10", "unknown trainer 'synth'"),
+        *expected,
+        edit={3: "trainer: synth", **({6: f"  {axes}"} if axes else {})},
+        add=f"{add}\n" if add else "",
+    )
+    for about, axes, add, *expected in (
+        (
+            "claims of an unknown trainer's study",
+            "",
+            "claims:\n  - {axis: num_tokens, expect: increases, level: 5}\n  - {axis: num_tokens, expect: interior_optimum}\n"
+            "  - {axis: num_tokens, expect: increases, level: 16}\n  - {axis: num_tokens, expect: decreases}\n  - {axis: num_tokens, expect: increases}",
+            ("9:50", "no level 5 on num_tokens (16, 64)"),
+            ("10:12", "interior_optimum needs three levels or more"),
+            ("11:50", "level and against are both 16"),
+            ("13:5", "claims 4 and 5 contradict each other"),
+        ),
+        (
+            "arms of an unknown trainer's study",
+            "",
+            "design: {kind: list, arms: [{num_tokens: 5}, {toks: 3}]}",
+            ("8:42", "design.arms[0].num_tokens: no level 5 on num_tokens (16, 64)"),
+            ("8:47", "design.arms[1]: no axis 'toks'"),
+        ),
+        (
+            "law of an unknown trainer's study",
+            "num_tokens: [a, b]",
+            "law: {hyperparameter: num_tokens}",
+            ("8:23", "a law needs an axis of numbers"),
+        ),
+        (
+            "names of an unknown trainer's axes",
+            "seed: {zip: {a: [1, 2], b: [3, 4]}}\n  a/b: {levels: {x: {c: 1}, y: {c: 2}}}\n  b: [1, 2]",
+            "",
+            ("6:3", "'seed' is a column of the results"),
+            ("7:3", "found 'a/b'; the name of an axis"),
+            ("8:3", "b is varied by the axis seed already"),
+        ),
+        (
+            "search of an unknown trainer",
+            "",
+            "design: {kind: search, trials: 3, sampler: cmaes, stop_early: asha}\nseeds: 2\nwhere: [a > 1]",
+            ("6:15", "cmaes draws between bounds"),
+            ("8:9", "max_steps is missing"),
+            ("9:8", "a search runs each arm with one seed, found 2"),
+            ("10:8", "conditions do not go with design: search"),
+        ),
+        (
+            "fraction of an unknown trainer's axes",
+            "num_tokens: [1, 2, 3]",
+            "design: fractional",
+            ("6:3", "fractional needs two levels an axis"),
+        ),
+        (
+            "condition over an unknown trainer's later axis",
+            "a: {list: [1, 2], when: b > 1}\n  b: [1, 2]",
+            "",
+            ("6:27", "'b' is varied by a later axis"),
+        ),
+        (
+            "twice the same in an unknown trainer's study",
+            "",
+            "where: [a > 1, a > 1]\nbudget: {money: 0}",
+            ("8:16", "conditions 1 and 2 are the same"),
+            ("9:17", "budget.money: must be above 0, found 0"),
+        ),
+    )
 ]
 
 ROWS = [
@@ -839,6 +1669,19 @@ ROWS = [
     *BUDGETS,
     *LEFT_OUT,
     *TOGETHER,
+    *FURTHER_YAML,
+    *FURTHER_NAMES,
+    *CIRCLES,
+    *FURTHER_AXES,
+    *FURTHER_MIXES,
+    *COLOURS,
+    *FURTHER_ZOO,
+    *LARGE,
+    *FURTHER_WHERE,
+    *FURTHER_NESTED,
+    *FURTHER_FIELDS,
+    *FURTHER_CLAIMS,
+    *WITHOUT_TRAINER,
 ]
 
 
@@ -942,3 +1785,40 @@ def test_reference_that_is_nothing_lists_the_shipped_studies(tmp_path: Path) -> 
         load_study(tmp_path)
     with pytest.raises(InputError, match="is not a regular file"):
         load_study("/dev/zero")
+
+
+def test_no_message_holds_a_character_that_cannot_be_seen(tmp_path: Path) -> None:
+    """Whatever a study says, a terminal shows it as text: also where the trainer repeats it."""
+    bad = "a\\e[2J\\u202e\\u0007b"
+    for edit in (
+        {2: f'name: "{bad}"'},
+        {3: f'trainer: "{bad}"'},
+        {4: f'base: {{"{bad}": 1}}'},
+        {4: f'base: {{fail: "{bad}", mix: "{bad}", connector: "{bad}"}}'},
+        {4: f'base: "{bad}"'},
+        {6: f'  "{bad}": [1]'},
+        {6: f'  fail: ["{bad}", "{bad}"]'},
+        {6: f'  "{bad}": {{levels: {{"{bad}": {{"{bad}": 1}}, c: {{num_tokens: "{bad}"}}}}}}'},
+        {6: f'  "{bad}": {{zip: {{fail: ["{bad}", none], "{bad}": [1, 2]}}}}'},
+        {6: f'  mix: {{simplex: [caption, "{bad}"], list: ["{bad}", {{"{bad}": 1}}], min: {{"{bad}": "{bad}"}}}}'},
+        {6: f'  num_tokens: {{list: [16, 64], when: "{bad}"}}\nwhere: ["{bad}", "\'{bad}\' == num_tokens"]'},
+        {7: f'metric: {{name: "{bad}", goal: "{bad}", "{bad}": 1}}'},
+        {8: f'design: {{kind: "{bad}"}}\nclaims: [{{axis: "{bad}", expect: "{bad}", level: "{bad}"}}]\nextends: "{bad}"'},
+        {8: f'design: {{kind: list, arms: [{{"{bad}": "{bad}", num_tokens: "{bad}"}}]}}\nlaw: {{hyperparameter: "{bad}", size: "{bad}"}}'},
+        {8: f'claims: [{{axis: num_tokens, expect: increases, level: "{bad}", metric: "{bad}", when: "{bad}", than: {{axis: "{bad}"}}}}]'},
+        {4: f"base: {{fail: {'x' * 5000}}}"},
+        {8: f'"{bad}": 1\nseeds: "{bad}"\nbudget: {{"{bad}": "{bad}"}}\nquestion: !{"x" * 9} a'},
+    ):
+        with pytest.raises(InputError) as caught:
+            load_study(write(row("hidden", edit=edit), tmp_path))
+        assert all(problem.message.isprintable() and len(problem.message) <= 1000 for problem in caught.value.problems), (
+            caught.value.problems
+        )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
+def test_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
+    path = write(row("locked"), tmp_path)
+    path.chmod(0)
+    with pytest.raises(InputError, match=r"study\.yaml: cannot be read: Permission denied"):
+        load_study(path)

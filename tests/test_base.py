@@ -3,9 +3,13 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ablate.base import MISSING, Base, fields_at, is_whole
+from ablate import synthetic
+from ablate.base import MISSING, Base, Reader, fields_at, is_whole
+from model_zoo.config import Config as ZooConfig
 
 
 class Pool(BaseModel):
@@ -60,3 +64,70 @@ def test_single_value_above_a_path_is_found() -> None:
 def test_path_leads_to_fields_or_to_the_reason_why_not(path: str, answer: Any) -> None:
     found = fields_at(Config, path)
     assert (found if isinstance(found, str) else is_whole(found)) == answer
+
+
+ZOO: dict[str, list[Any]] = {
+    "encoder": [{"width": 32}, {"pretrain": {"steps": 7}}],
+    "encoder.patch_size": [4, 8, 3],
+    "encoder.image_size": [16, 24, 8, 30, "16"],
+    "encoder.width": [32, 64, 63],
+    "encoder.training": ["slow", "frozen", "fast"],
+    "encoder.pretrain": [{"objective": "none"}, {"steps": 5, "seed": 1}],
+    "encoder.pretrain.steps": [10, 0, True],
+    "connector": [{"num_tokens": 9}, {"kind": "attention_pool", "num_tokens": 5}],
+    "connector.kind": ["avg_pool", "c_abstractor", "attention_pool", "pool"],
+    "connector.num_tokens": [1, 4, 16, 5, 64],
+    "decoder.width": [32, 64, 65],
+    "decoder.depth": [1, 2],
+    "data.mix": ["45:45:10", "5:5", {"caption": 1.0}, {"caption": 0.5, "interleaved": 0.4, "text": 0.1}, 19871],
+    "train.steps": [5, 100, 400],
+    "train.warmup_steps": [0, 40, 500],
+    "train.learning_rate": [1e-3, "1e-3", 0],
+    "eval.tasks": [[], ["few_shot/4"], ["nothing"]],
+    "evil.tasks": [1],
+}
+SYNTHETIC: dict[str, list[Any]] = {
+    "num_params": [1e6, 0, "1e6", True],
+    "peak_lr": [1e-3, 99],
+    "image_size": [224, 224.0, 224.5],
+    "connector": ["avg_pool", "c_abstractor", "pool"],
+    "mix": ["5:5:1", "5:5", {"caption": 1}, {"caption": 0.5, "interleaved": 0.5}],
+    "fail": ["none", "raise:0.5", "perhaps"],
+}
+
+
+@st.composite
+def changes_over(draw: Any, written: dict[str, list[Any]]) -> tuple[dict[str, Any], list[list[dict[str, Any]]]]:
+    """Values of a base by dotted path, and cells whose changes come from a few mappings, as the levels of axes do."""
+    one = st.sampled_from(sorted(written)).flatmap(lambda path: st.tuples(st.just(path), st.sampled_from(written[path])))
+    several = st.lists(one, min_size=1, max_size=3).map(dict)
+    levels = draw(st.lists(several, min_size=1, max_size=6))
+    cells = draw(st.lists(st.lists(st.sampled_from(range(len(levels))), max_size=4, unique=True), min_size=1, max_size=8))
+    return dict(draw(st.lists(one, max_size=3))), [[levels[place] for place in cell] for cell in cells]
+
+
+def outcome(read: Any) -> tuple[Any, Any]:
+    """What a reader makes of it, or what it says."""
+    try:
+        config = read()
+    except ValidationError as error:
+        return str(error), None
+    return config, config.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(("config", "written"), [(ZooConfig, ZOO), (synthetic.Config, SYNTHETIC)], ids=["model_zoo", "synthetic"])
+@settings(max_examples=150, deadline=None, database=None)
+@given(data=st.data())
+def test_reading_again_and_again_is_reading_whole(config: type[BaseModel], written: dict[str, list[Any]], data: st.DataObject) -> None:
+    """Parts that are read once and shared give the same configs, JSON values and sentences as every value read anew."""
+    stated, cells = data.draw(changes_over(written))
+    base = Base(config, Base(config, {}).with_values(stated))
+    reader = Reader(base)
+    for changes in cells:
+        values = {path: value for level in changes for path, value in level.items()}
+        whole = outcome(lambda values=values: config.model_validate(base.with_values(values)))
+        again = outcome(lambda changes=changes: reader.read(changes))
+        assert again == whole
+        if isinstance(again[0], BaseModel):
+            assert reader.as_json(again[0]) == whole[1]
+            assert [type(value) for value in reader.as_json(again[0]).values()] == [type(value) for value in whole[1].values()]

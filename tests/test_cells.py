@@ -6,13 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ablate import synthetic
+from ablate.base import Base
 from ablate.design import arm_for, count_removed, draft_design, make_arms, search_space
+from ablate.draft import Drafting
 from ablate.errors import InputError
 from ablate.reader import Marks, Place
 from ablate.study import Study
@@ -199,6 +203,7 @@ def test_sample_of_a_grid_is_a_part_of_it_without_repeats() -> None:
     assert len(set(thinned)) == 50
 
 
+@pytest.mark.slow
 def test_sample_larger_than_what_the_conditions_leave_says_how_many_there_are() -> None:
     axes = {"peak_lr": {"log": [1e-5, 1e-2], "points": 1000}, "num_params": {"log": [1e5, 1e9], "points": 1000}}
     (message,) = messages(study(axes, {"kind": "grid", "sample": 500}, where=["num_params < 1.0001e5"]))
@@ -233,8 +238,8 @@ def test_nested_axis_varies_only_where_its_kind_is_chosen() -> None:
     assert [arm.name for arm in arms] == [
         "base",
         "kind=c_abstractor",
-        "steps=100",
-        "steps=100,kind=c_abstractor",
+        "pretrain.steps=100",
+        "pretrain.steps=100,kind=c_abstractor",
         "objective=none",
         "objective=none,kind=c_abstractor",
     ]
@@ -259,10 +264,10 @@ def test_one_change_brings_along_the_axes_that_only_it_makes_apply() -> None:
     assert names(zoo(axes, "one_at_a_time", base={"encoder": {"pretrain": {"objective": "none"}}})) == [
         "base",
         "objective=contrastive",
-        "objective=contrastive,steps=100",
+        "objective=contrastive,pretrain.steps=100",
         "objective=contrastive,training=slow",
-        "objective=contrastive,training=slow,clip_norm=2.0" if False else "objective=contrastive,training=slow,clip_norm=2",
-        "depth=3",
+        "objective=contrastive,training=slow,clip_norm=2",
+        "decoder.depth=3",
     ]
 
 
@@ -330,6 +335,117 @@ def test_where_is_no_fault_of_a_design_without_arms_beforehand() -> None:
     assert [(axis.name, axis.bounds, axis.labels) for axis in space] == [("peak_lr", (1e-5, 1e-2), ()), ("num_tokens", None, (4, 16))]
 
 
+NESTED = {
+    "connector.kind": {
+        "choices": {
+            "avg_pool": {"view": {"zip": {"encoder.image_size": [16, 24], "connector.num_tokens": [4, 9]}}},
+            "c_abstractor": {
+                "encoder.pretrain.objective": {
+                    "choices": {
+                        "contrastive": {"length": {"zip": {"encoder.pretrain.steps": [300, 100], "encoder.pretrain.batch_size": [96, 48]}}},
+                        "none": {},
+                    }
+                }
+            },
+        }
+    }
+}
+ABSTRACTOR = {"connector.kind": {"choices": {"avg_pool": {}, "c_abstractor": {"connector.num_tokens": [4, 16]}}}, "decoder.depth": [2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("axes", "design", "expected"),
+    [
+        (NESTED, "grid", ["base", "view=24", "kind=c_abstractor", "kind=c_abstractor,length=100", "kind=c_abstractor,objective=none"]),
+        (
+            NESTED,
+            "one_at_a_time",
+            ["base", "kind=c_abstractor", "kind=c_abstractor,objective=none", "kind=c_abstractor,length=100", "view=24"],
+        ),
+        (
+            ABSTRACTOR,
+            "leave_one_out",
+            [
+                "kind=c_abstractor,num_tokens=16,decoder.depth=3",
+                "decoder.depth=3",
+                "kind=c_abstractor,decoder.depth=3",
+                "kind=c_abstractor,num_tokens=16",
+            ],
+        ),
+        (
+            ABSTRACTOR,
+            "cumulative",
+            ["base", "kind=c_abstractor", "kind=c_abstractor,num_tokens=16", "kind=c_abstractor,num_tokens=16,decoder.depth=3"],
+        ),
+        (
+            ABSTRACTOR,
+            [
+                {"kind": "list", "arms": [{"connector.num_tokens": 16}, {"connector.kind": "c_abstractor", "connector.num_tokens": 16}]},
+                "one_at_a_time",
+            ],
+            ["base", "kind=c_abstractor,num_tokens=16", "kind=c_abstractor", "decoder.depth=3"],
+        ),
+        (
+            {"encoder.image_size": [16, 8], "connector.num_tokens": {"list": [4, 16], "when": "encoder.num_patches >= 16"}},
+            "grid",
+            ["base", "num_tokens=16", "image_size=8"],
+        ),
+        (
+            {"decoder.width": [32, 64], "train.learning_rate": {"list": [1e-3, 4e-3], "when": "decoder.num_params > 50000"}},
+            "grid",
+            ["base", "decoder.width=64", "decoder.width=64,train.learning_rate=0.004"],
+        ),
+        (
+            {
+                "data.mix": {"simplex": ["caption", "interleaved", "text"], "lattice": 1},
+                "decoder.depth": {"list": [1, 2], "when": "data.mix.text > 0.3"},
+            },
+            "grid",
+            ["base", "mix=0:100:0", "mix=0:0:100", "mix=0:0:100,decoder.depth=2"],
+        ),
+    ],
+)
+def test_axes_that_do_not_apply_everywhere_in_every_design(axes: Mapping[str, Any], design: Any, expected: list[str]) -> None:
+    assert names(zoo(axes, design)) == expected
+
+
+def test_fraction_around_a_base_that_is_no_level_has_the_base_as_one_of_two() -> None:
+    base = {"image_size": 100, "num_tokens": 16}
+    assert names(study({"image_size": [224], "num_tokens": [64]}, "fractional", base=base)) == [
+        "base",
+        "image_size=224",
+        "num_tokens=64",
+        "image_size=224,num_tokens=64",
+    ]
+    assert len(messages(study(TWO, "fractional", base=base))) == 2
+
+
+@pytest.mark.parametrize("kind", ["leave_one_out", "cumulative"])
+def test_recipe_at_the_bases_own_level_is_refused(kind: str) -> None:
+    (message,) = messages(study(TWO, {"kind": kind, "final": {"image_size": 224}}))
+    assert message.endswith("224 is the base's own level of image_size; write another one, or leave image_size out of this design's axes")
+
+
+@pytest.mark.parametrize(
+    ("arms", "expected"),
+    [
+        ([{"num_tokens": 144}, {"image_size": 336}, {"num_tokens": 144.0}], ["design.arms[2]: arms 1 and 3 are the same; give each once"]),
+        ([{}, {"num_tokens": 64}], ["design.arms[1]: arms 1 and 2 are the same; give each once"]),
+        (
+            [{"num_tokens": 144, "image_size": 336}, {"image_size": 336, "num_tokens": 144}],
+            ["design.arms[1]: arms 1 and 2 are the same; give each once"],
+        ),
+    ],
+)
+def test_arm_that_is_listed_twice_is_refused(arms: list[Any], expected: list[str]) -> None:
+    assert messages(study(TWO, {"kind": "list", "arms": arms})) == expected
+
+
+def test_arm_that_another_block_has_too_is_there_once() -> None:
+    design = ["one_at_a_time", {"kind": "list", "arms": [{"num_tokens": 144}, {"image_size": 336, "num_tokens": 144}]}, "grid"]
+    assert names(study(TWO, design)) == ["base", "image_size=336", "num_tokens=144", "image_size=336,num_tokens=144"]
+
+
 AXES = st.dictionaries(
     st.sampled_from(["image_size", "num_tokens", "steps"]),
     st.lists(st.integers(1, 500), min_size=2, max_size=4, unique=True),
@@ -383,6 +499,39 @@ def test_drafts_of_like_levels_are_not_mixed_up(one: Any, other: Any) -> None:
     assert [repr(arm.levels) for arm in found[0].arms] != [repr(arm.levels) for arm in found[1].arms] or found[0].faults != found[1].faults
 
 
+ONE_OR_ANOTHER = st.sampled_from(
+    [[1], [1.0], ["1"], [True], [1, 2], [2, 1], (1, 2), {"list": [1, 2]}, {"list": [1, 2], "when": "steps > 3"}, [], None]
+)
+DECLARED = st.fixed_dictionaries(
+    {"axes": st.dictionaries(st.sampled_from(["num_tokens", "num_params", "connector"]), ONE_OR_ANOTHER, max_size=2)},
+    optional={
+        "base": st.sampled_from(
+            [{"num_tokens": 1}, {"num_tokens": "1"}, {"num_params": 1}, {"steps": 2}, {"steps": 2.0}, {"mix": {"text": 1}}]
+        ),
+        "design": st.sampled_from(
+            ["grid", ["grid"], "one_at_a_time", {"kind": "grid", "sample": 1}, {"kind": "grid", "axes": ["num_tokens"]}]
+        ),
+        "where": st.sampled_from([["num_tokens > 1"], ["num_tokens > 1 "], ["num_tokens < 1"]]),
+        "seeds": st.sampled_from([1, 2]),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.lists(DECLARED, min_size=2, max_size=6))
+def test_kept_draft_is_that_of_the_study_asked_for(written: list[dict[str, Any]]) -> None:
+    """Studies that differ in next to nothing, one after the other, some again: each gets what drafting it anew gives."""
+    for changes in [*written, *written[:2]]:
+        declared = study(**changes)
+        drafting = Drafting(declared, Base(synthetic.Config, declared.base))
+        drafting.read()
+        if not drafting.too_large:
+            drafting.build(arms=True)
+        kept, anew = draft_design(declared), drafting.draft()
+        assert kept == anew
+        assert [repr(arm) for arm in kept.arms] == [repr(arm) for arm in anew.arms]
+
+
 CODE = """
 import json, sys
 from ablate.design import make_arms
@@ -391,7 +540,7 @@ from ablate.planner import make_plan, plan_json
 for text in json.loads(sys.argv[1]):
     study = load_study(text)
     plan = make_plan(study, make_arms(study))
-    print(json.dumps(plan_json(plan, states={trial.id: "queued" for trial in plan.trials}, cached=())["trials"]), *plan.jobs)
+    print(json.dumps(plan_json(plan, states={trial.id: "queued" for trial in plan.trials}, jobs={})["trials"]), *plan.jobs)
 """
 
 
@@ -429,3 +578,56 @@ def test_plan_is_the_same_for_every_hash_seed_and_order_of_keys() -> None:
     first, second = (planned(text, turned, hash_seed=seed) for seed in ("1", "2"))
     assert first == second
     assert first[0] == first[1]
+
+
+FILE = {
+    "schema": "1",
+    "name": "turned",
+    "trainer": "model_zoo",
+    "base": "{encoder: {width: 32, depth: 1}, train: {steps: 50, warmup_steps: 1}}",
+    "axes": """
+  connector.kind: {choices: {avg_pool: {connector.num_tokens: [4, 16]}, c_abstractor: {}}}
+  size: {levels: {small: {decoder.width: 32, decoder.depth: 1}, large: {decoder.depth: 3, decoder.width: 96}}}
+  data.mix: {simplex: [caption, interleaved, text], dirichlet: {points: 3, seed: 1}}""",
+    "design": "[{kind: grid, sample: 6, seed: 1}, {kind: sobol, points: 4, seed: 2}]",
+    "where": "[encoder.depth < 9, decoder.depth < 9]",
+    "seeds": "2",
+    "metric": "{name: val_loss, goal: min}",
+    "hardware": "{peak_flops: 1.0e12, utilisation: 0.4, price_per_hour: 2.0}",
+    "budget": "{trials: 99, money: 1000}",
+    "claims": "[{axis: size, expect: equivalent, within: 0.1}]",
+}
+TURNED = dict(reversed(FILE.items())) | {
+    "base": "{train: {warmup_steps: 1, steps: 50}, encoder: {depth: 1, width: 32}}",
+    "axes": """
+  connector.kind: {choices: {avg_pool: {connector.num_tokens: [4, 16]}, c_abstractor: {}}}
+  size: {levels: {small: {decoder.depth: 1, decoder.width: 32}, large: {decoder.width: 96, decoder.depth: 3}}}
+  data.mix: {dirichlet: {seed: 1, points: 3}, simplex: [caption, interleaved, text]}""",
+    "design": "[{seed: 1, sample: 6, kind: grid}, {points: 4, seed: 2, kind: sobol}]",
+    "metric": "{goal: min, name: val_loss}",
+    "hardware": "{price_per_hour: 2.0, utilisation: 0.4, peak_flops: 1.0e12}",
+    "claims": "[{within: 0.1, expect: equivalent, axis: size}]",
+}
+
+
+@pytest.mark.slow
+def test_command_plans_a_file_byte_for_byte_the_same(tmp_path: Path) -> None:
+    """In other processes, with other hash seeds, from a file whose keys stand in another order where order means nothing."""
+    found = []
+    for place, (written, hash_seed) in enumerate([(FILE, "1"), (FILE, "2"), (TURNED, "3")]):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        (folder / "study.yaml").write_text("".join(f"{key}: {value}\n" for key, value in written.items()), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "ablate", "plan", "study.yaml", "--json"],
+            capture_output=True,
+            cwd=folder,
+            env={"PYTHONHASHSEED": hash_seed, "PATH": "/usr/bin:/bin"},
+            check=True,
+        )
+        found.append(done.stdout)
+    assert found[0] == found[1]
+    changes = [{trial["id"]: trial.pop("changes") for trial in json.loads(text)["trials"]} for text in found]
+    assert changes[0] == changes[2]  # the fields of a named level may be listed in either order
+    assert [trial["id"] for trial in json.loads(found[0])["trials"]] == [trial["id"] for trial in json.loads(found[2])["trials"]]
+    assert json.loads(found[0]) == json.loads(found[2])

@@ -101,9 +101,9 @@ def test_plain_list_of_ratios_goes_to_the_trainer() -> None:
     assert [arm.name for arm in arms] == ["base", "mix=9:0:1"]
 
 
-def test_arm_names_use_the_full_path_where_two_axes_end_alike() -> None:
+def test_arm_names_use_the_shortest_end_that_no_other_field_has() -> None:
     found = names(zoo({"encoder.depth": [2, 3], "decoder.depth": [2, 3], "train.steps": [400, 500]}))
-    assert found[-1] == "encoder.depth=3,decoder.depth=3,steps=500"
+    assert found[-1] == "encoder.depth=3,decoder.depth=3,train.steps=500"
     assert len(set(found)) == len(found) == 8
 
 
@@ -218,7 +218,7 @@ def test_search_has_a_space_and_no_arms() -> None:
 def test_suggested_levels_become_one_arm_and_give_it_again() -> None:
     declared = zoo({"train.learning_rate": {"log": [1e-3, 1e-1]}, "data.mix": MIX, "decoder.depth": {"linspace": [1, 4]}}, **SEARCH)
     arm = arm_for(declared, {"train.learning_rate": 0.0123456789, "data.mix": "9:0:1", "decoder.depth": 2.71})
-    assert arm.name == "learning_rate=0.0123457,mix=9:0:1,depth=3"
+    assert arm.name == "train.learning_rate=0.0123457,mix=9:0:1,decoder.depth=3"
     assert arm.levels == {"train.learning_rate": 0.0123457, "data.mix": "9:0:1", "decoder.depth": 3}
     assert arm.config["data"]["mix"] == {"caption": 0.9, "interleaved": 0.0, "text": 0.1}
     assert arm_for(declared, arm.levels) == arm

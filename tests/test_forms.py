@@ -139,6 +139,23 @@ def test_two_axes_on_one_field_are_a_fault_of_the_second() -> None:
         assert (one.faults, [about in fault.message for fault in other.faults]) == ((), [True])
 
 
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"x": {"levels": {"small": {"a": 1}, "Small": {"a": 2}}}}, "levels 1 and 2 differ in case only: small and Small"),
+        ({"x": ["gelu", "relu", "GELU"]}, "levels 1 and 3 differ in case only: gelu and GELU"),
+        ({"x": ["STRASSE", "stra\u00dfe"]}, "levels 1 and 2 differ in case only"),
+        ({"x": ["a", "b\u200b"]}, "found text 'bU+200B'; U+200B cannot be seen"),
+        ({"x": ["a\nb"]}, "U+000A cannot be seen"),
+        ({"x": {"zip": {"a": ["l", "\u202el"], "b": [1, 2]}}}, "U+202E cannot be seen"),
+        ({"size": {"levels": {"a": {"p": 1}}}, "SIZE": {"levels": {"a": {"q": 1}}}}, "the axes size and SIZE differ in case only"),
+    ],
+)
+def test_what_people_would_confuse_is_refused(axes: Mapping[str, Any], message: str) -> None:
+    (fault,) = [fault for axis in read(axes) for fault in axis.faults]
+    assert message in fault.message
+
+
 def test_nested_axis_is_found_where_it_stands() -> None:
     axes = {"kind": {"choices": {"a": {"mode": {"choices": {"s": {"rate": [1]}}}}, "b": None}}, "w": [1]}
     assert nested_at(axes, "w") == ("w",)

@@ -277,7 +277,7 @@ def test_status_and_effects_show_stale_trials_and_deviations(run: Callable[..., 
     shown = ablate("status", "small")
     assert "1 deviation since, 1 of them after trials were finished" in shown
     assert "2 stale" in shown
-    assert "base.steps: nothing became 6" in ablate("effects", "small")
+    assert "base.steps: 6 added" in ablate("effects", "small")
 
 
 def test_explain_verb_looks_into_a_plan_that_never_ran(

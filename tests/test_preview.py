@@ -50,7 +50,7 @@ def test_screen_says_what_is_compared_run_and_spent(show: Show) -> None:
     for expected in (
         "small (simulated)",
         "Why?",
-        "64 (baseline), 16",
+        "64 (baseline: first level, the base says nothing), 16",
         "12 trials = 4 arms (grid) × 3 seeds",
         "12 jobs: one a trial",
         "nothing has run yet",
@@ -58,7 +58,7 @@ def test_screen_says_what_is_compared_run_and_spent(show: Show) -> None:
         "4 × H100: 1.00e15 FLOP/s at 40%, 2 USD an hour each",
         "assumed",
         "1B",
-        "3 seeds, averaged over 2 cells of the other axes",
+        "3 seeds, averaged over 2 combinations of the other axes",
         "14.9 GiB at the peak of a job (pretrain), 80 GiB there",
     ):
         assert expected in text
@@ -95,7 +95,8 @@ def test_screen_of_a_search_promises_no_difference(show: Show) -> None:
 def test_json_has_cost_parameters_noise_and_budget_beside_the_plan() -> None:
     study = make_study(seeds=3, hardware=HARDWARE, budget={"trials": 5, "money": 1000.0})
     document = json.loads(json.dumps(preview_with(study, store=None).to_json(), allow_nan=False))
-    assert set(document) == {"study", "arms", "trials", "jobs", "totals", "fractions", "parameters", "cost", "detectable", "budget"}
+    plan = {"study", "arms", "trials", "jobs", "totals", "fractions"}
+    assert set(document) == plan | {"parameters", "cost", "detectable", "claims", "budget"}
     assert document["parameters"][0]["num_params"] == {"min": 10**9, "max": 10**9}
     assert document["cost"]["device_hours"] == pytest.approx(6 * 6e9 * 40960 / 4e14 / 3600)
     assert document["cost"]["money"] == pytest.approx(2 * document["cost"]["device_hours"])
@@ -123,12 +124,71 @@ def test_plan_over_budget_shows_all_and_exits_2(tmp_path: Path) -> None:
 
 
 def test_run_over_budget_is_refused_before_any_work(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(STUDY + "budget: {money: 1}\n", encoding="utf-8")
+    hardware = "hardware: {peak_flops: 1.0e+9, utilisation: 0.5, price_per_hour: 2}\n"
+    (tmp_path / "s.yaml").write_text(STUDY + hardware + "budget: {money: 1}\n", encoding="utf-8")
     found = ablate("run", "s.yaml", folder=tmp_path)
     assert (found.returncode, found.stdout) == (2, "")
     assert "budget.money allows 1" in found.stderr
-    assert "declare hardware" in found.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.yaml"]
+
+
+def test_plan_shows_what_failed_as_failed_and_not_to_run(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY.replace("base: {", "base: {fail: 'raise', "), encoding="utf-8")
+    assert ablate("run", "s.yaml", folder=tmp_path).returncode == 1
+    document = json.loads(ablate("plan", "s.yaml", "--json", folder=tmp_path).stdout)
+    assert {job["state"] for job in document["jobs"]} == {trial["state"] for trial in document["trials"]} == {"failed"}
+    shown = ablate("plan", "s.yaml", folder=tmp_path).stdout
+    assert "so far: 6 failed of 6 trials; what failed runs again after `ablate retry small`" in shown
+
+
+def test_screen_says_why_a_level_is_the_baseline(show: Show) -> None:
+    text = show(axes={"num_tokens": [16, 64], "peak_lr": [1e-3, 1e-2]}, base={"peak_lr": 1e-4})
+    assert "16 (baseline: first level, the base says nothing), 64" in text
+    assert "0.001 (baseline: first level, the base's own value is none of them), 0.01" in text
+
+
+def test_screen_names_levels_that_never_run(show: Show) -> None:
+    axes = {"image_size": [224, 336, 448], "num_tokens": [64, 144]}
+    text = show(axes=axes, design={"kind": "cumulative", "final": {"image_size": 336}})
+    assert "in no arm of this design: image_size = 448" in text
+
+
+def test_screen_shows_bounds_and_what_is_traded_off(show: Show) -> None:
+    design = {"kind": "search", "trials": 2, "objectives": [{"name": "score/0", "goal": "max"}]}
+    text = show(design=design, axes={"peak_lr": {"log": [1e-5, 1e-3]}, "num_tokens": {"linspace": [16, 64]}})
+    for expected in (
+        "values from 1e-05 to 0.001, even in the logarithm",
+        "values from 16 to 64, whole",
+        "traded off against score/0 (higher",
+    ):
+        assert expected in text
+
+
+def test_screen_says_what_each_claim_can_hope_for(show: Show) -> None:
+    claims = [
+        {"axis": "num_tokens", "expect": "increases", "level": 64, "against": 16},
+        {"axis": "num_tokens", "expect": "equivalent", "within": 2.0, "level": 64, "against": 16},
+        {"axis": "num_tokens", "expect": "increases", "level": 64, "against": 16, "metric": "score/0"},
+    ]
+    text = show(axes={"num_tokens": [16, 64]}, seeds=3, metric={"name": "score/8", "goal": "max", "noise_sd": 1.5}, claims=claims)
+    for expected in (
+        "score/8 increases from num_tokens = 16 to 64\n    found if it is 6.92 or more",
+        "! shown by 11% of studies where the levels are alike; 12 seeds would show it in 80%",
+        "Nobody has measured yet how much seeds differ in score/0.",
+    ):
+        assert expected in text
+
+
+def test_screen_shows_what_a_budget_leaves(show: Show) -> None:
+    text = show(seeds=3, hardware=HARDWARE, budget={"trials": 8, "money": 5, "wall_minutes": 20})
+    assert "6 of 8 trials, 0.002 of 5, no job starts after 20 minutes" in text
+
+
+def test_fraction_with_runs_removed_is_refused() -> None:
+    axes = {"image_size": [224, 336], "num_tokens": [64, 144], "connector": ["avg_pool", "c_abstractor"], "peak_lr": [1e-4, 2e-4]}
+    study = make_study(axes=axes, design="fractional", where=["image_size * num_tokens < 40000"])
+    with pytest.raises(InputError, match="a fraction with runs missing cannot tell its effects apart"):
+        preview_with(study, store=None)
 
 
 def test_screen_of_a_mixture_of_experts_shows_active_parameters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,4 +211,4 @@ def test_preview_of_a_fraction_says_what_cannot_be_told_apart() -> None:
 def test_preview_counts_the_mixes_that_limits_leave_out() -> None:
     mix = {"simplex": ["caption", "interleaved", "text"], "lattice": 4, "min": {"text": 0.25}}
     preview = preview_with(make_study(axes={"mix": mix}), store=None)
-    assert (preview.left_out, len(preview.plan.arms)) == ({"mix": 5}, 10)
+    assert (preview.space[0].left_out, len(preview.plan.arms)) == (5, 10)

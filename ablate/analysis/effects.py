@@ -323,7 +323,7 @@ def _effect(
         cells=pairs.cells,
     )
     if n == 0:
-        return replace(empty, note=_joined("no pair: no seed has a finished trial on both sides", pairs.note))
+        return replace(empty, note=_joined("no pair: no seed has finished in two arms that differ in this axis alone", pairs.note))
     known = replace(
         empty,
         mean_diff=float(differences.mean()),

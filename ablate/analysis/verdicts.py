@@ -39,9 +39,10 @@ import pandas as pd
 from ablate.analysis.compound import compare_sizes, locate_best
 from ablate.analysis.effects import Effect, Interval, adjust, level_effects, seed_differences
 from ablate.analysis.power import MAX_SEEDS, seeds_for_margin, seeds_needed
-from ablate.errors import InputError, did_you_mean
+from ablate.analysis.statements import Sides, between, change, levels_of, listed, numeric, sides_of, statement, than_of
+from ablate.errors import did_you_mean
 from ablate.model import Level
-from ablate.study import Claim, Contrast, Metric
+from ablate.study import Claim, Metric
 
 Outcome = Literal["supported", "contradicted", "equivalent", "inconclusive"]
 EQUIVALENCE_CONFIDENCE = 0.9
@@ -93,21 +94,19 @@ def judge(
     `interior_optimum` need it.
     """
     data = _Data(results, claim.metric or metric.name, tuple(levels), confidence)
-    known = _levels(claim.axis, levels)
+    said = statement(claim, levels=levels, metric=metric.name)
+    outcome, effect, reason = data.missing(claim) or _decide(data, claim, levels, goal=metric.goal, unit=unit)
+    return Verdict(claim, outcome, effect, reason, said)
+
+
+def _decide(data: "_Data", claim: Claim, levels: Mapping[str, Sequence[Level]], *, goal: Literal["min", "max"], unit: str) -> "Decision":
+    known = levels_of(claim.axis, levels)
     if claim.expect == "interior_optimum":
-        tried = _between(claim, known)
-        statement = _interior_statement(claim, known, metric=data.metric)
-        outcome, effect, reason = data.missing(claim) or _interior(data, claim.axis, tried, known, goal=metric.goal, unit=unit)
-        return Verdict(claim, outcome, effect, reason, statement + _where(claim))
-    sides = _sides(claim, known)
+        return _interior(data, claim.axis, between(claim, known), known, goal=goal, unit=unit)
+    sides = sides_of(claim, known)
     if claim.expect == "larger_effect_than":
-        other = _than(claim, levels)
-        statement = f"{data.metric}: {_change(sides)} matters more than {_change(other)}{_margin(claim)}"
-        outcome, effect, reason = data.missing(claim) or _larger(data, sides, other, within=claim.within, unit=unit)
-        return Verdict(claim, outcome, effect, reason, statement + _where(claim))
-    statement = _statement(claim, level=sides.level, against=sides.against, metric=data.metric) + _where(claim)
-    outcome, effect, reason = data.missing(claim) or _simple(data, claim, sides, goal=metric.goal, unit=unit)
-    return Verdict(claim, outcome, effect, reason, statement)
+        return _larger(data, sides, than_of(claim, levels), within=claim.within, unit=unit)
+    return _simple(data, claim, sides, goal=goal, unit=unit)
 
 
 def numbers_of(effect: Effect, *, unit: str = "", confidence: float | None = None) -> str:
@@ -138,12 +137,6 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-class _Sides(NamedTuple):
-    axis: str
-    level: Level
-    against: Level
-
-
 Decision = tuple[Outcome, Effect | None, str]
 
 
@@ -172,99 +165,16 @@ class _Data(NamedTuple):
         found = level_effects(frame, axis=axis, baseline=baseline, metric=self.metric, axes=self.axes, level=self.confidence)
         return {effect.level: effect for effect in found}
 
-    def difference(self, sides: _Sides) -> Effect | None:
+    def difference(self, sides: Sides) -> Effect | None:
         return self.effects(sides.axis, baseline=sides.against, of=[sides.level]).get(sides.level)
 
-    def by_seed(self, sides: _Sides) -> dict[int, float]:
+    def by_seed(self, sides: Sides) -> dict[int, float]:
         return seed_differences(
             self.results, axis=sides.axis, level=sides.level, baseline=sides.against, metric=self.metric, axes=self.axes
         )
 
 
-def _levels(axis: str, levels: Mapping[str, Sequence[Level]]) -> list[Level]:
-    if axis not in levels:
-        raise InputError(f"claim: no axis '{axis}' (there: {', '.join(levels)}){did_you_mean(axis, levels)}")
-    return list(levels[axis])
-
-
-def _numeric(known: Sequence[Level]) -> list[int | float]:
-    return [level for level in known if isinstance(level, int | float) and not isinstance(level, bool)]
-
-
-def _sides(contrast: Claim | Contrast, known: Sequence[Level]) -> _Sides:
-    """What is compared; unless it says otherwise the highest with the lowest number, or the last label with the baseline."""
-    numbers = _numeric(known)
-    lowest, highest = (min(numbers), max(numbers)) if len(numbers) == len(known) else (known[0], known[-1])
-    level = _label(contrast.level, default=highest, axis=contrast.axis, known=known)
-    against = _label(contrast.against, default=lowest, axis=contrast.axis, known=known)
-    if level == against and not (isinstance(contrast, Claim) and contrast.expect == "best_level"):
-        raise InputError(f"claim on {contrast.axis}: level and against are both {level!r}")
-    return _Sides(contrast.axis, level, against)
-
-
-def _than(claim: Claim, levels: Mapping[str, Sequence[Level]]) -> _Sides:
-    if claim.than is None:
-        raise InputError(f"claim on {claim.axis}: larger_effect_than needs `than: {{axis: ...}}`, the difference it compares with")
-    return _sides(claim.than, _levels(claim.than.axis, levels))
-
-
-def _between(claim: Claim, known: Sequence[Level]) -> list[Level]:
-    """The levels that may hold the optimum: all between the ends, or the one the claim names."""
-    numbers = sorted(_numeric(known))
-    if len(numbers) < len(known) or len(numbers) < 3:
-        raise InputError(f"claim on {claim.axis}: interior_optimum needs an axis of three numbers or more, found {_listed(known)}")
-    if claim.level is None:
-        return list(numbers[1:-1])
-    level = _label(claim.level, default=None, axis=claim.axis, known=known)
-    if level in (numbers[0], numbers[-1]):
-        raise InputError(f"claim on {claim.axis}: level {level} is an end of the axis; name one of {_listed(numbers[1:-1])}")
-    return [level]
-
-
-def _label(value: Level | dict[str, float], *, default: Level, axis: str, known: Sequence[Level]) -> Level:
-    if value is None:
-        return default
-    if isinstance(value, dict) or value not in known:
-        names = [str(label) for label in known]
-        raise InputError(f"claim on {axis}: no level {value!r} (there: {_listed(known)}){did_you_mean(str(value), names)}")
-    return value
-
-
-def _listed(levels: Sequence[Level]) -> str:
-    return ", ".join(map(str, levels))
-
-
-def _change(sides: _Sides) -> str:
-    return f"{sides.axis} {sides.against} -> {sides.level}"
-
-
-def _margin(claim: Claim) -> str:
-    return "" if claim.within is None else f" within ±{claim.within:g}"
-
-
-def _where(claim: Claim) -> str:
-    return "" if claim.when is None else f", where {claim.when}"
-
-
-def _interior_statement(claim: Claim, known: Sequence[Level], *, metric: str) -> str:
-    low, high = min(_numeric(known)), max(_numeric(known))
-    if claim.level is not None:
-        return f"{metric} is better at {claim.axis} = {claim.level} than at both {low} and {high}"
-    return f"{metric} is best at some {claim.axis} between {low} and {high}"
-
-
-def _statement(claim: Claim, *, level: Level, against: Level, metric: str) -> str:
-    margin = _margin(claim)
-    match claim.expect:
-        case "best_level":
-            return f"{metric}: {claim.axis} = {level} is at least as good as every other level{margin}"
-        case "equivalent":
-            return f"{metric} is the same at {claim.axis} = {level} as at {against}{margin}"
-        case order:
-            return f"{metric} {order} from {claim.axis} = {against} to {level}"
-
-
-def _simple(data: _Data, claim: Claim, sides: _Sides, *, goal: Literal["min", "max"], unit: str) -> Decision:
+def _simple(data: _Data, claim: Claim, sides: Sides, *, goal: Literal["min", "max"], unit: str) -> Decision:
     """The kinds of claim that compare one level with another, or with each other one."""
     if claim.expect == "best_level":
         effects = adjust(effect.reversed() for effect in data.effects(claim.axis, baseline=sides.level).values())
@@ -279,14 +189,14 @@ def _simple(data: _Data, claim: Claim, sides: _Sides, *, goal: Literal["min", "m
     return outcome, effect, reason
 
 
-def _no_trial(sides: _Sides) -> Decision:
+def _no_trial(sides: Sides) -> Decision:
     return "inconclusive", None, f"no trial at {sides.level!r}"
 
 
-def _larger(data: _Data, sides: _Sides, other: _Sides, *, within: float | None, unit: str) -> Decision:
+def _larger(data: _Data, sides: Sides, other: Sides, *, within: float | None, unit: str) -> Decision:
     own, rival = data.difference(sides), data.difference(other)
     if own is None or rival is None:
-        return "inconclusive", own, f"no trial at {_change(sides if own is None else other)}"
+        return "inconclusive", own, f"no trial at {change(sides if own is None else other)}"
     sizes = compare_sizes(data.by_seed(sides), data.by_seed(other), metric=data.metric, within=within, confidence=data.confidence)
     said = f"{numbers_of(own, unit=unit)}, against {numbers_of(rival, unit=unit)}; larger by {numbers_of(sizes.excess, unit=unit)}"
     match sizes.order:
@@ -302,7 +212,7 @@ def _larger(data: _Data, sides: _Sides, other: _Sides, *, within: float | None, 
 def _interior(
     data: _Data, axis: str, tried: Sequence[Level], known: Sequence[Level], *, goal: Literal["min", "max"], unit: str
 ) -> Decision:
-    ends = [end(_numeric(known)) for end in (min, max)]
+    ends = [end(numeric(known)) for end in (min, max)]
     found = locate_best(
         tried, ends={end: data.effects(axis, baseline=end, of=tried) for end in ends}, goal=goal, confidence=data.confidence
     )
@@ -312,7 +222,7 @@ def _interior(
     closest = min(found.against, key=lambda effect: sign * (effect.mean_diff or 0.0) / (effect.se or 1.0))
     holm = "" if found.p is None else f", one-sided Holm p = {found.p:.2g} over"
     if found.place == "end":
-        said = f"{found.best} is better than {_listed(tried)}; closest is {closest.baseline}: {numbers_of(closest, unit=unit)}{holm} 2 ends"
+        said = f"{found.best} is better than {listed(tried)}; closest is {closest.baseline}: {numbers_of(closest, unit=unit)}{holm} 2 ends"
         return "contradicted", closest, said
     said = f"{found.best}: " + " and ".join(f"{numbers_of(effect, unit=unit)} against {effect.baseline}" for effect in found.against)
     if found.p is not None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.analysis.power import detectable_difference, detectable_shift, seeds_for_margin, seeds_needed
+from ablate.analysis.power import detectable_difference, detectable_shift, margin_power, seeds_for_margin, seeds_needed
 
 
 @pytest.mark.parametrize(("n", "expected"), [(2, 11.55), (3, 3.26), (4, 2.13), (5, 1.68), (6, 1.43), (8, 1.16), (10, 1.00), (20, 0.66)])
@@ -48,3 +48,11 @@ def test_seeds_for_margin_has_the_promised_power(difference: float) -> None:
     inside = (draws.mean(axis=1) - half > -within) & (draws.mean(axis=1) + half < within)
     # the bound never promises too few seeds; one seed fewer would fall short
     assert 0.78 <= np.mean(inside) <= 0.88
+
+
+@pytest.mark.parametrize(("n", "within"), [(2, 3.0), (3, 2.0), (5, 2.0), (12, 2.0), (12, 0.1)])
+def test_margin_power_is_that_of_two_one_sided_tests(n: int, within: float) -> None:
+    draws = np.random.default_rng(1).normal(0.0, 2.0, size=(40_000, n))
+    half = stats.t.ppf(0.95, n - 1) * draws.std(axis=1, ddof=1) / np.sqrt(n)
+    inside = (draws.mean(axis=1) - half > -within) & (draws.mean(axis=1) + half < within)
+    assert margin_power(n, within=within, sd=2.0) == pytest.approx(np.mean(inside), abs=0.01)

@@ -1,0 +1,45 @@
+"""Quantities as people read them: three digits and a unit."""
+
+GIB = 2**30
+UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+def large(count: int) -> str:
+    """Three digits and a unit: 1.31B."""
+    for size, unit in UNITS:
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return "–" if count == 0 else str(count)
+
+
+def money_text(amount: float) -> str:
+    return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
+
+
+def scientific(value: float) -> str:
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def bytes_text(count: float) -> str:
+    for size, unit in ((GIB, "GiB"), (2**20, "MiB")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 2**10:.3g} KiB"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Two units at most: 3 d 4 h, 12 min 30 s, 0.25 s."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    place = next(place for place, (size, _) in enumerate(units) if seconds >= size)
+    (size, unit), (small, smaller) = units[place], units[place + 1]
+    whole, rest = divmod(round(seconds / small), size // small)
+    return f"{whole:,} {unit}" + (f" {rest} {smaller}" if rest else "")
