@@ -227,7 +227,7 @@ def fields_at(config: type[BaseModel], path: str) -> tuple[FieldInfo, ...] | str
             return f"{so_far} is one value, and nothing lies under it; write {so_far}"
         fields = fields_in(models)
         if part not in fields:
-            hint = did_you_mean(part, fields) or did_you_mean(path, config_names(config).names)
+            hint = did_you_mean(part, fields) or did_you_mean(path, config_names(config).fields)
             return f"no field '{visible(part)}'{f' in {so_far}' if so_far else ''} ({', '.join(fields)}){hint}"
         found = tuple(fields[part])
         models = models_in_fields(found)

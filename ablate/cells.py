@@ -197,9 +197,17 @@ def single_changes(axes: Sequence[Axis], *, applies: Applies) -> Iterator[Cell]:
     yield from _singles(axes, range(len(axes)), applies)
 
 
+def whole_space(axes: Sequence[Axis], *, applies: Applies) -> Iterator[Cell]:
+    """Every combination of levels, of an axis drawn between bounds the bounds alone."""
+    yield from _product([ends_of(axis) for axis in axes], axes, applies)
+
+
 def _grid(axes: Sequence[Axis], places: Sequence[int], applies: Applies) -> Iterator[Cell]:
     vary = set(places)
-    levels = [axis.levels if place in vary else (axis.base,) for place, axis in enumerate(axes)]
+    yield from _product([axis.levels if place in vary else (axis.base,) for place, axis in enumerate(axes)], axes, applies)
+
+
+def _product(levels: Sequence[Sequence[Choice]], axes: Sequence[Axis], applies: Applies) -> Iterator[Cell]:
     if not any(axis.when for axis in axes):
         yield from itertools.product(*levels)
         return
@@ -215,6 +223,31 @@ def _grid(axes: Sequence[Axis], places: Sequence[int], applies: Applies) -> Iter
                 yield from extend((*cell, choice))
 
     yield from extend(())
+
+
+def grid_size(axes: Sequence[Axis], places: Sequence[int], applies: Applies, *, limit: int) -> int:
+    """Cells of a whole grid; any number above `limit` where there are more. No axis after the last conditional one is listed."""
+    vary = set(places)
+    levels = [axis.levels if place in vary else (axis.base,) for place, axis in enumerate(axes)]
+    last = max((place for place, axis in enumerate(axes) if axis.when), default=-1)
+    rest = math.prod(len(choices) for choices in levels[last + 1 :])
+
+    def count(cell: Cell, room: int) -> int:
+        place = len(cell)
+        if place > last:
+            return rest
+        if axes[place].when and not applies(place, cell):
+            return count((*cell, ABSENT), room)
+        if place == last:
+            return len(levels[place]) * rest
+        total = 0
+        for choice in levels[place]:
+            total += count((*cell, choice), room - total)
+            if total > room:
+                break
+        return total
+
+    return count((), limit)
 
 
 def _sampled(axes: Sequence[Axis], places: Sequence[int], applies: Applies, *, seed: int) -> Iterator[Cell]:

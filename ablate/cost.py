@@ -175,35 +175,26 @@ def devices_of(resources: Resources) -> float:
 
 
 def over_budget(cost: Cost, budget: Budget) -> list[str]:
-    """One sentence for each limit that the study breaks, or that nobody can check for want of a number."""
+    """One sentence for each limit that the study breaks."""
     found = []
     if budget.trials is not None and cost.trials > budget.trials:
         found.append(f"the study has {cost.trials:,} trials, and budget.trials allows {budget.trials:,}")
     if budget.train_flops is not None and cost.train_flops > budget.train_flops:
         found.append(f"training takes {cost.train_flops:.3g} FLOPs, and budget.train_flops allows {budget.train_flops:.3g}")
     if budget.device_hours is not None:
-        if cost.device_hours is None:
-            found.append(f"budget.device_hours allows {budget.device_hours:,g}, and what the study takes is not known: {_lacks(cost)}")
-        elif cost.device_hours > budget.device_hours:
+        assert cost.device_hours is not None, "load.py asks for hardware"
+        if cost.device_hours > budget.device_hours:
             found.append(f"the study takes {cost.device_hours:,.4g} device-hours, and budget.device_hours allows {budget.device_hours:,g}")
     if budget.money is not None:
-        if cost.money is None or cost.hardware is None:
-            found.append(f"budget.money allows {budget.money:,g}, and what the study costs is not known: {_lacks(cost, price=True)}")
-        elif cost.money > budget.money:
+        assert cost.hardware, "load.py asks for hardware and its price"
+        assert cost.money is not None
+        if cost.money > budget.money:
             unit = cost.hardware.currency
             found.append(f"the study costs {cost.money:,.4g} {unit}, and budget.money allows {budget.money:,g} {unit}")
     wall = cost.wall_hours_left
     if budget.wall_minutes is not None and not cost.begun and wall is not None and 60 * wall > budget.wall_minutes:
         found.append(f"the study runs for at least {60 * wall:,.4g} minutes, and budget.wall_minutes allows {budget.wall_minutes:,g}")
     return found
-
-
-def _lacks(cost: Cost, *, price: bool = False) -> str:
-    if cost.hardware is None:
-        return f"declare hardware: {{peak_flops: ..., utilisation: ...{', price_per_hour: ...' if price else ''}}}"
-    if price and cost.hardware.price_per_hour is None:
-        return "declare hardware.price_per_hour"
-    raise AssertionError("with hardware the hours are known, and with a price the money")
 
 
 class _Part(NamedTuple):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
@@ -15,12 +16,25 @@ from ablate.axes import Axis, forward_faults, resolve
 from ablate.base import Base, Reader
 from ablate.blame import Blame
 from ablate.blocks import Block, Fractional, Grid
-from ablate.cells import Cell, block_faults, cells_of, count_sign, draws, most_cells, pairs, reference, single_changes
+from ablate.cells import (
+    Cell,
+    block_faults,
+    cells_of,
+    count_sign,
+    draws,
+    grid_size,
+    most_cells,
+    pairs,
+    reference,
+    single_changes,
+    varied,
+    whole_space,
+)
 from ablate.conditions import Condition, ConditionError, Lookup, Unknown, parse_condition
 from ablate.errors import InputError, Problem
 from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.forms import Written, read_axes
-from ablate.levels import Choice, label_text
+from ablate.levels import ABSENT, Choice, label_text
 from ablate.model import MAX_TRIALS, Level
 from ablate.reader import Fault, Marks, Path
 from ablate.study import Study
@@ -29,6 +43,8 @@ MAX_REFUSED = 5_000
 """Refused cells after which the rest of a grid is not looked at: it has been said what is wrong."""
 MAX_TRIED = 100_000
 """Cells that a random sample draws in vain before it gives up."""
+MAX_SPACE = 2_000
+"""Combinations of a search's levels up to which they are all asked whether a conditional axis ever applies."""
 SMALLER = "fewer levels, or a sample ({kind: grid, sample: 200}), fractional, latin_hypercube, one_at_a_time or search"
 
 
@@ -159,15 +175,22 @@ class Drafting:
             self._try(single_changes(self.axes, applies=self.applies), arms=False)
             paths = {fault.path for fault in known}
             self.faults = known + [fault for fault in self.faults if fault.path not in paths]
+            if self.study.search and not self.faults:
+                cells = list(islice(whole_space(self.axes, applies=self.applies), MAX_SPACE + 1))
+                self.faults += self._never_applied(cells) if len(cells) <= MAX_SPACE else ()
             return
         self.removed = dict.fromkeys((condition.text for condition in self.conditions), 0)
         for index, block in enumerate(self.study.design):
             self._build_block(block, at=block_at(self.study, index))
         if not self.faults:
-            self.faults += self._never_applied()
+            self.faults += self._never_applied(self.arms)
 
     def _build_block(self, block: Block, *, at: Path) -> None:
         wanted = block.sample if isinstance(block, Grid) else None
+        most = MAX_TRIALS // len(self.study.seeds)
+        if isinstance(block, Grid) and not wanted and grid_size(self.axes, varied(block, self.axes), self.applies, limit=most) > most:
+            self.faults.append(Fault(("axes",), f"more than {MAX_TRIALS:,} trials: {SMALLER}"))
+            return
         try:
             found = self._try(cells_of(block, self.axes, applies=self.applies), wanted=wanted)
         except InputError as error:  # a design that cannot be made for so many axes
@@ -269,10 +292,15 @@ class Drafting:
                 message = f"no cell with {level} is left, which the other levels are measured against: {self._counts()}"
                 self.faults.append(Fault(("where",), message))
 
-    def _never_applied(self) -> Iterator[Fault]:
-        """An axis that is left without a level."""
+    def _never_applied(self, cells: Iterable[Sequence[Any]]) -> Iterator[Fault]:
+        """An axis that has a level in none of these cells (or their labels)."""
+        unseen = {place for place, axis in enumerate(self.axes) if axis.when}
+        for cell in cells if unseen else ():
+            unseen -= {place for place in unseen if cell[place] not in (None, ABSENT)}
+            if not unseen:
+                return
         for place, axis in enumerate(self.axes):
-            if axis.when and all(key[place] is None for key in self.arms):
+            if place in unseen:
                 texts = " and ".join(when.condition.text for when in axis.when)
                 yield Fault(axis.at, f"the axis {axis.name} applies in no arm: {texts} holds nowhere", at_key=True)
 

@@ -21,26 +21,29 @@ class ConfigNames:
     names: frozenset[str]
     open_names: frozenset[str]
     """Mappings with free keys."""
+    fields: frozenset[str]
+    """What an axis may vary: all but properties."""
 
 
 def config_names(config: type[BaseModel]) -> ConfigNames:
     """Fields and properties of the config and of the models inside it, over all members of unions."""
-    names: set[str] = set()
-    open_names: set[str] = set()
-    for name, mapping in _names((config,), prefix="", seen=()):
-        (open_names if mapping else names).add(name)
-    return ConfigNames(frozenset(names), frozenset(open_names))
+    found: dict[str, set[str]] = {"property": set(), "field": set(), "mapping": set()}
+    for name, kind in _names((config,), prefix="", seen=()):
+        found[kind].add(name)
+    fields = found["field"] | found["mapping"]
+    return ConfigNames(frozenset(found["property"] | found["field"]), frozenset(found["mapping"]), frozenset(fields))
 
 
-def _names(models: Sequence[type[BaseModel]], *, prefix: str, seen: tuple[type[BaseModel], ...]) -> Iterator[tuple[str, bool]]:
+def _names(models: Sequence[type[BaseModel]], *, prefix: str, seen: tuple[type[BaseModel], ...]) -> Iterator[tuple[str, str]]:
+    """(name, what it is)."""
     for model in models:
-        yield from ((f"{prefix}{name}", False) for name in _properties(model))
+        yield from ((f"{prefix}{name}", "property") for name in _properties(model))
     for name, fields in fields_in(models).items():
         inner = [model for model in models_in_fields(fields) if model not in seen]
         if inner:
             yield from _names(inner, prefix=f"{prefix}{name}.", seen=(*seen, *models))
         else:
-            yield f"{prefix}{name}", any(get_origin(info.annotation) is dict for info in fields)
+            yield f"{prefix}{name}", "mapping" if any(get_origin(info.annotation) is dict for info in fields) else "field"
 
 
 def _properties(model: type[BaseModel]) -> set[str]:

@@ -152,6 +152,7 @@ class _Checks:
         self._search()
         self._where()
         self._base()
+        self._budget()
         self.faults += self._draft.faults
         expected.metric(study.metric.name, "metric", "name")
         expected.law()
@@ -181,6 +182,13 @@ class _Checks:
         for place, text in enumerate(self.study.where):
             if seen.setdefault(text.strip(), place) != place:
                 self._fault(f"conditions {seen[text.strip()] + 1} and {place + 1} are the same", "where", place)
+
+    def _budget(self) -> None:
+        hardware = self.study.hardware
+        for key, lacks in (("device_hours", hardware is None), ("money", hardware is None or hardware.price_per_hour is None)):
+            if lacks and getattr(self.study.budget, key) is not None and not self.mended:
+                what = "hardware: {peak_flops: ..., utilisation: ...}" if key == "device_hours" else "hardware with its price_per_hour"
+                self._fault(f"a limit on {key} needs {what}", "budget", key)
 
     def _base(self) -> None:
         """Values of the base that the trainer would quietly take for something else."""

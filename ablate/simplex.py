@@ -71,7 +71,7 @@ class Simplex(StudyModel):
     """Data mixes: shares of two or more sources that sum to 1."""
 
     simplex: Annotated[
-        tuple[str, ...], BeforeValidator(_names), Field(min_length=2, max_length=64, json_schema_extra={"uniqueItems": True})
+        tuple[str, ...], Field(min_length=2, max_length=64, json_schema_extra={"uniqueItems": True}), BeforeValidator(_names)
     ]
     """Names of the sources; ratios are written in this order."""
     list: tuple[RatioOrShares, ...] | None = None

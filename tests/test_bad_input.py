@@ -796,6 +796,26 @@ TOGETHER = [
 BUDGETS = [
     row("budget of 0", ("8:18", "budget.trials: must be above 0, found 0"), add="budget: {trials: 0}\n"),
     row("budget below 0", ("8:17", "budget.money: must be above 0, found -1"), add="budget: {money: -1}\n"),
+    row("hours without hardware", ("8:24", "a limit on device_hours needs hardware: {peak_flops"), add="budget: {device_hours: 3}\n"),
+    row("money without hardware", ("8:17", "a limit on money needs hardware with its price_per_hour"), add="budget: {money: 3}\n"),
+    row(
+        "money without a price",
+        ("9:17", "a limit on money needs hardware with its price_per_hour"),
+        add="hardware: {peak_flops: 1.0e+12, utilisation: 0.4}\nbudget: {money: 3}\n",
+    ),
+    row(
+        "too many cells behind a condition",
+        ("6:3", "more than 1,000,000 trials: fewer levels"),
+        edit={
+            6: "  peak_lr: {log: [1e-5, 1e-2], points: 10000}\n  num_params: {log: [1e6, 1e9], points: 10000, when: peak_lr > 1e-4}",
+        },
+    ),
+    row(
+        "axis that never applies in a search",
+        ("7:3", "the axis connector applies in no arm: peak_lr > 1 holds nowhere"),
+        edit={6: "  peak_lr: {log: [1e-5, 1e-2]}\n  connector: {list: [avg_pool, c_abstractor], when: peak_lr > 1}"},
+        add="design: {kind: search, trials: 5}\n",
+    ),
     row("memory as text", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus)"), add="resources: {memory: 2GB}\n"),
     row("cores of a country", ("8:19", "resources.cpus: must be at most 1024, found 1000000"), add="resources: {cpus: 1000000}\n"),
     row(

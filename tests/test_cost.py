@@ -158,20 +158,6 @@ def test_over_budget_says_everything_at_once() -> None:
     assert len(over_budget(cost_of(hardware=hardware()), Budget.model_validate(limits))) == 5
 
 
-@pytest.mark.parametrize(
-    ("limit", "declared", "lacks"),
-    [
-        ({"device_hours": 1.0}, None, "declare hardware: {peak_flops"),
-        ({"money": 1.0}, None, "price_per_hour"),
-        ({"money": 1.0}, hardware(price_per_hour=None), "declare hardware.price_per_hour"),
-    ],
-)
-def test_over_budget_what_cannot_be_checked_says_what_is_missing(limit: dict[str, Any], declared: Any, lacks: str) -> None:
-    (sentence,) = over_budget(cost_of(hardware=declared), Budget.model_validate(limit))
-    assert "not known" in sentence
-    assert lacks in sentence
-
-
 def test_over_budget_wall_time_only_stops_a_first_run() -> None:
     plan, limit = plan_of(hardware=hardware()), Budget(wall_minutes=1.0)
     assert len(over_budget(make_cost(plan), limit)) == 1
