@@ -31,6 +31,7 @@ from ablate.arguments import (
     workspace_of,
 )
 from ablate.cli_law import law_app
+from ablate.collector import paused_collector
 from ablate.errors import AblateError, InputError
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to 
 
 
 @app.command()
+@paused_collector()
 def validate(studies: Studies) -> None:
     """Say every mistake of a study file at once, with its line and column."""
     for study in studies_of(studies):
@@ -71,6 +73,7 @@ def schema() -> None:
 
 
 @app.command()
+@paused_collector()
 def plan(
     studies: Studies,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the study's.")] = None,

@@ -11,6 +11,7 @@ from rich.text import Text
 from ablate.analysis.power import ALPHA, POWER
 from ablate.axes import Axis
 from ablate.base import Base
+from ablate.blocks import Grid
 from ablate.cost import Cost, Span, StageCost
 from ablate.detect import ENOUGH_SEEDS, Detectable, Detection
 from ablate.fractional import FractionalDesign
@@ -111,7 +112,9 @@ def _levels(axis: Axis, study: Study) -> str:
 def _unused_levels(preview: Preview) -> str:
     """`image_size = 448`: what is declared and never runs."""
     arms, found = preview.plan.arms, []
-    for axis in preview.space if arms and not preview.plan.study.search else ():
+    blocks = preview.plan.study.design
+    whole = all(isinstance(block, Grid) and not (block.sample or block.axes) for block in blocks) and not any(preview.removed.values())
+    for axis in preview.space if arms and not whole else ():
         used = {arm.levels[axis.name] for arm in arms}
         if unused := [label_text(label) for label in axis.labels if label not in used]:
             found.append(f"{axis.name} = {', '.join(unused)}")

@@ -12,7 +12,7 @@ from typing import Any
 from ablate.collector import paused_collector
 from ablate.design import search_space
 from ablate.draft import Arm
-from ablate.fingerprint import CanonicalTexts, canonical, fingerprint_of, slug
+from ablate.fingerprint import LENGTH, CanonicalTexts, canonical, fingerprint_of, slug
 from ablate.model import Level
 from ablate.study import Resources, Study
 from ablate.trainers import Stage, load_trainer
@@ -174,40 +174,26 @@ class _Namer:
         """Jobs of stages that neither seeds nor other stages enter, by the stage's `id`: a trainer may name one stage for many arms."""
 
     def trials(self, arm: Arm, stages: Sequence[Stage]) -> Iterator[Trial]:
-        label, texts = slug(arm.name), dict[str, str]()
+        label, metric = slug(arm.name), self._study.metric.name
+        # canonical configs of the stages, written once for all seeds
+        texts = [None if id(stage) in self._unseeded else self._texts.text(stage.config) for stage in stages]
         for seed in self._study.seeds:
             chain: dict[str, str] = {}
-            for stage in stages:
-                chain[stage.name] = self._job(stage, seed=seed, chain=chain, texts=texts, last=stage is stages[-1])
+            for stage, text in zip(stages, texts, strict=True):
+                chain[stage.name] = self._job(stage, text, seed, chain, metric if stage is stages[-1] else None)
             jobs = tuple(chain.values())
-            yield Trial(
-                id=f"{label}.s{seed}-{jobs[-1].rpartition('-')[2][:8]}",
-                arm=arm.name,
-                seed=seed,
-                levels=arm.levels,
-                changes=arm.changes,
-                config=arm.config,
-                chain=jobs,
-            )
+            yield Trial(f"{label}.s{seed}-{jobs[-1][-LENGTH:-4]}", arm.name, seed, arm.levels, arm.changes, arm.config, jobs)
 
-    def _job(self, stage: Stage, *, seed: int, chain: Mapping[str, str], texts: dict[str, str], last: bool) -> str:
-        """The id of the stage's job, which is new or known. `texts`: canonical configs of the arm's stages, written once for all seeds."""
+    def _job(self, stage: Stage, text: str | None, seed: int, chain: Mapping[str, str], metric: str | None) -> str:
+        """The id of the stage's job, which is new or known. `text`: the stage's config, written; None where the job is known."""
         if known := self._unseeded.get(id(stage)):
             return known[1]
-        if stage.name not in texts:
-            texts[stage.name] = self._texts.text(stage.config)
+        assert text is not None
         needs = {name: chain[name] for name in stage.needs}
-        found = self._id(stage, texts[stage.name], seed=seed, needs=needs)
+        found = self._id(stage, text, seed=seed, needs=needs)
         if found not in self.jobs:
-            self.jobs[found] = Job(
-                id=found,
-                trainer=self._study.trainer,
-                spec=stage,
-                seed=seed if stage.seeded else 0,
-                needs=needs,
-                resources=self._study.resources,
-                metric=self._study.metric.name if last else None,
-            )
+            own_seed = seed if stage.seeded else 0
+            self.jobs[found] = Job(found, self._study.trainer, stage, own_seed, needs, self._study.resources, metric)
         if not (stage.seeded or stage.needs) and len(self._unseeded) < KEPT_STAGES:
             self._unseeded[id(stage)] = stage, found  # the stage is kept, so that its id stays its own
         return found

@@ -118,7 +118,7 @@ def preview_with(study: Study, *, store: Store | None) -> Preview:
         space=space,
         removed=count_removed(study),
         fractions=tuple(fraction(block, space) for block in study.design if isinstance(block, Fractional)),
-        states={trial.id: trial_state([known.get(job, "queued") for job in trial.chain]) for trial in plan.trials},
+        states=_states(plan, known),
         jobs=known,
         cost=cost,
         detection=detection,
@@ -132,6 +132,13 @@ def plan_so_far(study: Study, store: Store | None) -> Plan:
     if not study.search:
         return make_plan(study, make_arms(study))
     return make_plan(study, [arm_for(study, dict(trial.levels)) for trial in store.trials(study.name)] if store else [])
+
+
+def _states(plan: Plan, known: Mapping[str, str]) -> dict[str, str]:
+    """Trial -> state. `known`: job -> state."""
+    if not known:
+        return dict.fromkeys((trial.id for trial in plan.trials), "queued")
+    return {trial.id: trial_state([known.get(job, "queued") for job in trial.chain]) for trial in plan.trials}
 
 
 def _to_choose(study: Study, plan: Plan) -> ToChoose | None:
