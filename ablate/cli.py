@@ -122,13 +122,16 @@ def run(
     check_budgets(loaded, place)
     if dry_run:
         return
-    from ablate.session import run_all
+    from ablate.outlive import outlived
 
     if changes := [text for text in changes_in(studies) if not text.startswith("name=")]:
         print(f"{' '.join(changes)} is part of what this run declares: a later run without it deviates; name=NAME keeps a try apart")
     command = " ".join(["ablate", *sys.argv[1:]])
     options = place_options(workspace, store)
-    code = run_all(loaded, place, slots=slots, address=address, dashboard=dashboard, command=command, options=options)
+    with outlived(resume=command):
+        from ablate.session import run_all
+
+        code = run_all(loaded, place, slots=slots, address=address, dashboard=dashboard, command=command, options=options)
     if code == 0 and strict:
         from ablate.conclude import conclude
 
@@ -337,6 +340,8 @@ def main() -> None:
     except AblateError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         # the reader has gone, as in `ablate results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -318,7 +318,8 @@ def _ranged(start: Written, low: float, high: float, step: float) -> Written:
         return replace(start, faults=(Fault((*start.at, "step"), message),))
     exact = [first + index * each for index in range(count)]
     whole = isinstance(low, int) and all(value.denominator == 1 for value in exact)
-    return _numbers(start, [int(value) if whole else float(value) for value in exact])
+    # beyond 2^53 a bound's decimals say more than the number has
+    return _numbers(start, [min(int(value) if whole else float(value), high) for value in exact])
 
 
 def _spaced(start: Written, bounds: tuple[float, float], points: int | None, *, log: bool, drawn: bool) -> Written:

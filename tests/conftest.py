@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ablate import synthetic
 from ablate.draft import Arm
 from ablate.planner import Plan, make_plan
 from ablate.study import Study
 from ablate.workspace import Workspace
+
+# the same examples on every machine, however slow: what fails here fails there
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 def make_study(**changes: Any) -> Study:

@@ -116,7 +116,7 @@ def outcome(read: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(("config", "written"), [(ZooConfig, ZOO), (synthetic.Config, SYNTHETIC)], ids=["model_zoo", "synthetic"])
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_reading_again_and_again_is_reading_whole(config: type[BaseModel], written: dict[str, list[Any]], data: st.DataObject) -> None:
     """Parts that are read once and shared give the same configs, JSON values and sentences as every value read anew."""

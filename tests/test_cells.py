@@ -517,7 +517,7 @@ DECLARED = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60)
 @given(st.lists(DECLARED, min_size=2, max_size=6))
 def test_kept_draft_is_that_of_the_study_asked_for(written: list[dict[str, Any]]) -> None:
     """Studies that differ in next to nothing, one after the other, some again: each gets what drafting it anew gives."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ablate.forms import FORMS, Written, nested_at, read_axes
@@ -170,6 +170,7 @@ def test_every_form_is_told_by_its_key() -> None:
 NUMBERS = st.integers(-(10**300), 10**300) | st.floats(allow_nan=False, allow_infinity=False)
 
 
+@example("range", 0, 5.788038166477345e16, 5.788038166477345e16, 2, False)  # beyond 2^53
 @given(st.sampled_from(["range", "linspace", "log"]), NUMBERS, NUMBERS, NUMBERS, st.integers(2, 30), st.booleans())
 def test_spaced_levels_never_crash_and_stay_between_their_bounds(
     form: str, low: float, high: float, step: float, points: int, drawn: bool

@@ -178,7 +178,7 @@ def test_full_factorial_has_nothing_to_confuse() -> None:
 
 
 @given(count=st.integers(3, 11), resolution=st.integers(3, 6), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_fraction_tells_main_effects_from_what_its_resolution_promises(count: int, resolution: int, data: st.DataObject) -> None:
     """Any resolution - 1 factors show all their combinations equally often, which is what an estimate of them all needs."""
     design = design_of(count, resolution)

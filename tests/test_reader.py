@@ -51,13 +51,13 @@ def test_quoted_and_block_scalars_are_text() -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-@settings(max_examples=50, deadline=None, database=None)
+@settings(max_examples=50)
 def test_every_finite_float_survives_python_repr(number: float) -> None:
     assert values(f"a: {number!r}") == {"a": number}
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=100)
 def test_any_bytes_are_read_or_refused_without_a_crash(data: bytes) -> None:
     document = read(data, file="a.yaml")
     assert isinstance(document.values, dict) or document.problems
@@ -67,7 +67,7 @@ PLAIN = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.text(st.
 
 
 @given(st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3)))
-@settings(max_examples=50, deadline=None, database=None)
+@settings(max_examples=50)
 def test_json_is_read_as_json(value: object) -> None:
     assert values(json.dumps({"a": value})) == {"a": value}
 

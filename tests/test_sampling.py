@@ -36,7 +36,7 @@ def test_latin_hypercube_pairs_intervals_at_random() -> None:
 
 
 @given(points=st.integers(0, 70), dimensions=st.integers(0, 5), seed=SEEDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_sobol_lies_in_the_cube_and_grows_without_moving(points: int, dimensions: int, seed: int) -> None:
     found = sobol(points, dimensions=dimensions, seed=seed)
     assert [len(point) for point in found] == [dimensions] * points
@@ -78,7 +78,6 @@ def test_indices_come_once_each_in_an_order_of_the_seed(size: int, seed: int) ->
 
 
 @given(size=st.integers(1, 10**30), seed=SEEDS)
-@settings(deadline=None)
 def test_indices_of_a_vast_grid_are_distinct_and_cost_only_what_is_drawn(size: int, seed: int) -> None:
     drawn = list(itertools.islice(sample_indices(size, seed=seed), 300))
     assert len(set(drawn)) == len(drawn) == min(size, 300)

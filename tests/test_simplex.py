@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -150,7 +150,6 @@ def test_lattice_without_a_mix_inside_the_limits_says_their_ranges() -> None:
 
 
 @given(points=st.integers(1, 20), seed=SEEDS, concentration=st.floats(0.05, 50))
-@settings(deadline=None)
 def test_dirichlet_gives_distinct_mixes_of_six_digits(points: int, seed: int, concentration: float) -> None:
     written = {"points": points, "seed": seed, "concentration": concentration}
     assume(points <= 10 or 0.5 < concentration)
@@ -181,7 +180,6 @@ def test_dirichlet_has_the_mean_and_variance_of_its_concentrations(weights: tupl
 
 
 @given(seed=SEEDS, text=st.floats(0, 0.5))
-@settings(deadline=None)
 def test_dirichlet_draws_on_until_enough_are_inside_the_limits(seed: int, text: float) -> None:
     repeats = {"sizes": SIZES, "total": 1.0e10, "at_most": 8}
     found = read(dirichlet={"points": 5, "seed": seed}, min={"text": text}, repeats=repeats)
