@@ -22,6 +22,7 @@ from ablate.stores import Store
 from ablate.study import Study
 from ablate.workspace import Workspace
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OpenScheduler = Callable[[Study], Scheduler]
 
 
@@ -74,12 +75,20 @@ def stop_on_signals() -> Iterator[threading.Event]:
             os._exit(130)
         stop.set()
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, _handle) for number in numbers]
-    try:
+    with own_handlers():
+        for number in STOPPING:
+            signal.signal(number, _handle)
         yield stop
+
+
+@contextmanager
+def own_handlers() -> Iterator[None]:
+    """Whatever the body does to the handlers of the signals that end a run, afterwards they are as before."""
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    try:
+        yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from ablate.errors import EnvironmentMissing
 from ablate.record import Summary
-from ablate.run import run_study, stop_on_signals
+from ablate.run import own_handlers, run_study, stop_on_signals
 from ablate.schedule import Scheduler
 from ablate.stores import Store, open_store
 from ablate.stores.mlflow_mirror import Mirroring, mirror_order
@@ -87,7 +87,8 @@ class _Ray:
         if self._slots is None:
             self._before()
             self._say(f"starting Ray ({self._address})")
-            self._slots = start_ray(address=self._address, slots=self._asked)
+            with own_handlers():  # Ray puts its own in the place of ours
+                self._slots = start_ray(address=self._address, slots=self._asked)
         if study.search is None:
             return RayTasks(self._workspace, slots=self._slots)
         from ablate.schedule.ray_tune import RayTune
