@@ -62,7 +62,7 @@ def law(
     if target:
         figure.add_trace(_target_trace(fit, target, level=level, colour=green))
     figure.update_xaxes(type="log", title_text="parameters N", **size_ticks(grid))
-    figure.update_yaxes(type="log", title_text="best peak learning rate η", exponentformat="power", dtick="D2")
+    figure.update_yaxes(type="log", title_text="best peak learning rate η", exponentformat="power", dtick=1)
     return figure
 
 
