@@ -1,8 +1,12 @@
 """One job on one worker: runs a stage in its own folder and leaves a journal that outlives every process.
 
     runs/<job>/attempt-<n>/job.json         what was asked
+    runs/<job>/attempt-<n>/pid              the process that runs it
     runs/<job>/attempt-<n>/metrics.jsonl    one line a point, appended while it runs
+    runs/<job>/attempt-<n>/log.txt          what it printed, and why it ended badly
+    runs/<job>/attempt-<n>/stop             there once it is asked to stop; says why where that is no interruption
     runs/<job>/attempt-<n>/done.json        the outcome; fsynced and renamed, so whole or absent
+    runs/<job>/checkpoint-<n>               what one attempt keeps for the next
     artifacts/<job>/                        the artefact; written under a temporary name and renamed when whole
 
 The order matters: artefact, then `done.json`. Whoever finds a `done.json` may believe all of it.
@@ -10,35 +14,55 @@ The order matters: artefact, then `done.json`. Whoever finds a `done.json` may b
 
 import dataclasses
 import json
-import math
 import os
 import shutil
 import socket
+import sys
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
+from ablate.artefacts import damage, publish
+from ablate.causes import Cause, cause_of
+from ablate.checkpoints import keep_checkpoint, read_checkpoint
+from ablate.durable import patiently, write_whole
+from ablate.journal import Journal, Point, PointKind, make_point, read_points
 from ablate.planner import Job
+from ablate.provenance import provenance
 from ablate.trainers import load_trainer
 from ablate.workspace import Workspace
 
+__all__ = [
+    "AttemptContext",
+    "Origin",
+    "Outcome",
+    "Point",
+    "PointKind",
+    "execute",
+    "lost",
+    "make_point",
+    "read_outcome",
+    "read_points",
+    "write_whole",
+]
+
 OutcomeState = Literal["done", "failed", "lost", "pruned"]
-Cause = Literal["user", "nan", "oom", "lost", "interrupted", "pruned"]
-PointKind = Literal["finite", "nan", "+inf", "-inf"]
 
-FLUSH_SECONDS = 0.25
+RETRIED_CAUSES = frozenset(("lost", "storage", "artefact", "interrupted"))
+"""Not the trial's fault: an attempt that ended so is `lost`, any other is `failed`."""
+NOT_FINITE_IN_A_ROW = 3
 
 
-@dataclass(frozen=True)
-class Point:
-    """One value of one metric; `value` is None unless `kind` is finite."""
+class Diverged(FloatingPointError):
+    """The study's metric, or a loss, was not finite several times in a row; what follows would be a waste."""
 
-    step: int
-    key: str
-    value: float | None
-    kind: PointKind
+    def __init__(self, point: Point, *, in_a_row: int) -> None:
+        super().__init__(f"'{point.key}' was {point.kind} {in_a_row} times in a row, the last at step {point.step}")
+        self.reason = f"'{point.key}' ended as {point.kind}"
 
 
 @dataclass(frozen=True)
@@ -58,90 +82,157 @@ class Outcome:
     seconds: float = 0.0
     host: str = ""
     pid: int = 0
+    node: str = ""
+    """The cluster's name of the machine; empty outside a cluster."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values: `seconds` per phase, provenance, and what is known of a failure."""
 
 
-def make_point(step: int, key: str, value: float) -> Point:
-    number = float(value)
-    if math.isfinite(number):
-        return Point(step, key, number, "finite")
-    return Point(step, key, None, "nan" if math.isnan(number) else "+inf" if number > 0 else "-inf")
+@dataclass(frozen=True)
+class Origin:
+    """What an attempt cannot find out by itself."""
+
+    submitted: float | None = None
+    """Unix time at which it was put in the queue."""
+    argv: tuple[str, ...] = ()
+    """The command that asked for it."""
+    node: str = ""
+    """The cluster's name of this machine."""
 
 
 class AttemptContext:
     """The `context` of `train`: see `ablate.trainers.Context`."""
 
-    def __init__(self, *, seed: int, artefact: Path, journal: IO[str], folder: Path, device: str, cpus: int) -> None:
-        self.seed = seed
+    def __init__(self, job: Job, *, artefact: Path, journal: Journal, folder: Path, log: Callable[[str], None]) -> None:
+        self.seed = job.seed
         self.dir = artefact
-        self.device = device
-        self.cpus = cpus
-        self.last: dict[str, Point] = {}
-        self._journal = journal
-        self._folder = folder
-        self._flushed = time.monotonic()
+        self.device = "cuda:0" if job.resources.gpus else "cpu"
+        self.cpus = max(1, int(job.resources.cpus))
+        self.seconds: dict[str, float] = {}
+        """Phase -> time spent in it, without the phases inside it."""
+        self.journal = journal
+        self._job, self._folder, self._log = job, folder, log
+        self._bad_in_a_row: dict[str, int] = {}
+        self._inside = 0.0
 
     def report(self, step: int, **metrics: float) -> None:
-        for key, value in metrics.items():
-            point = make_point(int(step), key, value)
-            self.last[key] = point
-            self._journal.write(json.dumps(dataclasses.astuple(point), allow_nan=False) + "\n")
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._journal.flush()
-            self._flushed = time.monotonic()
+        points = [self.journal.add(step, key, value) for key, value in metrics.items()]
+        self.journal.flush()
+        for point in points:
+            if point is not None and self._must_be_finite(point.key):
+                self._watch(point)
 
     def checkpoint(self, state: bytes) -> None:
-        write_whole(self._folder.parent / "checkpoint", state)
+        with self.phase("checkpoint"):
+            keep_checkpoint(self._folder.parent, state, job=self._job.id)
 
     def restore(self) -> bytes | None:
-        path = self._folder.parent / "checkpoint"
-        return path.read_bytes() if path.exists() else None
+        with self.phase("checkpoint"):
+            return read_checkpoint(self._folder.parent, job=self._job.id, refused=self._log)
 
     def should_stop(self) -> bool:
         return (self._folder / "stop").exists()
 
+    def stop_reason(self) -> str:
+        """Why it was asked to stop; empty for an interruption."""
+        return (self._folder / "stop").read_text(encoding="utf-8")
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the time inside as the phase's own; `data`, `step` and `eval` are what a trainer may report."""
+        began, outer = time.monotonic(), self._inside
+        self._inside = 0.0
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - began
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent - self._inside
+            self._inside = outer + spent
+
+    def _must_be_finite(self, key: str) -> bool:
+        return key == self._job.metric or key.rpartition("/")[2].rpartition("_")[2] == "loss"
+
+    def _watch(self, point: Point) -> None:
+        in_a_row = 0 if point.kind == "finite" else self._bad_in_a_row.get(point.key, 0) + 1
+        self._bad_in_a_row[point.key] = in_a_row
+        if in_a_row >= NOT_FINITE_IN_A_ROW:
+            raise Diverged(point, in_a_row=in_a_row)
+
 
 def lost(job_id: str, *, attempt: int, cause: Cause, reason: str) -> Outcome:
-    """The outcome of an attempt that could not write one itself; out of memory is the job's own failure."""
-    return Outcome(job=job_id, attempt=attempt, state="failed" if cause == "oom" else "lost", cause=cause, reason=_one_line(reason))
+    """The outcome of an attempt that could not write one itself."""
+    state: OutcomeState = "lost" if cause in RETRIED_CAUSES else "failed"
+    return Outcome(job=job_id, attempt=attempt, state=state, cause=cause, reason=_one_line(reason))
 
 
-def execute(job: Job, *, workspace: Workspace, number: int, context_type: type[AttemptContext] = AttemptContext) -> Outcome:
-    """Runs one attempt from start to `done.json` and says how it went; only a dying process keeps it from returning."""
-    folder = workspace.attempt(job.id, number)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = workspace.artifacts / f"{job.id}.tmp-{number}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (folder / "job.json").write_text(json.dumps(_describe(job), indent=1), encoding="utf-8")
-    started, clock = time.time(), time.monotonic()
-    with open(folder / "metrics.jsonl", "w", encoding="utf-8") as journal:
-        context = context_type(
-            seed=job.seed,
-            artefact=partial,
-            journal=journal,
-            folder=folder,
-            device="cuda:0" if job.resources.gpus else "cpu",
-            cpus=max(1, int(job.resources.cpus)),
-        )
-        state, cause, reason = _train(job, context, workspace=workspace, log=folder / "log.txt")
+def execute(
+    job: Job,
+    *,
+    workspace: Workspace,
+    number: int,
+    context_type: type[AttemptContext] = AttemptContext,
+    origin: Origin | None = None,
+    log: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Runs one attempt from start to `done.json` and says how it went; only a dying process keeps it from returning.
+
+    `log` takes lines for people; without it they go to the attempt's log.txt.
+    """
+    folder, origin, started, clock = workspace.attempt(job.id, number), origin or Origin(), time.time(), time.monotonic()
+    beginning = Outcome(job.id, number, "lost", started=started, host=socket.gethostname(), pid=os.getpid(), node=origin.node)
+    log = log or _log_to(folder / "log.txt")
+    try:
+        outcome = _attempt(job, beginning, workspace=workspace, origin=origin, log=log, context_type=context_type, clock=clock)
+        write_whole(folder / "done.json", json.dumps(vars(outcome), default=vars, allow_nan=False).encode())
+    except OSError as error:
+        if cause_of(error) != "storage":
+            raise
+        # the disk would not take it, so the driver must: nothing here says that the attempt has ended
+        return dataclasses.replace(beginning, cause="storage", reason=_one_line(str(error)), seconds=time.monotonic() - clock)
+    return outcome
+
+
+def _attempt(
+    job: Job,
+    beginning: Outcome,
+    *,
+    workspace: Workspace,
+    origin: Origin,
+    log: Callable[[str], None],
+    context_type: type[AttemptContext],
+    clock: float,
+) -> Outcome:
+    folder = workspace.attempt(job.id, beginning.attempt)
+    partial = workspace.artifacts / f"{job.id}.tmp-{beginning.attempt}"
+    patiently(lambda: _open_folders(job, folder=folder, partial=partial), path=folder)
+    with Journal(folder / "metrics.jsonl", log=log) as journal:
+        context = context_type(job, artefact=partial, journal=journal, folder=folder, log=log)
+        state, cause, reason, details = _train(job, context, workspace=workspace, log=log, clock=clock)
     if state == "done":
-        _publish(partial, workspace.artifacts / job.id)
+        publish(partial, workspace.artifacts / job.id)
     else:
         shutil.rmtree(partial, ignore_errors=True)
-    outcome = Outcome(
-        job=job.id,
-        attempt=number,
+    queue = {} if origin.submitted is None else {"queue": max(0.0, beginning.started - origin.submitted)}
+    details |= {"seconds": queue | context.seconds, "argv": list(origin.argv), "refused_rows": journal.refused.total()}
+    return dataclasses.replace(
+        beginning,
         state=state,
         cause=cause,
         reason=reason,
-        metrics=tuple(context.last.values()),
-        started=started,
+        metrics=tuple(journal.last.values()),
         seconds=time.monotonic() - clock,
-        host=socket.gethostname(),
-        pid=os.getpid(),
+        details=details,
     )
-    write_whole(folder / "done.json", json.dumps(dataclasses.asdict(outcome), allow_nan=False).encode())
-    return outcome
+
+
+def _open_folders(job: Job, *, folder: Path, partial: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob("*.tmp-*"):  # by an attempt that died while it wrote
+        left.unlink()
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (folder / "job.json").write_text(json.dumps(_describe(job), indent=1), encoding="utf-8")
+    (folder / "pid").write_text(str(os.getpid()), encoding="utf-8")
 
 
 def _describe(job: Job) -> dict[str, Any]:
@@ -156,24 +247,47 @@ def _describe(job: Job) -> dict[str, Any]:
     }
 
 
-def _train(job: Job, context: AttemptContext, *, workspace: Workspace, log: Path) -> tuple[OutcomeState, Cause | None, str]:
+_End = tuple[OutcomeState, Cause | None, str, dict[str, Any]]
+
+
+def _train(job: Job, context: AttemptContext, *, workspace: Workspace, log: Callable[[str], None], clock: float) -> _End:
     inputs = {stage: workspace.artifacts / upstream for stage, upstream in job.needs.items()}
+    damaged = {path.name: trouble for path in inputs.values() if (trouble := damage(path)) is not None}
+    if damaged:
+        reason = "; ".join(f"the artefact {name} is damaged: {trouble}" for name, trouble in damaged.items())
+        return "lost", "artefact", reason, {"damaged": list(damaged)}
+    module = ""
     try:
-        load_trainer(job.trainer).train(job.spec, inputs, context)
-    except Exception as error:  # the trainer is the user's code: whatever it raises is this trial's failure and no other's
-        with open(log, "a", encoding="utf-8") as stream:
-            stream.write(traceback.format_exc())
-        return "failed", "user", f"{type(error).__name__}: {_one_line(str(error))}"
+        trainer = load_trainer(job.trainer)
+        module = getattr(trainer, "__name__", "")
+        context.seconds["start"] = time.monotonic() - clock
+        with context.phase("train"):
+            trainer.train(job.spec, inputs, context)
+    except (Exception, SystemExit) as error:  # the trainer is the user's code: whatever it raises is its trial's failure and no other's
+        log(traceback.format_exc())
+        cause = cause_of(error)
+        reason = error.reason if isinstance(error, Diverged) else f"{type(error).__name__}: {error}"
+        return "lost" if cause in RETRIED_CAUSES else "failed", cause, _one_line(reason), provenance(module)
+    return (*_judge(job, context), provenance(module))
+
+
+def _judge(job: Job, context: AttemptContext) -> tuple[OutcomeState, Cause | None, str]:
+    """How an attempt ended whose trainer returned."""
     if context.should_stop():
-        return "lost", "interrupted", "stopped before it was finished"
+        return _why_stopped(context)
     if job.metric is None:
         return "done", None, ""
-    point = context.last.get(job.metric)
+    point = context.journal.last.get(job.metric)
     if point is None:
         return "failed", "user", f"the metric '{job.metric}' was never reported"
     if point.kind != "finite":
         return "failed", "nan", f"'{job.metric}' ended as {point.kind}"
     return "done", None, ""
+
+
+def _why_stopped(context: AttemptContext) -> tuple[OutcomeState, Cause, str]:
+    reason = context.stop_reason()
+    return ("failed", "timeout", reason) if reason else ("lost", "interrupted", "stopped before it was finished")
 
 
 def read_outcome(folder: Path) -> Outcome | None:
@@ -185,36 +299,17 @@ def read_outcome(folder: Path) -> Outcome | None:
     return Outcome(**record | {"metrics": tuple(Point(**point) for point in record["metrics"])})
 
 
-def read_points(path: Path, *, offset: int = 0) -> tuple[list[Point], int]:
-    """The whole lines of a metrics.jsonl from a byte offset on, and the offset after them; a line still being written waits."""
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(offset)
-            text = stream.read()
-    except FileNotFoundError:
-        return [], offset
-    whole = text.rfind(b"\n") + 1
-    return [Point(*json.loads(line)) for line in text[:whole].splitlines()], offset + whole
+def _log_to(path: Path) -> Callable[[str], None]:
+    def write(text: str) -> None:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as stream:
+            print(text, file=stream)
+
+    return write
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """The file is there with all of its content or not at all, whatever dies when."""
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    with open(partial, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
-
-
-def _publish(partial: Path, final: Path) -> None:
-    """Renames the artefact into place; one that is there already came from the same identity and stays."""
-    try:
-        os.rename(partial, final)
-    except OSError:
-        if not final.is_dir():
-            raise
-        shutil.rmtree(partial, ignore_errors=True)
+def log_to_output(text: str) -> None:
+    """For a worker whose output is the attempt's log."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _one_line(text: str, *, limit: int = 300) -> str:

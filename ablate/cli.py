@@ -31,6 +31,7 @@ from ablate.arguments import (
     workspace_of,
 )
 from ablate.cli_law import law_app
+from ablate.cli_store import archive_app, store_app
 from ablate.collector import paused_collector
 from ablate.errors import AblateError, InputError
 
@@ -41,6 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(law_app, name="law")
+app.add_typer(store_app, name="store")
+app.add_typer(archive_app)
 
 
 @app.command()
@@ -122,6 +125,10 @@ def run(
     check_budgets(loaded, place)
     if dry_run:
         return
+    from ablate.sources import refuse_uncommitted
+
+    for study in loaded:
+        refuse_uncommitted(study)
     from ablate.outlive import outlived
 
     if changes := [text for text in changes_in(studies) if not text.startswith("name=")]:
@@ -194,6 +201,17 @@ def retry(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = Non
     opened.requeue(name, jobs, why="asked for by retry")
     file = study if study != name else "FILE, the study's file"
     print(f"{len(jobs)} jobs queued again; next: ablate run{place_options(workspace, store)} {file}" if jobs else "nothing failed")
+
+
+@app.command()
+def stop(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = None) -> None:
+    """Ask the run that works on a study to end in order, as Ctrl-C does; the same run command goes on later."""
+    from ablate.holding import ask_to_stop
+    from ablate.results import find_study
+
+    opened, name = open_store_of(workspace, store), study_name_of(study)
+    find_study(opened, name)
+    print(ask_to_stop(opened, name))
 
 
 @app.command()

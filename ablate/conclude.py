@@ -24,7 +24,7 @@ from ablate.report import StudyReport
 from ablate.results import at_baselines, curves_frame, find_study, law_frame, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord
 from ablate.study import Claim, Contrast, Metric, Study
-from ablate.trainers import load_trainer
+from ablate.trainers import trainer_of
 
 SHOTS = (0, 4, 8)
 NO_LAW = (
@@ -166,7 +166,7 @@ def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metr
 
 def _kept(study: Study, trials: Sequence[TrialRecord]) -> dict[str, set[str]]:
     """Condition of a claim -> the trials in which it is true."""
-    config = load_trainer(study.trainer).Config
+    config = trainer_of(study).Config
     names = config_names(config)
     kept: dict[str, set[str]] = {}
     for claim in study.claims:

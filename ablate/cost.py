@@ -2,7 +2,8 @@
 
 A job of F FLOPs on g devices takes F / (rate g) seconds, where `rate` is the FLOP/s of one device: measured over finished jobs of that
 stage where there are any (start and evaluation included, as they were), else peak times utilisation. A job without GPUs occupies one
-device, a fraction shares one. What is not known is None, never 0.
+device, a fraction shares one. Where a trainer does not know its FLOPs, a job takes what finished jobs of that stage took, on average.
+What is not known is None, never 0.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +19,19 @@ from ablate.trainers import Stage
 
 @dataclass(frozen=True)
 class Throughput:
-    """FLOP/s of one device in one stage, over all the jobs together."""
+    """What one device does in one stage, over all the jobs together."""
 
-    flops_per_second: float
+    flops_per_second: float | None
+    """None where the FLOPs are not known."""
     num_jobs: int
+    device_seconds: float = 0.0
+    """Of one job, on average; 0 where none was measured."""
+
+    def seconds_of(self, flops: float | None) -> float | None:
+        """Device-seconds of a job with so many FLOPs, as far as anybody knows."""
+        if flops and self.flops_per_second:
+            return flops / self.flops_per_second
+        return self.device_seconds or None
 
 
 @dataclass(frozen=True)
@@ -43,9 +53,9 @@ class StageCost:
     embedding_params: Span
     active_params: Span
     total_params: Span
-    train_flops: float
-    flops_to_run: float
-    memory_bytes: float
+    train_flops: float | None
+    flops_to_run: float | None
+    memory_bytes: float | None
     """Peak of the largest job."""
     throughput: float | None
     """FLOP/s of one device."""
@@ -73,8 +83,8 @@ class Cost:
     begun: bool
     """Whether the study has run before, so that a run would go on with it."""
     stages: tuple[StageCost, ...]
-    train_flops: float
-    flops_left: float
+    train_flops: float | None
+    flops_left: float | None
     device_hours: float | None
     device_hours_left: float | None
     wall_hours_left: float | None
@@ -95,7 +105,11 @@ class Cost:
     def too_large(self) -> tuple[StageCost, ...]:
         """Stages whose largest job needs more memory than it has."""
         limit = self.memory_limit_bytes
-        return () if limit is None else tuple(stage for stage in self.stages if stage.memory_bytes > limit)
+        return () if limit is None else tuple(stage for stage in self.stages if stage.memory_bytes and stage.memory_bytes > limit)
+
+    @property
+    def _memory_known(self) -> bool:
+        return all(stage.memory_bytes is not None for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -109,9 +123,9 @@ class Cost:
             "money": self.money,
             "money_left": self.money_left,
             "currency": self.hardware.currency if self.hardware else None,
-            "peak_memory_bytes": max((stage.memory_bytes for stage in self.stages), default=None),
+            "peak_memory_bytes": max((stage.memory_bytes for stage in self.stages if stage.memory_bytes), default=None),
             "memory_limit_bytes": self.memory_limit_bytes,
-            "exceeds_memory": None if self.memory_limit_bytes is None else bool(self.too_large),
+            "exceeds_memory": None if self.memory_limit_bytes is None or not self._memory_known else bool(self.too_large),
         }
 
 
@@ -136,9 +150,8 @@ def make_cost(
     """What a plan costs. `measured`: stage -> throughput; `states`: job -> state, for those the store knows."""
     hardware, per_job, states = plan.study.hardware, devices_of(plan.study.resources), states or {}
     work = _work(plan, to_choose, states)
-    stages = tuple(
-        _stage_cost(stage, parts, throughput=_rate(stage, measured or {}, hardware), devices=per_job) for stage, parts in work.items()
-    )
+    rates = {stage: _rate(stage, measured or {}, hardware) for stage in work}
+    stages = tuple(_stage_cost(stage, parts, throughput=rates[stage], devices=per_job) for stage, parts in work.items())
     hours, left = _sum(stage.device_hours for stage in stages), _sum(stage.device_hours_to_run for stage in stages)
     price = hardware.price_per_hour if hardware else None
     more = to_choose.trials if to_choose else 0
@@ -151,11 +164,11 @@ def make_cost(
         estimated=more > 0,
         begun=begun,
         stages=stages,
-        train_flops=sum(stage.train_flops for stage in stages),
-        flops_left=sum(stage.flops_to_run for stage in stages),
+        train_flops=_sum(stage.train_flops for stage in stages),
+        flops_left=_sum(stage.flops_to_run for stage in stages),
         device_hours=hours,
         device_hours_left=left,
-        wall_hours_left=_wall_hours(work, stages, hours=left, places=places_on(hardware, per_job), devices=per_job),
+        wall_hours_left=_wall_hours(work, rates, hours=left, places=places_on(hardware, per_job), devices=per_job),
         hardware=hardware,
         devices_per_job=per_job,
         money=None if price is None or hours is None else price * hours,
@@ -179,10 +192,12 @@ def over_budget(cost: Cost, budget: Budget) -> list[str]:
     found = []
     if budget.trials is not None and cost.trials > budget.trials:
         found.append(f"the study has {cost.trials:,} trials, and budget.trials allows {budget.trials:,}")
-    if budget.train_flops is not None and cost.train_flops > budget.train_flops:
+    if budget.train_flops is not None:
+        assert cost.train_flops is not None, "load.py asks for train_flops"
+    if budget.train_flops is not None and cost.train_flops is not None and cost.train_flops > budget.train_flops:
         found.append(f"training takes {cost.train_flops:.3g} FLOPs, and budget.train_flops allows {budget.train_flops:.3g}")
     if budget.device_hours is not None:
-        assert cost.device_hours is not None, "load.py asks for hardware"
+        assert cost.device_hours is not None, "load.py asks for hardware and train_flops"
         if cost.device_hours > budget.device_hours:
             found.append(f"the study takes {cost.device_hours:,.4g} device-hours, and budget.device_hours allows {budget.device_hours:,g}")
     if budget.money is not None:
@@ -237,9 +252,11 @@ def _rate(stage: str, measured: Mapping[str, Throughput], hardware: Hardware | N
 
 def _stage_cost(stage: str, parts: Sequence[_Part], *, throughput: Throughput | None, devices: float) -> StageCost:
     specs, jobs, to_run = [part.spec for part in parts], sum(part.jobs for part in parts), sum(part.to_run for part in parts)
-    flops = sum(part.jobs * part.spec.train_flops for part in parts)
-    left = sum(part.to_run * part.spec.train_flops for part in parts)
-    rate = throughput.flops_per_second if throughput else None
+    flops = _sum(part.jobs * part.spec.train_flops or None for part in parts)
+    left = None if flops is None else sum(part.to_run * part.spec.train_flops for part in parts)
+    seconds = _sum(_times(part.jobs, _seconds(part.spec, throughput)) for part in parts)
+    seconds_left = _sum(_times(part.to_run, _seconds(part.spec, throughput)) for part in parts)
+    known = throughput is not None and seconds is not None
     return StageCost(
         stage=stage,
         jobs=jobs,
@@ -250,27 +267,41 @@ def _stage_cost(stage: str, parts: Sequence[_Part], *, throughput: Throughput | 
         total_params=_span(spec.total_params for spec in specs),
         train_flops=flops,
         flops_to_run=left,
-        memory_bytes=max(spec.memory_bytes for spec in specs),
-        throughput=rate,
-        origin="unknown" if throughput is None else "measured" if throughput.num_jobs else "assumed",
+        memory_bytes=max(spec.memory_bytes for spec in specs) if all(spec.memory_bytes for spec in specs) else None,
+        throughput=throughput.flops_per_second if throughput and flops is not None else None,
+        origin="unknown" if not (known and throughput) else "measured" if throughput.num_jobs else "assumed",
         measured_over=throughput.num_jobs if throughput else 0,
-        seconds_per_job=None if rate is None else flops / rate / devices / jobs,
-        device_hours=None if rate is None else flops / rate / 3600,
-        device_hours_to_run=0.0 if not to_run else None if rate is None else left / rate / 3600,
+        seconds_per_job=None if seconds is None else seconds / devices / jobs,
+        device_hours=None if seconds is None else seconds / 3600,
+        device_hours_to_run=0.0 if not to_run else None if seconds_left is None else seconds_left / 3600,
     )
 
 
+def _seconds(spec: Stage, throughput: Throughput | None) -> float | None:
+    """Device-seconds of one job."""
+    return throughput.seconds_of(spec.train_flops) if throughput else None
+
+
+def _times(count: int, value: float | None) -> float | None:
+    return None if value is None else count * value
+
+
 def _wall_hours(
-    work: Mapping[str, Sequence[_Part]], stages: Sequence[StageCost], *, hours: float | None, places: int | None, devices: float
+    work: Mapping[str, Sequence[_Part]],
+    rates: Mapping[str, Throughput | None],
+    *,
+    hours: float | None,
+    places: int | None,
+    devices: float,
 ) -> float | None:
     """What no schedule can beat on the declared devices; None where a time or the number of devices is not known, or no job fits."""
     if hours is None or not places:
         return None
     ends: dict[str, float] = {}
-    for stage in stages:  # upstream first
-        for part in work[stage.stage]:
+    for stage, parts in work.items():  # upstream first
+        for part in parts:
             begins = max((ends[up] for up in part.needs), default=0.0)
-            lasts = part.spec.train_flops / stage.throughput / devices / 3600 if part.to_run and stage.throughput else 0.0
+            lasts = (_seconds(part.spec, rates[stage]) or 0.0) / devices / 3600 if part.to_run else 0.0
             ends[part.job] = begins + lasts
     return max(max(ends.values(), default=0.0), hours / devices / places)
 

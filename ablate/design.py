@@ -23,7 +23,7 @@ from ablate.forms import read_axes
 from ablate.model import Level
 from ablate.reader import Fault
 from ablate.study import Study
-from ablate.trainers import load_trainer
+from ablate.trainers import trainer_of
 
 
 def make_arms(study: Study) -> tuple[Arm, ...]:
@@ -49,7 +49,7 @@ def axis_labels(study: Study) -> dict[str, tuple[Level, ...]]:
 def arm_for(study: Study, levels: Mapping[str, Any]) -> Arm:
     """The arm at these levels (labels, or numbers between bounds); axes left out stay at the base, and so do those that do not apply."""
     search_space(study)
-    design = _read(load_trainer(study.trainer).Config, _Declared(study))
+    design = _read(trainer_of(study).Config, _Declared(study))
     if unknown := [name for name in levels if name not in design.names]:
         raise InputError(f"unknown axis '{unknown[0]}' ({', '.join(design.names)}){did_you_mean(unknown[0], design.names)}")
     chosen = [axis.suggested(levels[axis.name]) if levels.get(axis.name) is not None else axis.base for axis in design.axes]
@@ -68,7 +68,7 @@ def draft_design(study: Study, *, until: Until = "arms") -> Draft:
 
     The last drafts are kept: checking a study and planning it ask for the same one.
     """
-    return _drafted(load_trainer(study.trainer).Config, _Declared(study), until)
+    return _drafted(trainer_of(study).Config, _Declared(study), until)
 
 
 def draft_unread(study: Study) -> Draft:

@@ -16,10 +16,10 @@ from ablate.difference import Moved, differences, value_text
 from ablate.stores import Declaration, Store, TrialRecord
 from ablate.study import Study
 
-NO_DEVIATION = ("schema", "name", "question", "resources", "hardware", "budget")
+NO_DEVIATION = ("schema", "name", "question", "resources", "hardware", "budget", "trainer_must_be_committed")
 """Keys that say nothing of what is asked, or of how it is answered."""
-PLANNING_ONLY = ("metric.noise_sd",)
-"""Assumed by `plan` and used by no result."""
+NO_RESULT = ("metric.noise_sd", "command.folder", "command.grace_seconds", "command.report", "command.pass_env", "python.folder")
+"""Fields under other keys that enter no result: what `plan` assumes, where a program runs and how it is talked to."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _edits_of(key: str, before: Any, after: Any) -> Iterable[tuple[str, str]]:
             return _conditions(before, after)
         case "design":
             return [] if before == after else [("design", f"design {_design(before)} became {_design(after)}")]
-    return [_plain(moved) for moved in differences(before, after, path=key) if moved.path not in PLANNING_ONLY]
+    return [_plain(moved) for moved in differences(before, after, path=key) if not moved.path.startswith(NO_RESULT)]
 
 
 def _plain(moved: Moved) -> tuple[str, str]:

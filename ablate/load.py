@@ -23,8 +23,9 @@ from ablate.forms import nested_at, read_axes
 from ablate.levels import MISSING, misread
 from ablate.overrides import override
 from ablate.reader import Fault, visible
+from ablate.sources import own_trainer, with_sources
 from ablate.study import Study
-from ablate.trainers import Trainer, load_trainer
+from ablate.trainers import Trainer, TrainerFaults, trainer_of
 
 ANY_DESIGN = {"kind": "latin_hypercube", "points": 2}
 """In the place of a design that cannot be read: any axis will do for it."""
@@ -82,7 +83,8 @@ def _checked(found: Composed, *, taken: set[tuple[str, int, int]]) -> Study:
         faults = [fault for fault in faults if fault.path or "'name'" in fault.message]  # a parent may have said what is missing
     problems = list(found.problems)
     if study:
-        study = study.with_marks(found.marks)
+        study, missing = with_sources(study.with_marks(found.marks))
+        faults += missing
         checks = _Checks(study, places=kept, until=_until(found, faults), mended=bool(faults), whole=found.parents_known)
         study = checks.all()
         faults += checks.faults
@@ -149,6 +151,7 @@ class _Checks:
     def all(self) -> Study:
         """The study with what its claims leave open filled in."""
         study, expected = self.study, self._expected
+        self._own_trainer()
         self._search()
         self._where()
         self._base()
@@ -166,14 +169,27 @@ class _Checks:
 
     def _find_trainer(self) -> Trainer | None:
         """None where there is no such trainer; where none could be read all is said already."""
+        key = self.study.trainer
+        if self.mended and (not key or (getattr(self.study, key, self) is None and (key,) in self.study.marks.keys)):
+            return None  # it could not be read
         try:
-            return load_trainer(self.study.trainer) if self.study.trainer or not self.mended else None
+            return trainer_of(self.study)
+        except TrainerFaults as error:
+            self.faults += error.faults
+            return None
         except InputError as error:
             self._fault(str(error), "trainer")
             return None
 
     def _fault(self, message: str, *path: str | int) -> None:
         self.faults.append(Fault(path, message))
+
+    def _own_trainer(self) -> None:
+        for key in ("command", "python"):
+            if getattr(self.study, key) and self.study.trainer != key and not self.mended:
+                self._fault(f"goes with trainer: {key}, and the trainer is {self.study.trainer}; leave one of them out", key)
+        if self.study.trainer_must_be_committed and not own_trainer(self.study) and not self.mended:
+            self._fault(f"goes with a trainer of your own (command or python), not with {self.study.trainer}", "trainer_must_be_committed")
 
     def _where(self) -> None:
         if self.study.search and self.study.where:
@@ -189,6 +205,11 @@ class _Checks:
             if lacks and getattr(self.study.budget, key) is not None and not self.mended:
                 what = "hardware: {peak_flops: ..., utilisation: ...}" if key == "device_hours" else "hardware with its price_per_hour"
                 self._fault(f"a limit on {key} needs {what}", "budget", key)
+        own = own_trainer(self.study)
+        for key in ("train_flops", "device_hours", "money") if own and own[1].train_flops is None and not self.mended else ():
+            if getattr(self.study.budget, key) is not None:
+                message = f"a limit on {key} needs to know what a training takes: {self.study.trainer}: {{train_flops: ...}}"
+                self._fault(message, "budget", key)
 
     def _base(self) -> None:
         """Values of the base that the trainer would quietly take for something else."""

@@ -14,16 +14,19 @@ from ablate.study import Resources, Study
 
 
 def measured_throughput(store: Store, study: Study) -> dict[str, Throughput]:
-    """Stage -> FLOP/s of one device, all FLOPs over all seconds; nothing where the study ran on a device of another name."""
+    """Stage -> FLOP/s of one device, all FLOPs over all seconds; nothing where the study ran on a device of another name.
+
+    Where the trainer does not know its FLOPs, what a job took on average stands for it.
+    """
     record = store.study(study.name)
     if record is None or _device(record) != (study.hardware.device if study.hardware else ""):
         return {}
     devices, seen = _devices(record), dict[str, tuple[float, float, int]]()
     for job in store.jobs(study.name):
-        if job.state == "done" and job.seconds and job.train_flops > 0:
+        if job.state == "done" and job.seconds:
             flops, seconds, count = seen.get(job.stage, (0.0, 0.0, 0))
             seen[job.stage] = (flops + job.train_flops, seconds + job.seconds * devices, count + 1)
-    return {stage: Throughput(flops / seconds, count) for stage, (flops, seconds, count) in seen.items()}
+    return {stage: Throughput(flops / seconds or None, count, seconds / count) for stage, (flops, seconds, count) in seen.items()}
 
 
 def measured_noise(store: Store, study: str, *, metric: str) -> SeedNoise | None:

@@ -22,7 +22,7 @@ from ablate.prospects import Prospect
 from ablate.quantities import bytes_text, counted, duration_text, large, money_text, scientific
 from ablate.study import Budget, Study
 from ablate.terminal import STYLE, console, number
-from ablate.trainers import load_trainer
+from ablate.trainers import trainer_of
 
 SHOWN_ARMS = 20
 SHOWN_LEVELS = 12
@@ -97,7 +97,7 @@ def _bounds(axis: Axis) -> str:
 
 def _levels(axis: Axis, study: Study) -> str:
     """The baseline first, with a word where it is none that the author named."""
-    base = Base(load_trainer(study.trainer).Config, study.base)
+    base = Base(trainer_of(study).Config, study.base)
     why = ""
     if axis.base_is_first:
         why = ": first level, the base's own value is none of them"
@@ -194,8 +194,14 @@ def _show_arms(out: Console, preview: Preview) -> None:
 
 
 def _show_stages(out: Console, cost: Cost) -> None:
-    _heading(out, "Cost", "estimated from formulas" + (", taking each trial to be like the base" if cost.estimated else ""))
-    timed = any(stage.throughput is not None for stage in cost.stages)
+    known = all(stage.train_flops is not None for stage in cost.stages)
+    _heading(
+        out,
+        "Cost",
+        ("estimated from formulas" if known else "as far as the trainer declares it, or it was measured")
+        + (", taking each trial to be like the base" if cost.estimated else ""),
+    )
+    timed = any(stage.device_hours is not None for stage in cost.stages)
     times = ("one job", "device time") if timed else ()
     columns = ("stage", "jobs", "still to run", "FLOPs", *times, "peak memory", *(("from",) if timed else ()))
     table = _table(*columns, right=columns[1:] if not timed else columns[1:-1])
@@ -288,7 +294,9 @@ def _limits(cost: Cost, budget: Budget) -> str:
 
 
 def _memory(cost: Cost) -> Text:
-    largest = max(cost.stages, key=lambda stage: stage.memory_bytes)
+    largest = max(cost.stages, key=lambda stage: stage.memory_bytes or 0.0)
+    if largest.memory_bytes is None:
+        return Text("–: the trainer does not say how much a job needs")
     need = f"{bytes_text(largest.memory_bytes)} at the peak of a job ({largest.stage})"
     limit = cost.memory_limit_bytes
     if limit is None:

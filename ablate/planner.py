@@ -15,7 +15,7 @@ from ablate.draft import Arm
 from ablate.fingerprint import LENGTH, CanonicalTexts, canonical, fingerprint_of, slug
 from ablate.model import Level
 from ablate.study import Resources, Study
-from ablate.trainers import Stage, load_trainer
+from ablate.trainers import Stage, trainer_of
 
 SETTLED_BADLY = ("failed", "pruned")
 KEPT_STAGES = 10_000
@@ -61,8 +61,10 @@ class Plan:
     """Every job once, upstream stages first."""
 
     @property
-    def train_flops(self) -> float:
-        return sum(job.spec.train_flops for job in self.jobs.values())
+    def train_flops(self) -> float | None:
+        """Of all jobs; None where a trainer does not know it of one."""
+        flops = [job.spec.train_flops for job in self.jobs.values()]
+        return sum(flops) if all(flops) else None
 
     @property
     def unshared_jobs(self) -> int:
@@ -73,14 +75,14 @@ class Plan:
 @paused_collector()
 def make_plan(study: Study, arms: Sequence[Arm]) -> Plan:
     """Every arm with every seed; an arm's stages are asked for once, and a stage that no seed enters is named once."""
-    trainer, namer = load_trainer(study.trainer), _Namer(study)
+    trainer, namer = trainer_of(study), _Namer(study)
     trials = tuple(trial for arm in arms for trial in namer.trials(arm, trainer.stages(arm.settings)))
     return Plan(study=study, arms=tuple(arms), trials=trials, jobs=namer.jobs)
 
 
 def is_simulated(study: Study) -> bool:
     """Whether the trainer says its results are simulated."""
-    return bool(getattr(load_trainer(study.trainer), "SIMULATED", False))
+    return bool(getattr(trainer_of(study), "SIMULATED", False))
 
 
 def job_identity(stage: Stage, *, trainer: str, seed: int, needs: Mapping[str, str]) -> dict[str, Any]:
@@ -138,9 +140,10 @@ def plan_json(plan: Plan, *, states: Mapping[str, str], jobs: Mapping[str, str])
                 "stage": job.spec.name,
                 "needs": list(job.needs.values()),
                 "state": "cached" if jobs.get(job.id) == "done" else jobs.get(job.id, "queued"),
-                "num_params": job.spec.num_params,
-                "train_flops": job.spec.train_flops,
-                "memory_bytes": job.spec.memory_bytes,
+                # a stage without a language model has 0 parameters of one; of somebody else's nothing may be known
+                "num_params": job.spec.num_params if job.spec.num_params or job.spec.total_params else None,
+                "train_flops": job.spec.train_flops or None,
+                "memory_bytes": job.spec.memory_bytes or None,
             }
             for job in plan.jobs.values()
         ],

@@ -20,6 +20,8 @@ from ablate.stores import Store, open_store
 from ablate.study import Budget, Study
 from ablate.workspace import Workspace
 
+PARAMETERS = ("num_params", "active_params", "embedding_params", "total_params")
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -47,13 +49,7 @@ class Preview:
         budget = self.plan.study.budget.model_dump(mode="json", exclude_none=True)
         return plan_json(self.plan, states=self.states, jobs=self.jobs) | {
             "parameters": [
-                {
-                    "stage": stage.stage,
-                    "num_params": _span_json(stage.num_params),
-                    "active_params": _span_json(stage.active_params),
-                    "embedding_params": _span_json(stage.embedding_params),
-                    "total_params": _span_json(stage.total_params),
-                }
+                {"stage": stage.stage} | {name: _span_json(getattr(stage, name), known=stage.total_params.high > 0) for name in PARAMETERS}
                 for stage in self.cost.stages
             ],
             "fractions": [
@@ -147,5 +143,6 @@ def _to_choose(study: Study, plan: Plan) -> ToChoose | None:
     return ToChoose(make_plan(study, [arm_for(study, {})]), max(wanted_trials(study) - len(plan.trials), 0))
 
 
-def _span_json(span: Span) -> dict[str, int]:
-    return {"min": span.low, "max": span.high}
+def _span_json(span: Span, *, known: bool) -> dict[str, int] | None:
+    """None where the trainer does not know its parameters and this count is not declared."""
+    return {"min": span.low, "max": span.high} if known or span.high else None

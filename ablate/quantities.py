@@ -20,12 +20,16 @@ def money_text(amount: float) -> str:
     return f"{amount:,.2f}" if amount >= 0.1 or not amount else f"{amount:.2g}"
 
 
-def scientific(value: float) -> str:
+def scientific(value: float | None) -> str:
+    if value is None:
+        return "–"
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     return f"{mantissa}e{int(exponent)}"
 
 
-def bytes_text(count: float) -> str:
+def bytes_text(count: float | None) -> str:
+    if count is None:
+        return "–"
     for size, unit in ((GIB, "GiB"), (2**20, "MiB")):
         if count >= size:
             return f"{count / size:.3g} {unit}"

@@ -3,7 +3,6 @@
 Study -> plan_so_far (make_arms, make_plan) -> Recorder.missing -> Scheduler.run -> Recorder.apply -> store
 """
 
-import fcntl
 import math
 import os
 import signal
@@ -13,11 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ablate.design import axis_labels
-from ablate.errors import EnvironmentMissing
+from ablate.holding import held
 from ablate.planner import is_simulated, wanted_trials
 from ablate.preview import plan_so_far
 from ablate.record import Progress, Recorder, Summary
-from ablate.schedule import Scheduler, Tick
+from ablate.schedule import Notice, Scheduler, Tick
 from ablate.stores import Store
 from ablate.study import Study
 from ablate.workspace import Workspace
@@ -33,10 +32,15 @@ def run_study(
     workspace: Workspace,
     open_scheduler: OpenScheduler,
     stop: threading.Event,
+    owner: str = "a run",
     watch: Callable[[Progress], None] = lambda progress: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Summary:
-    """Executes what is missing of one study; running it again goes on where it ended. The scheduler is opened only if there is work."""
-    with _alone(workspace, study):
+    """Executes what is missing of one study; running it again goes on where it ended. The scheduler is opened only if there is work.
+
+    `owner` names this run to others that want the study; `say` is told what a person should know meanwhile.
+    """
+    with held(store, study=study.name, owner=owner) as (store, lost):
         plan = plan_so_far(study, store)
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         recorder.absorb()
@@ -46,14 +50,17 @@ def run_study(
             slots, ends = scheduler.slots, _deadline(study)
             store.set_active(study.name, True)
             try:
-                for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt):
+                for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt, known=plan.jobs):
                     recorder.apply(event)
+                    if isinstance(event, Notice):
+                        say(event.text)
                     if isinstance(event, Tick):
                         watch(recorder.progress())
-                        if stop.is_set() or time.monotonic() > ends:
+                        if stop.is_set() or lost.is_set() or time.monotonic() > ends:
                             halt.set()
             finally:
-                store.set_active(study.name, False)
+                if not lost.is_set():
+                    store.set_active(study.name, False)
         left = recorder.missing() or (study.search and len(recorder.plan.trials) < wanted_trials(study))
         if not (halt.is_set() and left):
             return recorder.summary(slots=slots)
@@ -90,20 +97,3 @@ def own_handlers() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _alone(workspace: Workspace, study: Study) -> Iterator[None]:
-    """One run at a time on a study of a workspace; the lock goes with the process, however it ends."""
-    with open(workspace.folder / f"{study.name}.lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise EnvironmentMissing(
-                f"another run works on '{study.name}' (process {lock.read().strip()}); wait for it, or end it"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield

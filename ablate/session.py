@@ -43,7 +43,16 @@ def run_all(
         summaries: list[Summary] = []
         engine = _Ray(workspace, store, slots=slots, address=address, before=mirror.start, say=screen.say)
         for study in studies:
-            summary = run_study(study, store=store, workspace=workspace, open_scheduler=engine.open, stop=stop, watch=screen.watch)
+            summary = run_study(
+                study,
+                store=store,
+                workspace=workspace,
+                open_scheduler=engine.open,
+                stop=stop,
+                owner=command,
+                watch=screen.watch,
+                say=screen.say,
+            )
             screen.summary(summary, command=command, options=options)
             summaries.append(summary)
             if summary.ended_by == "signal":

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 from ablate.blocks import Design, Grid, Search
 from ablate.model import MAX_SEED, MAX_TRIALS, Level, Number, StudyModel, Whole
 from ablate.reader import Marks, shown
+from ablate.trainer_settings import CommandTrainer, PythonTrainer
 
 DEVICES = frozenset(("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))))
 """Names that no file can have on Windows, whatever comes after a dot."""
@@ -73,6 +74,14 @@ class Resources(StudyModel):
     """Cores."""
     gpus: Annotated[Number, Field(ge=0, le=64)] = 0
     """GPUs; a fraction shares one."""
+    memory_gib: Annotated[Number, Field(gt=0, le=65536)] | None = None
+    """Main memory, GiB: no more jobs run on a machine than it has memory for."""
+    nodes: Annotated[Whole, Field(ge=1, le=1024)] = 1
+    """Machines; each of them gives these cores, GPUs and memory, for trainers that start processes on several."""
+    minutes: Annotated[Number, Field(gt=0, le=525_600)] | None = None
+    """Wall time of one attempt, in minutes; a job that takes longer is ended and has failed."""
+    stall_minutes: Annotated[Number, Field(gt=0, le=525_600)] | None = None
+    """Minutes without a report or a checkpoint after which a job counts as hung: it is ended and has failed."""
 
 
 class Hardware(StudyModel):
@@ -130,7 +139,13 @@ class Study(StudyModel):
     question: str = ""
     """What the study asks, in a sentence; for people."""
     trainer: str
-    """Who trains: `model_zoo` or `synthetic`."""
+    """Who trains: `model_zoo`, `synthetic`, `command` (any program) or `python` (a function)."""
+    command: CommandTrainer | None = None
+    """The program of `trainer: command`."""
+    python: PythonTrainer | None = None
+    """The function of `trainer: python`."""
+    trainer_must_be_committed: bool = False
+    """Whether `run` refuses to start while the files of a `command` or `python` trainer differ from git's last commit."""
     base: dict[str, Any] = Field(default_factory=dict)
     """The trainer config every arm is a diff against, as written (defaults not filled in)."""
     axes: dict[str, Any]

@@ -10,11 +10,16 @@ The noise of a metric is normal with standard deviation `noise_sd` in loss and 1
 metric's name, so that arms pair by seed, but for a tenth of it, which depends on the arm as well.
 """
 
+import contextlib
+import ctypes
 import hashlib
 import math
 import os
 import random
 import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +37,9 @@ METRICS = {
 }
 SHARES = ("caption", "interleaved", "text")
 CONNECTOR_POINTS = {"avg_pool": 0.0, "attention_pool": 0.1, "c_abstractor": 0.2}
-FAIL_PATTERN = re.compile(r"(none|raise|nan|exit|hang|sometimes)(?::(0(?:\.\d+)?|1(?:\.0+)?))?")
+FAILURES = ("none", "raise", "nan", "exit", "hang", "sometimes", "hold", "memory", "orphan", "flood")
+FAIL_PATTERN = re.compile(rf"({'|'.join(FAILURES)})(?::(0(?:\.\d+)?|1(?:\.0+)?))?")
+FLOOD_BYTES = 1_000_000_000
 
 
 class Config(BaseModel):
@@ -59,7 +66,9 @@ class Config(BaseModel):
     step_seconds: Annotated[float, Field(ge=0, le=3600)] = 0.0
     """Time a step takes."""
     fail: str = "none"
-    """`none`, `raise`, `nan`, `exit` (the process dies) or `hang`; `raise:0.3` with probability 0.3; `sometimes` is `raise:0.5`."""
+    """`none`, `raise`, `nan`, `exit` (the process dies), `hang`, `hold` (hangs with the interpreter's lock, ignoring signals), `memory`
+    (has none left), `orphan` (is killed beside a child in a session of its own) or `flood` (prints a gigabyte); `raise:0.3` with
+    probability 0.3; `sometimes` is `raise:0.5`."""
 
     @field_validator("mix", mode="before")
     @classmethod
@@ -89,7 +98,7 @@ class Config(BaseModel):
     @classmethod
     def _fail(cls, value: str) -> str:
         if not FAIL_PATTERN.fullmatch(value):
-            raise ValueError(f"'{value}' is none of none, raise, nan, exit, hang, sometimes, with a probability as in raise:0.3")
+            raise ValueError(f"'{value}' is none of {', '.join(FAILURES)}, with a probability as in raise:0.3")
         return value
 
 
@@ -160,7 +169,8 @@ def train(stage: StageSpec, inputs: Mapping[str, Path], context: Any) -> None:
     failure = _failure(config, seed=context.seed)
     final = {name: value + _noise(config, name, seed=context.seed) for name, value in true_metrics(config).items()}
     pause = threading.Event()
-    for step in range(1, config.steps + 1):
+    first = int(context.restore() or 0) + 1 if config.step_seconds else 1
+    for step in range(first, config.steps + 1):
         if context.should_stop():
             return
         if config.step_seconds:
@@ -169,6 +179,8 @@ def train(stage: StageSpec, inputs: Mapping[str, Path], context: Any) -> None:
             final |= _break(failure, pause)
         if step < config.steps:
             context.report(step, loss=final["loss"] + (10 - final["loss"]) * math.exp(-5 * step / config.steps))
+            if config.step_seconds:
+                context.checkpoint(str(step).encode())
     context.report(config.steps, **final)
 
 
@@ -189,7 +201,31 @@ def _break(failure: str, pause: threading.Event) -> dict[str, float]:
         os._exit(3)
     if failure == "hang":
         pause.wait()
+    if failure == "hold":
+        _hold()
+    if failure == "memory":
+        raise MemoryError("this synthetic trial was told to have none left")
+    if failure == "orphan":
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(os.getpid())], start_new_session=True)  # noqa: S603
+        os.kill(os.getpid(), signal.SIGKILL)
+    if failure == "flood":
+        _flood()
+        return {}
     raise RuntimeError("this synthetic trial was told to raise")
+
+
+def _hold() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with contextlib.suppress(ValueError):  # only a main thread may
+            signal.signal(number, signal.SIG_IGN)
+    ctypes.PyDLL(None).pause()  # PyDLL: without letting go of the interpreter's lock
+
+
+def _flood() -> None:
+    line = b"a line of a trainer that talks too much\n" * 1000
+    for _ in range(FLOOD_BYTES // len(line)):
+        os.write(1, line)
+    os.write(1, b"the last line\n")
 
 
 def _noise(config: Config, name: str, *, seed: int) -> float:

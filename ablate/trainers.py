@@ -1,11 +1,12 @@
-"""The seam to whatever trains: a name in a study file becomes a module with four names.
+"""The seam to whatever trains: what a study says of its trainer becomes something with these names.
 
     Config                        pydantic model of one trial's config: frozen, unknown keys forbidden
     METRICS                       metric name -> what it means and its unit
     stages(config) -> [Stage]     what one trial executes, in order, with costs in closed form; imports no torch
     train(stage, inputs, context) runs one stage; the last value reported under a name is the trial's metric
 
-Trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there.
+The shipped trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there. `command` and
+`python` are made from a study's settings for planning; their stages carry those settings, so that a worker needs the stage and no study.
 """
 
 import importlib
@@ -16,8 +17,16 @@ from typing import Any, Protocol, cast
 from pydantic import BaseModel
 
 from ablate.errors import InputError, did_you_mean
+from ablate.reader import Fault, dotted
+from ablate.study import Study
 
-SHIPPED = {"model_zoo": "model_zoo.trainable", "synthetic": "ablate.synthetic"}
+TRAINERS = {
+    "model_zoo": "model_zoo.trainable",
+    "synthetic": "ablate.synthetic",
+    "command": "ablate.command",
+    "python": "ablate.python_trainer",
+}
+"""Name -> module: a trainer itself, or one that makes a trainer of what a study says under that name (`trainer_for`)."""
 
 
 class Stage(Protocol):
@@ -57,15 +66,15 @@ class Stage(Protocol):
 
     @property
     def total_params(self) -> int:
-        """All the stage holds while it trains, frozen or not: encoder, connector, language model, embeddings, heads."""
+        """All the stage holds while it trains, frozen or not: encoder, connector, language model, embeddings, heads; 0: not known."""
 
     @property
     def train_flops(self) -> float:
-        """FLOPs of the stage, forward and backward, in closed form."""
+        """FLOPs of the stage, forward and backward, in closed form; 0: not known."""
 
     @property
     def memory_bytes(self) -> float:
-        """Peak memory of the stage: weights, gradients, optimizer state, activations."""
+        """Peak memory of the stage: weights, gradients, optimizer state, activations; 0: not known."""
 
 
 class Context(Protocol):
@@ -93,18 +102,37 @@ class Context(Protocol):
 
 
 class Trainer(Protocol):
-    """A module with these four names is a trainer."""
+    """What a plan is made with."""
 
     Config: type[BaseModel]
     METRICS: Mapping[str, str]
 
     def stages(self, config: Any) -> Sequence[Stage]: ...
 
+
+class Training(Protocol):
+    """What a worker needs of a trainer's module; all else comes with the stage."""
+
     def train(self, stage: Any, inputs: Mapping[str, Path], context: Any) -> None: ...
 
 
-def load_trainer(name: str) -> Trainer:
-    """The trainer a study names; imports its module, which imports no torch until something trains."""
-    if name not in SHIPPED:
-        raise InputError(f"unknown trainer '{name}' ({', '.join(SHIPPED)}){did_you_mean(name, SHIPPED)}")
-    return cast(Trainer, importlib.import_module(SHIPPED[name]))
+class TrainerFaults(InputError):
+    """What a study says of its trainer is wrong in these places."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(f"{dotted(fault.path)}: {fault.message}" for fault in faults))
+
+
+def trainer_of(study: Study) -> Trainer:
+    """The trainer a study names; it imports no torch until something trains. Raises TrainerFaults, or InputError for a name of none."""
+    module: Any = load_trainer(study.trainer)
+    found: Trainer = module.trainer_for(study) if hasattr(module, "trainer_for") else module
+    return found
+
+
+def load_trainer(name: str) -> Training:
+    """The module of a trainer by its name, for who has a stage of it."""
+    if name not in TRAINERS:
+        raise InputError(f"unknown trainer '{name}' ({', '.join(TRAINERS)}){did_you_mean(name, TRAINERS)}")
+    return cast(Training, importlib.import_module(TRAINERS[name]))

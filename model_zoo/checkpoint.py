@@ -34,11 +34,12 @@ def pack(module: nn.Module, *, optimizer: torch.optim.Optimizer, step: int, extr
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": torch.as_tensor(value) for name, value in state.items()}
     tensors |= {f"extra/{name}": tensor for name, tensor in extra.items()}
+    tensors |= {f"random/{name}": state for name, state in _random_states().items()}
     return save(_on_cpu(tensors | {"step": torch.tensor(step)}))
 
 
 def unpack(content: bytes, *, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Fills `module` and `optimizer` with what `pack` kept."""
+    """Fills `module` and `optimizer` with what `pack` kept, and puts torch's random generators where they were."""
     tensors = load(content)
     module.load_state_dict(_under(tensors, "module/"))
     state = optimizer.state_dict()
@@ -47,7 +48,18 @@ def unpack(content: bytes, *, module: nn.Module, optimizer: torch.optim.Optimize
         number, key = name.split("/")
         state["state"].setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict(state)
+    for name, kept in _under(tensors, "random/").items():
+        if name == "cpu":
+            torch.set_rng_state(kept)
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state(kept)
     return Progress(int(tensors["step"]), _under(tensors, "extra/"))
+
+
+def _random_states() -> dict[str, Tensor]:
+    """Of torch's generators; the data's are made anew from seed and step."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else states
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """What a stage asks of whoever runs it. Structural: nothing here is inherited from."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -27,3 +28,6 @@ class Context(Protocol):
 
     def should_stop(self) -> bool:
         """True once the stage should keep its state and return."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Counts the time inside as spent on `data`, `eval` or whatever the name says."""

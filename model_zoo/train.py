@@ -6,6 +6,7 @@ else a step needs is in the checkpoint.
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from model_zoo.optim import make_optimizer, parameter_groups, rate_at, set_rate
 
 REPORT_EVERY = 20
 """Steps between points of the training curve, each the mean since the last; also how often a stop is noticed."""
+CHECKPOINT_SECONDS = 30.0
+"""Most of the work that a dying process can lose, beside a step; results do not depend on when the state is kept."""
 ENCODER_FILE = "encoder.safetensors"
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -46,7 +49,7 @@ class _EncoderTraining(torch.nn.Module):
 
 
 def train_encoder(config: Encoder, *, context: Context) -> None:
-    """Scenes against their captions, to the encoder's weights. Raises ArithmeticError if it diverges."""
+    """Scenes against their captions, to the encoder's weights. Raises FloatingPointError if it diverges."""
     settings = config.pretrain
     schedule = Train(steps=settings.steps, learning_rate=settings.learning_rate, warmup_steps=min(40, settings.steps // 2))
     model = _EncoderTraining(config)
@@ -54,7 +57,10 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
     model.to(context.device)
     optimizer = make_optimizer(parameter_groups(model, weight_decay=schedule.weight_decay))
     digits = training_digits()
-    for step in range(schedule.steps):
+    first, kept_at = 0, time.monotonic()
+    if (state := context.restore()) is not None:
+        first = unpack(state, module=model, optimizer=optimizer).step
+    for step in range(first, schedule.steps):
         rng = np.random.default_rng((settings.seed, _PICTURES, step))
         chosen = rng.integers(len(digits.labels), size=(settings.batch_size, vocabulary.NUM_PLACES))
         pixels = resample(draw_scenes(digits, chosen=chosen), image_size=config.image_size).to(context.device)
@@ -64,11 +70,15 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
         loss, done = score.loss.item(), step + 1
         if not math.isfinite(loss):
             context.report(done, encoder_loss=math.nan)
-            raise ArithmeticError(f"the encoder's loss is {loss} at step {done}; lower encoder.pretrain.learning_rate")
+            raise FloatingPointError(f"the encoder's loss is {loss} at step {done}; lower encoder.pretrain.learning_rate")
         if done % REPORT_EVERY == 0 or done == schedule.steps:
             context.report(done, encoder_loss=loss, encoder_accuracy=100 * score.accuracy.item())
-            if context.should_stop() and done < schedule.steps:
-                return  # a few seconds long at most, so it starts anew instead of resuming
+        is_stopping = done % REPORT_EVERY == 0 and context.should_stop()
+        if done < schedule.steps and (is_stopping or time.monotonic() - kept_at > CHECKPOINT_SECONDS):
+            context.checkpoint(pack(model, optimizer=optimizer, step=done, extra={}))
+            kept_at = time.monotonic()
+            if is_stopping:
+                return
     save_weights(model.encoder, context.dir / ENCODER_FILE)
     _write_json(config.model_dump(mode="json", exclude={"training"}), context.dir / CONFIG_FILE)
 
@@ -84,10 +94,11 @@ def pretrain(config: Config, *, encoder_weights: Path | None, context: Context) 
     groups = parameter_groups(model, weight_decay=train.weight_decay, encoder=config.encoder.training)
     optimizer = make_optimizer(groups)
 
-    digits, pool_rng = training_digits(), np.random.default_rng((context.seed, _POOL))
-    pool = make_pool(digits, num_scenes=config.data.num_scenes, image_size=config.encoder.image_size, rng=pool_rng)
-    held_out = held_out_pool(image_size=config.encoder.image_size)
-    validation = validation_documents(held_out, number=evaluation.validation_documents, num_tokens=num_tokens)
+    with context.phase("data"):
+        digits, pool_rng = training_digits(), np.random.default_rng((context.seed, _POOL))
+        pool = make_pool(digits, num_scenes=config.data.num_scenes, image_size=config.encoder.image_size, rng=pool_rng)
+        held_out = held_out_pool(image_size=config.encoder.image_size)
+        validation = validation_documents(held_out, number=evaluation.validation_documents, num_tokens=num_tokens)
     validate_at = {round(train.steps * (i + 1) / evaluation.num_validations) for i in range(evaluation.num_validations)}
     is_frozen = config.encoder.training is Training.FROZEN
     # A frozen encoder sees each picture of the pool once; otherwise every step encodes the pictures of its documents.
@@ -95,14 +106,16 @@ def pretrain(config: Config, *, encoder_weights: Path | None, context: Context) 
     held_out_features = encode(model, held_out, device=device) if is_frozen else None
     pixels = pool.pixels.to(device)
 
-    first, since_report = 0, list[float]()
+    first, since_report, kept_at = 0, list[float](), time.monotonic()
     if (state := context.restore()) is not None:
         progress = unpack(state, module=model, optimizer=optimizer)
         first, since_report = progress.step, progress.extra["since_report"].tolist()
 
     for step in range(first, train.steps):
-        documents = draw_step(pool, mix=config.data.mix, seed=context.seed, step=step, num_rows=train.rows_per_step, num_tokens=num_tokens)
-        batch = collate(documents, device=device)
+        with context.phase("data"):
+            rows = train.rows_per_step
+            documents = draw_step(pool, mix=config.data.mix, seed=context.seed, step=step, num_rows=rows, num_tokens=num_tokens)
+            batch = collate(documents, device=device)
         features = known[batch.pictures] if known is not None else model.encoder(pixels[batch.pictures])
         loss = answer_loss(model, batch, features=features)
         _descend(model, optimizer, loss=loss, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
@@ -115,21 +128,25 @@ def pretrain(config: Config, *, encoder_weights: Path | None, context: Context) 
             context.report(done, train_loss=sum(since_report) / len(since_report))
             since_report = []
         if done in validate_at and done < train.steps:
-            features = held_out_features if held_out_features is not None else encode(model, held_out, device=device)
-            context.report(done, val_loss=validation_loss(model, validation, features=features))
+            with context.phase("eval"):
+                features = held_out_features if held_out_features is not None else encode(model, held_out, device=device)
+                context.report(done, val_loss=validation_loss(model, validation, features=features))
         is_stopping = done % REPORT_EVERY == 0 and context.should_stop()
-        if done < train.steps and (is_stopping or done in validate_at):
+        is_due = done in validate_at or time.monotonic() - kept_at > CHECKPOINT_SECONDS
+        if done < train.steps and (is_stopping or is_due):
             kept = {"since_report": torch.tensor(since_report, dtype=torch.float64)}
             context.checkpoint(pack(model, optimizer=optimizer, step=done, extra=kept))
+            kept_at = time.monotonic()
             if is_stopping:
                 return
 
-    features = held_out_features if held_out_features is not None else encode(model, held_out, device=device)
-    val_loss = validation_loss(model, validation, features=features)
-    if not math.isfinite(val_loss):  # the last step went too far; argmax would still find "answers"
-        context.report(train.steps, **_diverged(evaluation))
-        return
-    scores = score_tasks(model, evaluation=evaluation, pool=held_out, features=features, num_tokens=num_tokens)
+    with context.phase("eval"):
+        features = held_out_features if held_out_features is not None else encode(model, held_out, device=device)
+        val_loss = validation_loss(model, validation, features=features)
+        if not math.isfinite(val_loss):  # the last step went too far; argmax would still find "answers"
+            context.report(train.steps, **_diverged(evaluation))
+            return
+        scores = score_tasks(model, evaluation=evaluation, pool=held_out, features=features, num_tokens=num_tokens)
     context.report(train.steps, val_loss=val_loss, **scores)
     save_weights(model, context.dir / MODEL_FILE)
     _write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain"}}), context.dir / CONFIG_FILE)

@@ -15,6 +15,8 @@ HOMES = {
     "mlflow": ("ablate.stores.mlflow_mirror",),
     "optuna": ("ablate.search",),
     "sqlalchemy": ("ablate.stores.sql", "ablate.stores.tables"),
+    "alembic": ("ablate.stores.",),
+    "pg8000": (),
     "torch": ("model_zoo.",),
     "transformers": ("model_zoo.",),
     "sklearn": ("model_zoo.",),

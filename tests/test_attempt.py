@@ -1,12 +1,21 @@
 """One attempt's journal: what it leaves whatever happens, and what a reader may believe."""
 
+import dataclasses
 import json
 import math
+import platform
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pydantic
 import pytest
 
-from ablate.attempt import Outcome, Point, execute, make_point, read_outcome, read_points, write_whole
+from ablate.attempt import NOT_FINITE_IN_A_ROW, AttemptContext, Diverged, Origin, Outcome, execute, read_outcome
+from ablate.durable import write_whole
+from ablate.journal import Journal, Point, make_point, read_points
 from ablate.planner import Job
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan
@@ -59,8 +68,6 @@ def test_done_file_that_is_not_whole_is_no_outcome(tmp_path: Path, content: byte
 
 def test_outcome_survives_its_file(tmp_path: Path) -> None:
     outcome = Outcome(job="j", attempt=2, state="failed", cause="nan", reason="é\n", metrics=(make_point(1, "loss", math.nan),))
-    import dataclasses
-
     write_whole(tmp_path / "done.json", json.dumps(dataclasses.asdict(outcome)).encode())
     assert read_outcome(tmp_path) == outcome
     assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
@@ -78,3 +85,76 @@ def test_points_are_read_in_whole_lines_only(tmp_path: Path) -> None:
 
 def test_points_of_a_journal_that_is_not_there_are_none(tmp_path: Path) -> None:
     assert read_points(tmp_path / "metrics.jsonl", offset=3) == ([], 3)
+
+
+def test_metric_that_stays_nan_ends_the_attempt_early(workspace: Workspace) -> None:
+    job = job_with(fail="nan", steps=100)
+    outcome = execute(job, workspace=workspace, number=1)
+    assert (outcome.state, outcome.cause, outcome.reason) == ("failed", "nan", "'loss' ended as nan")
+    points, _ = read_points(workspace.attempt(job.id, 1) / "metrics.jsonl")
+    assert points[-1].step == 49 + NOT_FINITE_IN_A_ROW
+    assert "3 times in a row" in (workspace.attempt(job.id, 1) / "log.txt").read_text()
+
+
+def test_metric_that_recovers_from_nan_is_as_good_as_any(workspace: Workspace, context: AttemptContext) -> None:
+    for step, value in enumerate([math.nan, math.inf, 1.0, math.nan, math.nan, 2.0]):
+        context.report(step, loss=value)
+    assert context.journal.last["loss"] == Point(5, "loss", 2.0, "finite")
+
+
+def test_metric_of_no_importance_may_be_nan_for_ever(context: AttemptContext) -> None:
+    for step in range(10):
+        context.report(step, accuracy=math.nan)
+    for step in range(NOT_FINITE_IN_A_ROW - 1):
+        context.report(step, **{"train/my_loss": math.nan})
+    with pytest.raises(Diverged, match="'train/my_loss' was nan 3 times in a row, the last at step 2"):
+        context.report(2, **{"train/my_loss": math.nan})
+
+
+def test_phases_count_their_own_time(context: AttemptContext) -> None:
+    pause = threading.Event()
+    with context.phase("train"):
+        for _ in range(2):
+            with context.phase("eval"):
+                pause.wait(0.05)
+    assert context.seconds["eval"] >= 0.1
+    assert context.seconds["train"] < 0.05
+
+
+def test_outcome_tells_where_its_numbers_come_from(workspace: Workspace) -> None:
+    job = job_with()
+    outcome = execute(job, workspace=workspace, number=1, origin=Origin(submitted=time.time() - 5, argv=("ablate", "run")))
+    details = outcome.details
+    assert details["seconds"].keys() == {"queue", "start", "train"}
+    assert details["seconds"]["queue"] >= 5
+    assert sum(details["seconds"][phase] for phase in ("start", "train")) <= outcome.seconds
+    assert details["argv"] == ["ablate", "run"]
+    assert details["packages"]["pydantic"] == pydantic.VERSION
+    assert details["python"] == platform.python_version()
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert details["git"].get("commit", "") == found.stdout.strip()
+
+
+def test_attempt_that_was_told_why_to_stop_has_failed_for_that(workspace: Workspace) -> None:
+    job = job_with()
+    folder = workspace.attempt(job.id, 1)
+    folder.mkdir(parents=True)
+    (folder / "stop").write_text("longer than it may")
+    outcome = execute(job, workspace=workspace, number=1)
+    assert (outcome.state, outcome.cause, outcome.reason) == ("failed", "timeout", "longer than it may")
+
+
+def test_attempt_clears_what_a_dead_one_left_half_written(workspace: Workspace) -> None:
+    job = job_with()
+    folder = workspace.runs / job.id
+    folder.mkdir()
+    (folder / "checkpoint-1.tmp-99").write_bytes(b"half")
+    execute(job, workspace=workspace, number=1)
+    assert [path.name for path in folder.iterdir()] == ["attempt-1"]
+
+
+@pytest.fixture
+def context(workspace: Workspace) -> Iterator[AttemptContext]:
+    job = job_with()
+    with Journal(workspace.folder / "metrics.jsonl", log=print) as journal:
+        yield AttemptContext(job, artefact=workspace.artifacts, journal=journal, folder=workspace.runs, log=print)

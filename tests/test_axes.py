@@ -99,7 +99,7 @@ class Optional(BaseModel):
 def optional_trainer(monkeypatch: pytest.MonkeyPatch) -> str:
     module = SimpleNamespace(Config=Optional, METRICS={"loss": ""})
     monkeypatch.setitem(sys.modules, "optional_trainer", module)  # type: ignore[arg-type]
-    monkeypatch.setitem(trainers.SHIPPED, "optional", "optional_trainer")
+    monkeypatch.setitem(trainers.TRAINERS, "optional", "optional_trainer")
     return "optional"
 
 

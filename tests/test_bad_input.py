@@ -816,7 +816,7 @@ BUDGETS = [
         edit={6: "  peak_lr: {log: [1e-5, 1e-2]}\n  connector: {list: [avg_pool, c_abstractor], when: peak_lr > 1}"},
         add="design: {kind: search, trials: 5}\n",
     ),
-    row("memory as text", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus)"), add="resources: {memory: 2GB}\n"),
+    row("memory as text", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus,"), add="resources: {memory: 2GB}\n"),
     row("cores of a country", ("8:19", "resources.cpus: must be at most 1024, found 1000000"), add="resources: {cpus: 1000000}\n"),
     row(
         "hardware without its speed",
@@ -1412,7 +1412,7 @@ FURTHER_FIELDS = [
         added(f"{group} of nothing", f"{group}: ~", (place, f"{group}: expected"))
         for group, place in (("resources", "8:12"), ("budget", "8:9"), ("claims", "8:9"), ("design", "8:9"))
     ),
-    added("memory with an i", "resources: {memory: 2Gi}", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus)")),
+    added("memory with an i", "resources: {memory: 2Gi}", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus,")),
     added("budget that is a number", "budget: 100", ("8:9", "budget: expected a group of fields (trials, train_flops,")),
     added("law that is a word", "law: num_tokens", ("8:6", "law: expected a group of fields (hyperparameter, size, target)")),
     added("designs of numbers", "design: [3]", ("8:10", "design[0]: expected a group of fields", "found 3")),

@@ -1,5 +1,6 @@
 """What a plan costs, against sums done by hand: 6 N FLOPs a token, 4,096 tokens a step, N = 1e9 and 10 steps unless said otherwise."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,3 +164,28 @@ def test_over_budget_wall_time_only_stops_a_first_run() -> None:
     assert len(over_budget(make_cost(plan), limit)) == 1
     assert over_budget(make_cost(plan, begun=True), limit) == []
     assert over_budget(cost_of(), limit) == []  # nobody knows how long it takes
+
+
+def unknown(plan: Plan) -> Plan:
+    """The same where the trainer knows nothing of its FLOPs and memory."""
+    jobs = {name: replace(job, spec=job.spec._replace(train_flops=0.0, memory_bytes=0.0)) for name, job in plan.jobs.items()}  # type: ignore[attr-defined]
+    return replace(plan, jobs=jobs)
+
+
+def test_cost_of_unknown_flops_is_unknown_whatever_the_hardware() -> None:
+    cost = make_cost(unknown(plan_of(hardware=hardware())))
+    (stage,) = cost.stages
+    assert (stage.origin, stage.train_flops, stage.memory_bytes, stage.throughput) == ("unknown", None, None, None)
+    assert (cost.train_flops, cost.flops_left, cost.device_hours, cost.money, cost.wall_hours_left) == (None,) * 5
+    document = cost.to_json()
+    assert (document["peak_memory_bytes"], document["exceeds_memory"], document["device_hours"]) == (None, None, None)
+
+
+def test_cost_of_unknown_flops_is_what_finished_jobs_took() -> None:
+    plan = unknown(plan_of(hardware=hardware()))
+    first, *_ = plan.jobs
+    cost = make_cost(plan, measured={"pretrain": Throughput(None, num_jobs=1, device_seconds=1800)}, states={first: "done"})
+    (stage,) = cost.stages
+    assert (stage.origin, stage.measured_over, stage.throughput) == ("measured", 1, None)
+    assert (stage.seconds_per_job, cost.device_hours, cost.device_hours_left) == (pytest.approx(1800), pytest.approx(2), pytest.approx(1.5))
+    assert (cost.money, cost.wall_hours_left) == (pytest.approx(6), pytest.approx(0.75))

@@ -144,7 +144,7 @@ class UnionConfig(BaseModel):
 @pytest.fixture
 def union_trainer(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(sys.modules, "union_trainer", SimpleNamespace(Config=UnionConfig, METRICS={"loss": ""}))  # type: ignore[arg-type]
-    monkeypatch.setitem(trainers.SHIPPED, "union", "union_trainer")
+    monkeypatch.setitem(trainers.TRAINERS, "union", "union_trainer")
     return "union"
 
 

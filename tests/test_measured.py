@@ -1,6 +1,7 @@
 """What the store knows replaces what a plan assumes: throughput and noise from recorded jobs, none from others."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ def test_throughput_is_all_flops_over_all_device_seconds(store: Store) -> None:
     finish(store, plan, losses=[1.0, 2.0])
     found = measured_throughput(store, plan.study)["pretrain"]
     assert (found.flops_per_second, found.num_jobs) == (pytest.approx(JOB_FLOPS / 200), 2)
+
+
+def test_jobs_of_unknown_flops_give_their_mean_time(store: Store) -> None:
+    plan = plan_of(resources={"gpus": 2})
+    jobs = {name: replace(job, spec=job.spec._replace(train_flops=0.0)) for name, job in plan.jobs.items()}  # type: ignore[attr-defined]
+    finish(store, replace(plan, jobs=jobs), losses=[1.0, 2.0])
+    found = measured_throughput(store, plan.study)["pretrain"]
+    assert (found.flops_per_second, found.num_jobs, found.device_seconds) == (None, 2, 200)
 
 
 @pytest.mark.parametrize(("device", "counts"), [("A100", False), ("H100", True), ("", False)])

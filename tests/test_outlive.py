@@ -125,6 +125,17 @@ def test_run_whose_parent_is_killed_leaves_nothing_running(running: "subprocess.
 
 
 @pytest.mark.slow
+def test_stop_ends_a_run_in_order(running: "subprocess.Popen[str]", tmp_path: Path) -> None:
+    stop = [sys.executable, "-m", "ablate", "stop", "slow"]
+    said = subprocess.run(stop, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert "asked ablate run s.yaml --slots 2 (process" in said
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    again = subprocess.run(stop, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert again == "no run works on 'slow'\n"
+
+
+@pytest.mark.slow
 def test_interrupt_ends_in_order_and_says_how_to_go_on(running: "subprocess.Popen[str]") -> None:
     family = descendants(running)
     running.send_signal(signal.SIGINT)

@@ -132,6 +132,7 @@ def test_run_over_budget_is_refused_before_any_work(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.yaml"]
 
 
+@pytest.mark.slow
 def test_plan_shows_what_failed_as_failed_and_not_to_run(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(STUDY.replace("base: {", "base: {fail: 'raise', "), encoding="utf-8")
     assert ablate("run", "s.yaml", folder=tmp_path).returncode == 1

@@ -9,6 +9,7 @@ from ablate import blocks, study
 from ablate.blocks import Block, Search
 from ablate.model import StudyModel
 from ablate.study import Budget, Claim, Contrast, Hardware, Law, Metric, Resources, Study
+from ablate.trainer_settings import CommandTrainer, PythonTrainer
 from tests.conftest import make_study
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "study-format.md").read_text(encoding="utf-8")
@@ -31,6 +32,8 @@ MODELS = {
     Hardware: "hardware.",
     Budget: "budget.",
     Law: "law.",
+    CommandTrainer: "command.",
+    PythonTrainer: "python.",
     **{block: "search." if block is Search else "design." for block in get_args(get_args(Block)[0])},
 }
 KEYS = [(f"{prefix}{info.alias or name}", info) for model, prefix in MODELS.items() for name, info in model.model_fields.items()]

@@ -1,11 +1,16 @@
-"""Jobs in this process, one after the other: a breakpoint in a trainer works, and tests need no Ray."""
+"""Jobs in this process, one after the other: a breakpoint in a trainer works, and tests need no Ray.
+
+Limits of time are not enforced here: they end a process, and this one is the caller's.
+"""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from ablate.attempt import execute
+from ablate.attempt import Origin, execute
 from ablate.planner import Job
-from ablate.schedule import Event, Finished, Readiness, Skipped, Started, Tick
+from ablate.schedule import TICK_SECONDS, Event, Started, Tick
+from ablate.schedule.course import Course, refuse_full_disk
 from ablate.workspace import Workspace
 
 
@@ -15,16 +20,19 @@ class LocalScheduler:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def run(self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event) -> Iterator[Event]:
-        ready = Readiness(jobs)
-        while ready and not stop.is_set():
-            job = ready.pop()
-            number = attempts.get(job.id, 0) + 1
-            yield Started(job.id, number)
-            outcome = execute(job, workspace=self._workspace, number=number)
-            yield Finished(outcome)
-            yield Tick()
-            if outcome.state == "done":
-                ready.done(job.id)
+    def run(
+        self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
+    ) -> Iterator[Event]:
+        refuse_full_disk(self._workspace)
+        course = Course(jobs, attempts=attempts, known=known or {}, workspace=self._workspace)
+        while course and not stop.is_set():
+            if (following := course.take()) is None:
+                stop.wait(TICK_SECONDS)
             else:
-                yield from (Skipped(skipped, because=job.id) for skipped in ready.failed(job.id))
+                job, number, _ = following
+                yield Started(job.id, number)
+                outcome = execute(job, workspace=self._workspace, number=number, origin=Origin(submitted=time.time()))
+                yield from course.ended(job, outcome)
+            yield from course.notices()
+            yield Tick()
+            course.check()

@@ -1,30 +1,36 @@
 """Planned jobs on Ray: every ready job is one task with its own resources, on warm worker processes.
 
-Tasks are handed to Ray a little ahead of the free slots, so that no slot waits for the driver; the first ones in that line, as
-many as fit the slots, count as running.
+Tasks are handed to Ray a little ahead of the free slots, so that no slot waits for the driver. A job counts as running once its worker
+says so in the attempt's folder, and what a dead worker could not return is read from there as well.
 """
 
-import contextlib
 import logging
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError, TaskCancelledError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, TaskCancelledError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from ablate.attempt import Outcome, execute, lost
+from ablate.attempt import Origin, Outcome, lost, read_outcome
 from ablate.errors import EnvironmentMissing
 from ablate.planner import Job
-from ablate.schedule import MAX_LOST, TICK_SECONDS, Event, Finished, Readiness, Skipped, Started, Tick
+from ablate.schedule import GRACE_SECONDS, TICK_SECONDS, Event, Finished, Notice, Started, Tick
+from ablate.schedule.course import Course, Next, refuse_full_disk
+from ablate.schedule.placement import living_nodes, refuse_unplaceable, reserve, task_options, why_unplaceable
+from ablate.schedule.worker import execute_and_recycle
 from ablate.workspace import Workspace
 
-GRACE_SECONDS = 5.0
+LAST_WORD_SECONDS = 5.0
+"""How long the guardian of a dead worker is waited for: it cleans up, then says how the attempt ended."""
+PENDING_VARIABLE = "ABLATE_PENDING_SECONDS"
+PENDING_SECONDS = 600.0
+"""How long a run whose every job waits for a node that is not there goes on waiting, unless the environment says otherwise."""
 
 
 def start_ray(*, address: str, slots: int | None) -> int:
@@ -44,6 +50,16 @@ def stop_ray() -> None:
     ray.shutdown()
 
 
+@dataclass
+class _Flight:
+    """One task that Ray has."""
+
+    job: Job
+    number: int
+    group: PlacementGroup | None
+    has_started: bool = False
+
+
 class RayTasks:
     """Scheduler over a Ray that `start_ray` started."""
 
@@ -52,129 +68,162 @@ class RayTasks:
         self._workspace = workspace
         # max_calls=0: Ray would otherwise end a GPU task's process after one call, and with it torch's two seconds of start-up
         remote: Any = ray.remote(max_retries=0, max_calls=0)
-        self._execute = remote(execute_logged)
+        self._execute = remote(execute_and_recycle)
+        self._flying: dict[Any, _Flight] = {}
+        self._dead: dict[str, tuple[_Flight, Outcome, float]] = {}
+        """Jobs whose worker died, what to say of them if nobody else does, and until when the guardian is waited for."""
+        self._pending = _Pending()
 
-    def run(self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event) -> Iterator[Event]:
-        self._refuse_unplaceable(jobs)
-        ready, numbers, losses = Readiness(jobs), dict(attempts), dict.fromkeys((job.id for job in jobs), 0)
-        flying: dict[Any, Job] = {}
-        running: set[str] = set()
-        ticked = 0.0
-        while (ready or flying) and not stop.is_set():
-            while ready and len(flying) < 2 * self.slots:
-                job = ready.pop()
-                numbers[job.id] = numbers.get(job.id, 0) + 1
-                flying[self._submit(job, numbers[job.id])] = job
-            for job in self._at_the_front(flying):
-                if job.id not in running:
-                    running.add(job.id)
-                    yield Started(job.id, numbers[job.id])
-            for ref in self._finished(flying):
-                job = flying.pop(ref)
-                outcome = _outcome(ref, job, numbers[job.id])
-                if job.id not in running:
-                    yield Started(job.id, numbers[job.id])
-                running.discard(job.id)
-                losses[job.id] += outcome.state == "lost"
-                again = outcome.state == "lost" and losses[job.id] <= MAX_LOST
-                if outcome.state == "lost" and not again:
-                    outcome = replace(outcome, state="failed", reason=f"{losses[job.id]} times: {outcome.reason}")
-                yield Finished(outcome, final=not again)
-                if again:
-                    ready.again(job)
-                elif outcome.state == "done":
-                    ready.done(job.id)
-                else:
-                    yield from (Skipped(skipped, because=job.id) for skipped in ready.failed(job.id))
+    def run(
+        self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
+    ) -> Iterator[Event]:
+        refuse_unplaceable(job.resources for job in jobs)
+        refuse_full_disk(self._workspace)
+        course = Course(jobs, attempts=attempts, known=known or {}, workspace=self._workspace)
+        ahead = 2 * self.slots if self.slots >= sum(node.get("CPU", 0) for node in living_nodes()) else self.slots
+        trouble, ticked = None, 0.0
+        while (course or self._flying or self._dead) and not stop.is_set():
+            while course and len(self._flying) < ahead and (following := course.take()):
+                self._submit(following, bad_nodes=course.retries.bad_nodes)
+            yield from self._begun()
+            for flight, outcome in self._ended(stop):
+                if not flight.has_started:
+                    yield Started(flight.job.id, flight.number)
+                yield from course.ended(flight.job, outcome)
             if time.monotonic() - ticked >= TICK_SECONDS:
                 ticked = time.monotonic()
+                yield from course.notices()
+                yield from self._pending.notices(self._flying.values())
                 yield Tick()
-        yield from self._wind_down(flying, numbers, running)
+                try:
+                    course.check()
+                    self._pending.check()
+                except EnvironmentMissing as error:
+                    trouble = error
+                    break
+        yield from self._wind_down()
+        if trouble:
+            raise trouble
 
-    def _submit(self, job: Job, number: int) -> Any:
-        task = self._execute.options(num_cpus=job.resources.cpus, num_gpus=job.resources.gpus, name=job.id)
-        return task.remote(job, workspace=self._workspace, number=number)
+    def _submit(self, following: Next, *, bad_nodes: Sequence[str]) -> None:
+        job, number, alone = following
+        group = reserve(job.resources)
+        task = self._execute.options(name=job.id, **task_options(job.resources, alone=alone, bad_nodes=bad_nodes, group=group))
+        origin = Origin(submitted=time.time(), argv=tuple(sys.argv))
+        self._flying[task.remote(job, workspace=self._workspace, number=number, origin=origin)] = _Flight(job, number, group)
 
-    def _at_the_front(self, flying: Mapping[Any, Job]) -> Iterator[Job]:
-        free = float(self.slots)
-        for job in flying.values():
-            free -= job.resources.cpus
-            if free < 0:
-                return
-            yield job
+    def _begun(self) -> Iterator[Event]:
+        for flight in self._flying.values():
+            if not flight.has_started and (self._workspace.attempt(flight.job.id, flight.number) / "pid").exists():
+                flight.has_started = True
+                yield Started(flight.job.id, flight.number)
 
-    def _finished(self, flying: Mapping[Any, Job]) -> list[Any]:
-        first, rest = ray.wait(list(flying), num_returns=1, timeout=TICK_SECONDS)
+    def _ended(self, stop: threading.Event) -> Iterator[tuple[_Flight, Outcome]]:
+        """The tasks that have ended since, waiting a little for the first."""
+        if not self._flying:
+            stop.wait(0.05)
+        for ref in self._finished(timeout=0.05 if self._dead else TICK_SECONDS):
+            flight = self._flying.pop(ref)
+            _release(flight)
+            outcome, has_guardian = _outcome(ref, flight)
+            if has_guardian:
+                self._dead[flight.job.id] = flight, outcome, time.monotonic() + LAST_WORD_SECONDS
+            else:
+                yield flight, outcome
+        for flight, outcome, deadline in list(self._dead.values()):
+            said = read_outcome(self._workspace.attempt(flight.job.id, flight.number))
+            if said or time.monotonic() > deadline:
+                del self._dead[flight.job.id]
+                yield flight, _combined(said, outcome)
+
+    def _finished(self, *, timeout: float) -> list[Any]:
+        if not self._flying:
+            return []
+        first, rest = ray.wait(list(self._flying), num_returns=1, timeout=timeout)
         more = ray.wait(rest, num_returns=len(rest), timeout=0)[0] if first and rest else []
         return [*first, *more]
 
-    def _wind_down(self, flying: dict[Any, Job], numbers: Mapping[str, int], running: set[str]) -> Iterator[Event]:
+    def _wind_down(self) -> Iterator[Event]:
         """Asks what still runs to stop, waits a little, and ends the rest."""
-        for ref, job in flying.items():
-            if job.id in running:
-                folder = self._workspace.attempt(job.id, numbers[job.id])
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / "stop").touch()
-            else:
-                ray.cancel(ref)
-        pending = [ref for ref, job in flying.items() if job.id in running]
+        yield from self._begun()
+        running = {ref: flight for ref, flight in self._flying.items() if flight.has_started}
+        for flight in running.values():
+            (self._workspace.attempt(flight.job.id, flight.number) / "stop").touch()
+        for ref in self._flying.keys() - running.keys():
+            ray.cancel(ref)
+        pending = list(running)
         deadline = time.monotonic() + GRACE_SECONDS
         while pending and time.monotonic() < deadline:
             pending = ray.wait(pending, num_returns=len(pending), timeout=TICK_SECONDS)[1]
         for ref in pending:
             ray.cancel(ref, force=True)
-        for ref, job in flying.items():
-            if job.id in running:
-                yield Finished(_outcome(ref, job, numbers[job.id], interrupted=ref in pending))
-
-    def _refuse_unplaceable(self, jobs: Sequence[Job]) -> None:
-        """Ray would leave a job that fits no node pending for ever."""
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        for resources in {job.resources for job in jobs}:
-            if not any(node.get("CPU", 0) >= resources.cpus and node.get("GPU", 0) >= resources.gpus for node in nodes):
-                largest = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-                raise EnvironmentMissing(
-                    f"no node can hold a job of {resources.cpus:g} CPUs and {resources.gpus:g} GPUs (there is: {largest}); "
-                    "lower `resources` in the study or join a larger cluster with --address"
-                )
+        for ref, flight in running.items():
+            outcome, _ = _outcome(ref, flight)
+            said = None if ref in pending else read_outcome(self._workspace.attempt(flight.job.id, flight.number))
+            yield Finished(said or _interrupted(flight) if outcome.cause == "lost" else outcome)
+        for flight, outcome, _ in self._dead.values():
+            yield Finished(_combined(read_outcome(self._workspace.attempt(flight.job.id, flight.number)), outcome), final=False)
+        for flight in self._flying.values():
+            _release(flight)
+        self._flying.clear()
+        self._dead.clear()
 
 
-def execute_logged(job: Job, *, workspace: Workspace, number: int) -> Outcome:
-    """`execute` with everything the process prints, C libraries included, in the attempt's log.txt."""
-    folder = workspace.attempt(job.id, number)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _output_to(folder / "log.txt"):
-        return execute(job, workspace=workspace, number=number)
+class _Pending:
+    """Jobs that Ray holds because no node can take them now, though one could when the run began."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._reason = ""
+        self._told = 0.0
+
+    def notices(self, flights: Any) -> Iterator[Notice]:
+        waiting = [flight for flight in flights if not flight.has_started]
+        reason = why_unplaceable(waiting[0].job.resources, living_nodes()) if waiting and len(waiting) == len(flights) else None
+        if reason is None:
+            self._since = None
+            return
+        now = time.monotonic()
+        if self._since is None:
+            self._since, self._told = now, 0.0
+        self._reason = reason
+        if now > self._told + 60:
+            self._told = now
+            yield Notice(f"{len(waiting)} jobs stay queued: {reason}")
+
+    def check(self) -> None:
+        patience = float(os.environ.get(PENDING_VARIABLE, PENDING_SECONDS))
+        if self._since is not None and time.monotonic() > self._since + patience:
+            raise EnvironmentMissing(f"waited {patience:g} s: {self._reason}")
 
 
-@contextlib.contextmanager
-def _output_to(path: Path) -> Iterator[None]:
-    saved = os.dup(1), os.dup(2)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(target)
-
-
-def _outcome(ref: Any, job: Job, number: int, *, interrupted: bool = False) -> Outcome:
+def _outcome(ref: Any, flight: _Flight) -> tuple[Outcome, bool]:
+    """How a task ended as far as Ray knows, and whether a guardian may know more."""
+    job, number = flight.job.id, flight.number
     try:
         outcome: Outcome = ray.get(ref)
     except OutOfMemoryError as error:
-        return lost(job.id, attempt=number, cause="oom", reason=f"out of memory: {error}")
+        return lost(job, attempt=number, cause="oom", reason=f"out of memory: {error}"), False
     except TaskCancelledError:
-        return lost(job.id, attempt=number, cause="interrupted", reason="stopped before it was finished")
+        return _interrupted(flight), False
+    except NodeDiedError as error:
+        return lost(job, attempt=number, cause="lost", reason=f"its node died ({type(error).__name__})"), False
     except RayError as error:
-        if interrupted:
-            return lost(job.id, attempt=number, cause="interrupted", reason="stopped before it was finished")
-        return lost(job.id, attempt=number, cause="lost", reason=f"its worker process died ({type(error).__name__})")
-    return outcome
+        return lost(job, attempt=number, cause="lost", reason=f"its worker process died ({type(error).__name__})"), True
+    return outcome, False
+
+
+def _combined(said: Outcome | None, outcome: Outcome) -> Outcome:
+    """The attempt's own account where there is one; of a plain death Ray knows the kind."""
+    if said is None:
+        return outcome
+    return replace(said, reason=outcome.reason) if said.cause == "lost" else said
+
+
+def _interrupted(flight: _Flight) -> Outcome:
+    return lost(flight.job.id, attempt=flight.number, cause="interrupted", reason="stopped before it was finished")
+
+
+def _release(flight: _Flight) -> None:
+    if flight.group is not None:
+        remove_placement_group(flight.group)

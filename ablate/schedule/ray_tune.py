@@ -21,12 +21,16 @@ from ray.tune import Callback, Stopper
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from ablate.attempt import AttemptContext, Outcome, execute, lost, read_outcome, read_points
+from ablate.artefacts import damage, set_aside
+from ablate.attempt import AttemptContext, Outcome, lost, read_outcome, read_points
 from ablate.design import arm_for
 from ablate.errors import EnvironmentMissing
 from ablate.planner import Job, Plan, make_plan, wanted_trials
 from ablate.schedule import TICK_SECONDS, Event, Finished, Proposed, Started, Tick
-from ablate.schedule.ray_tasks import RayTasks, execute_logged
+from ablate.schedule.course import refuse_full_disk
+from ablate.schedule.placement import bundle, refuse_unplaceable
+from ablate.schedule.ray_tasks import RayTasks
+from ablate.schedule.worker import execute_watched
 from ablate.search import distributions, goals, make_memory, past_points, told
 from ablate.stores import TrialRecord
 from ablate.study import Study
@@ -64,11 +68,15 @@ class RayTune:
         self._trouble = "no error"
         self.stop = threading.Event()
 
-    def run(self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event) -> Iterator[Event]:
+    def run(
+        self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
+    ) -> Iterator[Event]:
         """First what an earlier run left unfinished, as tasks; then as many new trials as the study still wants."""
         self.stop = stop
+        refuse_unplaceable([self._study.resources])
+        refuse_full_disk(self._workspace)
         if jobs:
-            yield from RayTasks(self._workspace, slots=self.slots).run(jobs, attempts=attempts, stop=stop)
+            yield from RayTasks(self._workspace, slots=self.slots).run(jobs, attempts=attempts, stop=stop, known=known)
         idle = 0
         while len(self._known) < self._total and not stop.is_set():
             before = len(self._known)
@@ -121,7 +129,7 @@ class RayTune:
             study_name=memory.study.study_name,
         )
         trainable = tune.with_parameters(_run_trial, study=study.model_dump(mode="json", by_alias=True), workspace=self._workspace)
-        resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus}
+        resources = tune.PlacementGroupFactory([bundle(study.resources)] * study.resources.nodes, strategy="STRICT_SPREAD")
         return tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
@@ -204,6 +212,10 @@ class _Search(OptunaSearch):
         super().on_trial_complete(trial_id, result=result, error=error)
 
 
+class _EndedByTune(BaseException):
+    """No failure of the trainer, which must not catch it, and no exit of its own."""
+
+
 class _TuneContext(AttemptContext):
     """Reports what the search looks at to Tune as well, which may end the trial there."""
 
@@ -212,10 +224,13 @@ class _TuneContext(AttemptContext):
     def report(self, step: int, **metrics: float) -> None:
         super().report(step, **metrics)
         if any(name in metrics for name in self.wanted):
-            self._journal.flush()
+            last = self.journal.last
             # all of them each time: Tune keeps the last report only, and they may come at different steps
-            values = {name: self.last[name].value for name in self.wanted if name in self.last}
-            tune.report({name: math.nan if value is None else value for name, value in values.items()} | {"step": step})
+            values = {name: last[name].value for name in self.wanted if name in last}
+            try:
+                tune.report({name: math.nan if value is None else value for name, value in values.items()} | {"step": step})
+            except SystemExit as end:
+                raise _EndedByTune from end
 
 
 class _Reporter(Callback):
@@ -250,15 +265,16 @@ def _run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Work
     *upstream, final = (plan.jobs[job] for job in plan.trials[0].chain)
     for job in upstream:
         with _one_at_a_time(workspace, job):
-            if not (workspace.artifacts / job.id).is_dir():
-                _or_raise(execute_logged(job, workspace=workspace, number=1))
+            if damage(workspace.artifacts / job.id) is not None:
+                set_aside(workspace.artifacts / job.id)
+                _or_raise(execute_watched(job, workspace=workspace, number=1))
     known = read_outcome(workspace.attempt(final.id, 1))
     if known:
         _or_raise(known)
         tune.report({point.key: point.value for point in known.metrics if point.value is not None} | {"step": 0})
         return
     context: type[AttemptContext] = type("TuneContext", (_TuneContext,), {"wanted": tuple(goals(declared))})
-    _or_raise(execute(final, workspace=workspace, number=1, context_type=context))
+    _or_raise(execute_watched(final, workspace=workspace, number=1, context_type=context))
 
 
 @contextmanager

@@ -4,13 +4,19 @@
 A reader opens with `write=False` and can change nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ablate.attempt import Outcome, Point
+from ablate.errors import EnvironmentMissing
 from ablate.planner import Plan
+from ablate.stores.rows import Row
 
+LEASE_TTL = 4.0
+"""Seconds without a beat after which a lease may be taken over."""
+BEAT_SECONDS = 1.0
+"""How often its holder has to give a sign."""
 TRIAL_STATES = ("queued", "running", "done", "failed", "pruned", "lost", "cached", "stale")
 
 
@@ -82,6 +88,23 @@ class JobRecord:
 
 
 @dataclass(frozen=True)
+class AttemptRecord:
+    """One execution of a job, and how it ended."""
+
+    job: str
+    number: int
+    state: str
+    cause: str | None
+    reason: str
+    started: float
+    seconds: float | None
+    host: str
+    pid: int
+    details: Mapping[str, Any] | None = None
+    """What it ran with and where its time went; None where that was not kept."""
+
+
+@dataclass(frozen=True)
 class EventRecord:
     seq: int
     time: float
@@ -91,8 +114,41 @@ class EventRecord:
     message: str
 
 
+@dataclass(frozen=True)
+class Lease:
+    """The right to write for one study. A later one has a higher epoch, and then this one is worth nothing."""
+
+    study: str
+    owner: str
+    """What a person would recognise it by, such as the command."""
+    host: str
+    pid: int
+    epoch: int
+
+    @property
+    def who(self) -> str:
+        return f"{self.owner} (process {self.pid} on {self.host})"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has a study's lease now; times are by the database's clock."""
+
+    lease: Lease
+    held_seconds: float
+    silent_seconds: float
+    """Since its last beat."""
+
+
+class LeaseLost(EnvironmentMissing):
+    """Another run has taken the study over: nothing was written, and nothing may be."""
+
+
 class Store(Protocol):
-    """Every method is one transaction. Terminal job states are final: a done job is never undone, only artefacts are rebuilt."""
+    """Every method is one transaction. Terminal job states are final: a done job is never undone, only artefacts are rebuilt.
+
+    A writer waits for a database that went away and comes back, and then repeats what was not answered, exactly once; a reader does not.
+    """
 
     def record_plan(self, plan: Plan, *, axes: Mapping[str, Sequence[Any]], simulated: bool) -> None:
         """Makes the store know a study's trials and jobs, and keeps what it declares where that is new.
@@ -138,10 +194,40 @@ class Store(Protocol):
     def recorded_attempts(self, jobs: Iterable[str]) -> set[tuple[str, int]]:
         """(job, number) of every attempt whose end is recorded."""
 
+    def attempts(self, jobs: Iterable[str]) -> list[AttemptRecord]:
+        """Every attempt whose end is recorded, by job and number."""
+
     def curve(self, jobs: Iterable[str], *, keys: Iterable[str] | None = None) -> list[tuple[str, int, str, float | None]]:
         """(job, step, key, value) in order of step: the last attempt's points, and before its first one those of the attempt it resumed."""
 
     def events(self, study: str | None = None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]: ...
+
+    def rows(self, study: str) -> Iterator[Row]:
+        """A whole study as it is now, in an order in which its rows can be added; nothing where it is not known."""
+
+    def add_rows(self, rows: Callable[[], Iterable[Row]], *, study: str | None, jobs: Iterable[str]) -> None:
+        """Adds rows that are not there, those that others refer to first; `rows` is asked again if the transaction has to be repeated.
+
+        What is here of these jobs, even of one that is done, and of this study's trials, gives way to them.
+        """
+
+    def claim(self, study: str, *, owner: str, ttl: float = LEASE_TTL, wait: float = 0.0) -> Lease:
+        """The study's lease, held until it is released or taken over: whoever holds it must `beat` every `BEAT_SECONDS`.
+
+        A holder that is silent for `ttl` seconds of this process's monotonic clock is taken to be dead. One that gives a sign is alive:
+        EnvironmentMissing names it, after `wait` seconds of waiting for it to end.
+        """
+
+    def beat(self, lease: Lease) -> None:
+        """Says that the holder lives. Raises LeaseLost where somebody else has taken over."""
+
+    def release(self, lease: Lease) -> None:
+        """Gives the lease back; one that was lost already is left alone."""
+
+    def holder(self, study: str) -> Holder | None: ...
+
+    def fenced(self, lease: Lease) -> "Store":
+        """The same store for the holder of this lease: each writing transaction checks it first and raises LeaseLost where it is lost."""
 
     def close(self) -> None: ...
 

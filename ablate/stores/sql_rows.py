@@ -77,3 +77,8 @@ def joined(rows: Iterable[Any]) -> list[tuple[int, float | None]]:
             first = piece[0][0]
             pieces.append(piece)
     return [point for piece in reversed(pieces) for point in piece]
+
+
+def storable(text: str) -> str:
+    """The text as every database takes it: without NUL, which PostgreSQL refuses, and without halves of characters."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

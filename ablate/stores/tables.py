@@ -1,18 +1,20 @@
-"""The store's tables. A change of a table is a new `SCHEMA_VERSION`; a table more is none: a writer makes it, a reader does without.
+"""The store's tables as they are now. A change of them is a new `REVISION` and a file in `migrations/versions/` that leads to it.
 
 A job is known by its identity, whatever studies it serves; a trial names the jobs of its chain. `points` holds every attempt's curves,
 `metrics` the last values of the attempt that ended a job, `events` what happened in order. `declarations` only grows: what a study said
 at its first run and at each run that found it changed. `stale_trials` are those that ended and are in their study's plan no more.
+`leases` says who may write for a study: a row stays when its lease is given back, so that epochs only grow.
 """
 
 from typing import Any
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+REVISION = "2"
 
 metadata = sa.MetaData()
 meta = sa.Table("meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
+"""What programs from before migrations look at: any `schema` but 1 makes them refuse."""
 studies = sa.Table(
     "studies",
     metadata,
@@ -83,6 +85,7 @@ attempts = sa.Table(
     sa.Column("seconds", sa.Float),
     sa.Column("host", sa.String, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("details", sa.JSON(none_as_null=True)),
 )
 metrics = sa.Table(
     "metrics",
@@ -113,4 +116,16 @@ events = sa.Table(
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("subject", sa.String, nullable=False),
     sa.Column("message", sa.String, nullable=False),
+)
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("study", sa.String, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("beats", sa.BigInteger, nullable=False),
+    sa.Column("owner", sa.String),  # NULL: nobody holds it
+    sa.Column("host", sa.String, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("taken", sa.Float(53), nullable=False),
+    sa.Column("beaten", sa.Float(53), nullable=False),
 )

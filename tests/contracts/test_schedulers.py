@@ -151,6 +151,37 @@ def test_job_that_fits_no_node_is_refused_at_once(workspace: Workspace, ray_slot
         run(RayTasks(workspace, slots=ray_slots), list(plan.jobs.values()))
 
 
+def test_job_that_asks_for_more_memory_than_there_is_is_refused_at_once(workspace: Workspace, ray_slots: int) -> None:
+    from ablate.errors import EnvironmentMissing
+    from ablate.planner import make_plan
+    from ablate.schedule.ray_tasks import RayTasks
+    from tests.conftest import make_arm, make_study
+
+    plan = make_plan(make_study(resources={"memory_gib": 60000, "gpus": 0.5}), [make_arm("base")])
+    with pytest.raises(EnvironmentMissing, match=r"1 CPUs and 0\.5 GPUs and 6e\+04 GiB of memory \(there is: 2 CPUs and 0 GPUs and .* GiB"):
+        run(RayTasks(workspace, slots=ray_slots), list(plan.jobs.values()))
+    assert not list(workspace.runs.iterdir())
+
+
+def test_damaged_artefact_without_its_job_is_a_failure_that_says_so(scheduler: Scheduler, workspace: Workspace) -> None:
+    first, second, _ = chain_of(make_small_plan())
+    run(scheduler, [first])
+    (workspace.artifacts / first.id / "SHA256SUMS").unlink()
+    outcome = outcomes(run(scheduler, [second]))[second.id]
+    assert (outcome.state, outcome.cause) == ("failed", "artefact")
+    assert outcome.reason == f"the artefact {first.id} is damaged: SHA256SUMS is missing"
+
+
+def test_damaged_artefact_is_built_again_before_its_reader_runs(scheduler: Scheduler, workspace: Workspace) -> None:
+    first, second, _ = chain_of(make_small_plan())
+    run(scheduler, [first])
+    (workspace.artifacts / first.id / "SHA256SUMS").unlink()
+    events = list(scheduler.run([second], attempts={first.id: 1}, stop=threading.Event(), known={first.id: first}))
+    ended = [event.outcome for event in events if isinstance(event, Finished)]
+    expected = [(second.id, 1, "lost"), (first.id, 2, "done"), (second.id, 2, "done")]
+    assert [(outcome.job, outcome.attempt, outcome.state) for outcome in ended] == expected
+
+
 def searching(*, trials: int, sampler: str, **design: Any) -> Study:
     return make_study(
         axes={"peak_lr": {"log": [1e-7, 1e-2]}, "image_size": {"linspace": [64, 448]}},

@@ -1,9 +1,12 @@
-"""What every store promises. A new implementation adds a line to `store_urls`."""
+"""What every store promises. A new implementation adds a line to `url`."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,16 +15,23 @@ from ablate.attempt import Outcome, Point, make_point
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.fingerprint import fingerprint
 from ablate.planner import Plan
-from ablate.stores import Store, open_store
+from ablate.stores import Lease, LeaseLost, Store, open_store
 from tests.conftest import make_small_plan
+from tests.postgresql import Server
 
 AXES = {"num_tokens": [16, 64]}
 
 
-@pytest.fixture(params=["sqlite"])
+TTL = 0.3
+"""Of leases here, seconds."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path / 'ablate.db'}"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ablate.db'}"
+    server: Server = request.getfixturevalue("postgresql")
+    return server.new_database()
 
 
 @pytest.fixture
@@ -126,26 +136,6 @@ def test_identity_of_a_job_is_what_its_id_is_made_of(store: Store, plan: Plan) -
     assert {job: f"pretrain-{fingerprint(identity)}" for job, identity in found.items()} == {job: job for job in plan.jobs}
 
 
-def test_store_from_before_declarations_is_read_and_goes_on(store: Store, plan: Plan, url: str) -> None:
-    before = store.study("small")
-    assert before is not None
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        for table in ("declarations", "identities", "stale_trials"):
-            connection.execute(sa.text(f"DROP TABLE {table}"))
-    engine.dispose()
-    reader = open_store(url)
-    assert (reader.declarations("small"), reader.stale_trials("small"), reader.identities(plan.jobs)) == ([], [], {})
-    assert len(reader.trials("small")) == 4
-    writer = open_store(url, write=True)
-    # the spec it had last, at the last time it is known to have had it
-    assert [(one.spec, one.time) for one in reader.declarations("small")] == [(before.spec, before.updated)]
-    writer.record_plan(plan, axes=AXES, simulated=True)
-    assert set(reader.identities(plan.jobs)) == set(plan.jobs)
-    for opened in (reader, writer):
-        opened.close()
-
-
 def test_job_goes_through_its_states(store: Store, plan: Plan) -> None:
     job = plan.trials[0].chain[-1]
     store.start("small", job, attempt=1)
@@ -237,6 +227,7 @@ def test_reader_sees_the_writer_at_once_and_changes_nothing(store: Store, plan: 
     assert reader.trials("small")[0].state == "running"
     with pytest.raises(EnvironmentMissing, match=r"readonly|read-only"):
         reader.start("small", plan.trials[0].chain[-1], attempt=2)
+    assert reader.job_states([plan.trials[0].chain[-1]]) == {plan.trials[0].chain[-1]: ("running", 1)}
     reader.close()
 
 
@@ -265,11 +256,183 @@ def test_url_that_is_none_is_explained(url: str) -> None:
         open_store(url, write=True)
 
 
-def test_newer_schema_is_refused(url: str, store: Store, small_plan: Callable[..., Plan]) -> None:
-    import sqlite3
+def test_newer_schema_is_refused(url: str, store: Store) -> None:
+    store.close()
+    change(url, "UPDATE ablate_revision SET version_num = '99'")
+    for write in (False, True):
+        with pytest.raises(EnvironmentMissing, match="schema 99, this program reads up to 2"):
+            open_store(url, write=write)
+    change(url, "UPDATE ablate_revision SET version_num = '2'")
+    open_store(url).close()
 
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE meta SET value = '99'")
-    connection.close()
-    with pytest.raises(EnvironmentMissing, match="schema 99"):
-        open_store(url)
+
+def test_text_that_a_database_refuses_is_stored_all_the_same(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    store.finish("small", Outcome(job=job, attempt=1, state="failed", cause="user", reason="a\0b \ud800 c"))
+    assert store.trials("small")[0].reason == "a\N{REPLACEMENT CHARACTER}b ? c"
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-320, 5e-324, 1.7976931348623157e308, -1 / 3])
+def test_number_comes_back_bit_for_bit(store: Store, plan: Plan, value: float) -> None:
+    job = plan.trials[0].chain[-1]
+    store.finish("small", done(job, loss=value))
+    store.add_points({(job, 1): [make_point(1, "loss", value)]})
+    found = store.trials("small")[0].metrics["loss"]
+    (point,) = store.curve([job])
+    assert (found, point[3]) == (value, value)
+
+
+def test_attempts_come_back_in_order_with_their_details(store: Store, plan: Plan) -> None:
+    job = plan.trials[0].chain[-1]
+    details = {"commit": "abc", "seconds": {"start": 0.5}}
+    store.finish("small", dataclasses.replace(done(job, attempt=2), details=details))
+    store.finish("small", Outcome(job=job, attempt=1, state="lost", cause="lost", reason="died"), final=False)
+    first, second = store.attempts([job, "unknown"])
+    assert (first.number, first.state, first.details) == (1, "lost", None)
+    assert (second.number, second.state, second.details, second.host) == (2, "done", details, "here")
+
+
+def test_lease_is_held_by_one_until_it_is_given_back(store: Store) -> None:
+    assert store.holder("small") is None
+    lease = store.claim("small", owner="first", ttl=TTL)
+    holder = store.holder("small")
+    assert holder is not None
+    assert (holder.lease, lease.epoch) == (lease, 1)
+    assert store.claim("another", owner="first", ttl=TTL).epoch == 1
+    store.release(lease)
+    assert store.holder("small") is None
+    assert store.claim("small", owner="second", ttl=TTL).epoch == 2
+
+
+def test_lease_of_a_holder_that_lives_is_refused_by_name(store: Store, url: str) -> None:
+    lease = store.claim("small", owner="ablate run small.yaml")
+    challenger = open_store(url, write=True)
+    with (
+        beating(store, lease, every=0.35),
+        pytest.raises(EnvironmentMissing, match=rf"ablate run small.yaml \(process {lease.pid} on {lease.host}\)"),
+    ):
+        challenger.claim("small", owner="second", ttl=60)
+    challenger.close()
+
+
+def test_lease_of_a_silent_holder_is_taken_over_after_the_time_to_live(store: Store, url: str) -> None:
+    lost = store.claim("small", owner="first", ttl=TTL)
+    challenger = open_store(url, write=True)
+    taken = challenger.claim("small", owner="second", ttl=TTL)
+    assert (taken.owner, taken.epoch) == ("second", 2)
+    with pytest.raises(LeaseLost, match="to second"):
+        store.beat(lost)
+    store.release(lost)
+    holder = challenger.holder("small")
+    assert holder is not None
+    assert holder.lease == taken
+    challenger.close()
+
+
+def test_lease_is_taken_as_soon_as_it_is_free_while_waiting(store: Store, url: str) -> None:
+    lease = store.claim("small", owner="first")
+    challenger = open_store(url, write=True)
+    with beating(store, lease):
+        timer = threading.Timer(0.2, store.release, [lease])
+        timer.start()
+        assert challenger.claim("small", owner="second", ttl=60, wait=60).epoch == 2
+    timer.join()
+    challenger.close()
+
+
+def test_of_many_challengers_one_gets_the_lease(store: Store, url: str) -> None:
+    store.claim("small", owner="dead", ttl=TTL)
+    won: list[Lease] = []
+
+    def challenge(number: int) -> None:
+        opened = open_store(url, write=True)
+        try:
+            won.append(opened.claim("small", owner=f"challenger {number}", ttl=TTL))
+            with beating(opened, won[-1]):
+                ended.wait(30)
+        except EnvironmentMissing:
+            refused.release()
+        opened.close()
+
+    refused, ended = threading.Semaphore(0), threading.Event()
+    threads = [threading.Thread(target=challenge, args=[number], daemon=True) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        assert refused.acquire(timeout=30)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert [lease.epoch for lease in won] == [2]
+
+
+def test_writer_whose_lease_was_taken_writes_nothing(store: Store, plan: Plan, url: str) -> None:
+    job = plan.trials[0].chain[-1]
+    old = store.fenced(store.claim("small", owner="old", ttl=TTL))
+    old.start("small", job, attempt=1)
+    new = store.fenced(store.claim("small", owner="new", ttl=TTL))
+    before = content(url)
+    for write in (
+        lambda: old.record_plan(dataclasses.replace(plan, trials=plan.trials[:1]), axes=AXES, simulated=True),
+        lambda: old.set_active("small", True),
+        lambda: old.start("small", job, attempt=2),
+        lambda: old.finish("small", done(job)),
+        lambda: old.skip("small", job, because="x"),
+        lambda: old.requeue("small", [job], why="x"),
+        lambda: old.add_points({(job, 1): [make_point(1, "loss", 1.0)]}),
+    ):
+        with pytest.raises(LeaseLost, match="lost the lease on 'small' to new"):
+            write()
+    assert content(url) == before
+    new.finish("small", done(job))
+    assert store.job_states([job]) == {job: ("done", 1)}
+
+
+def test_lease_that_was_given_back_lets_nothing_be_written(store: Store, plan: Plan) -> None:
+    lease = store.claim("small", owner="old", ttl=TTL)
+    store.release(lease)
+    with pytest.raises(LeaseLost, match="nobody holds it"):
+        store.fenced(lease).set_active("small", True)
+
+
+@contextmanager
+def beating(store: Store, lease: Lease, *, every: float = 0.02) -> Iterator[None]:
+    """A holder that lives, until it is told that it lost."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        try:
+            while not ended.wait(every):
+                store.beat(lease)
+        except LeaseLost:
+            return
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def engine_of(url: str) -> sa.Engine:
+    return sa.create_engine(url.replace("postgresql://", "postgresql+pg8000://"))
+
+
+def change(url: str, statement: str) -> None:
+    engine = engine_of(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def content(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table."""
+    engine, found = engine_of(url), {}
+    with engine.connect() as connection:
+        for name in sorted(sa.inspect(connection).get_table_names()):
+            rows = connection.execute(sa.select(sa.text("*")).select_from(sa.table(name)))
+            found[name] = sorted((tuple(row) for row in rows), key=repr)
+    engine.dispose()
+    return found

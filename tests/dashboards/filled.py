@@ -13,7 +13,7 @@ from ablate.schedule import Started
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import Store, open_store
 from ablate.study import Study
-from ablate.trainers import load_trainer
+from ablate.trainers import trainer_of
 from ablate.workspace import Workspace
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -76,7 +76,7 @@ class Writer:
 
 
 def arms_of(study: Study, *, base: Mapping[str, Any]) -> Sequence[Arm]:
-    trainer, first = load_trainer(study.trainer), {axis: levels[0] for axis, levels in study.axes.items()}
+    trainer, first = trainer_of(study), {axis: levels[0] for axis, levels in study.axes.items()}
     arms = []
     for values in itertools.product(*study.axes.values()):
         levels = dict(zip(study.axes, values, strict=True))

@@ -51,6 +51,15 @@ def test_training_goes_on_from_a_checkpoint_as_if_never_stopped():
         assert torch.equal(one, two)
 
 
+def test_random_numbers_go_on_from_a_checkpoint_as_if_never_stopped():
+    module, optimizer = make_pair(0)
+    kept = pack(module, optimizer=optimizer, step=1, extra={})
+    drawn = torch.rand(3)
+    torch.manual_seed(7)
+    unpack(kept, module=module, optimizer=optimizer)
+    assert torch.equal(torch.rand(3), drawn)
+
+
 def test_checkpoint_that_is_not_safetensors_is_refused():
     module, optimizer = make_pair(0)
     with pytest.raises(Exception, match=r"(?i)header"):

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,34 @@ from model_zoo.build import build_encoder, initialise
 from model_zoo.config import Config
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.evaluate import scores
+from tests.model_zoo.conftest import Worker
 
 TINY_YAML = Path(__file__).parents[2] / "studies" / "bases" / "tiny.yaml"
+
+
+class TimedWorker(Worker):
+    """Remembers the phases as well, and can be told to stop before any report of a training loss."""
+
+    def __init__(self, folder: Path, *, stop: bool = False, **settings) -> None:
+        super().__init__(folder, **settings)
+        self.phases: list[str] = []
+        self.stop = stop
+
+    @contextmanager
+    def phase(self, name: str):
+        self.phases.append(name)
+        yield
+
+    def should_stop(self) -> bool:
+        return self.stop or super().should_stop()
+
+
+@pytest.fixture
+def make_worker(tmp_path):
+    def make(name: str = "worker", **settings) -> TimedWorker:
+        return TimedWorker(tmp_path / name, **settings)
+
+    return make
 
 
 def run(config: Config, make_worker, *, name: str = "trial", **settings):
@@ -137,6 +164,24 @@ def test_train_interrupted_and_resumed_ends_with_the_same_bits(tiny, make_worker
     assert resumed.points[0][0] > 20
     assert resumed.last == whole.last
     assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())
+
+
+def test_train_encoder_interrupted_and_resumed_ends_with_the_same_bits(tiny, make_worker):
+    stage = trainable.stages(change(tiny, encoder={"pretrain": {"steps": 50, "batch_size": 8}}))[0]
+    whole, broken, resumed = make_worker("whole"), make_worker("broken", stop=True), make_worker("resumed")
+    trainable.train(stage, {}, whole)
+    trainable.train(stage, {}, broken)
+    assert not list(broken.dir.iterdir())
+    resumed.kept = broken.kept
+    trainable.train(stage, {}, resumed)
+    assert resumed.points == [point for point in whole.points if point[0] > 20]
+    one, two = (load_file(worker.dir / "encoder.safetensors") for worker in (whole, resumed))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+def test_train_says_what_its_time_goes_to(tiny, make_worker):
+    worker = run(tiny, make_worker)
+    assert set(worker.phases) == {"data", "eval"}
 
 
 def test_train_resumed_between_reports_repeats_the_curve(tiny, make_worker):

@@ -1,0 +1,57 @@
+"""Holding a study's lease while a run works on it: claimed at the start, beaten by a thread of its own, given back at the end."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from ablate.errors import EnvironmentMissing
+from ablate.stores import BEAT_SECONDS, LEASE_TTL, Lease, LeaseLost, Store
+
+
+class Held(NamedTuple):
+    """What a holder works with."""
+
+    store: Store
+    """Writes only while the lease is held, and raises LeaseLost from then on."""
+    lost: threading.Event
+    """Set once another run has taken the study over."""
+
+
+@contextmanager
+def held(store: Store, *, study: str, owner: str) -> Iterator[Held]:
+    """The study's lease for the time of the body. Raises EnvironmentMissing where another run holds it and lives."""
+    lease = store.claim(study, owner=owner)
+    ended, lost = threading.Event(), threading.Event()
+    beating = threading.Thread(target=_beat, args=(store, lease), kwargs={"ended": ended, "lost": lost}, daemon=True)
+    beating.start()
+    try:
+        yield Held(store.fenced(lease), lost)
+    finally:
+        ended.set()
+        beating.join()
+        store.release(lease)
+
+
+def ask_to_stop(store: Store, study: str) -> str:
+    """Sends the run that holds the study the signal to end, and says so. Raises EnvironmentMissing where that run is out of reach."""
+    holder = store.holder(study)
+    if holder is None or holder.silent_seconds > LEASE_TTL:
+        return f"no run works on '{study}'"
+    if holder.lease.host != socket.gethostname():
+        raise EnvironmentMissing(f"'{study}' is worked on by {holder.lease.who}; ask there")
+    os.kill(holder.lease.pid, signal.SIGTERM)
+    return f"asked {holder.lease.who} to end; the same command goes on"
+
+
+def _beat(store: Store, lease: Lease, *, ended: threading.Event, lost: threading.Event) -> None:
+    # a thread, so that a long step of the run, such as the plan of a large study, is no silence
+    with contextlib.suppress(LeaseLost):
+        while not ended.wait(BEAT_SECONDS):
+            store.beat(lease)
+        return
+    lost.set()

@@ -1,0 +1,288 @@
+"""A database URL becomes transactions: whole, tried again when the database went away meanwhile, and explained when they cannot be.
+
+SQLite runs in WAL mode and every writing transaction starts with BEGIN IMMEDIATE, so a reader never blocks the writer and a writer
+never fails half-way with BUSY. PostgreSQL is asked, after a connection was lost while it committed, whether it did: a transaction whose
+answer never came is neither lost nor repeated.
+"""
+
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from ablate.errors import EnvironmentMissing, InputError
+
+PATIENCE_SECONDS = 600.0
+"""How long a writer waits for a database that was there and went away."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+PASSING_STATES = ("08", "53", "57P", "40001", "40P01")
+"""Beginnings of the SQL states that pass: no connection, no room, shutting down or starting up, a conflict."""
+PASSING_SQLITE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+POOL_NAME = "ablate"
+
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """One database, for reading or for writing too. `patience` is 0 until somebody who can wait sets it."""
+
+    def __init__(self, url: str, *, write: bool) -> None:
+        self.engine = _engine(url, write=write)
+        self.shown = self.engine.url.render_as_string(hide_password=True)
+        self.file = sqlite_file(url)
+        self.patience = 0.0
+
+    def read(self, work: Work[T]) -> T:
+        """What `work` answers, from one snapshot."""
+        outage: _Outage | None = None
+        while True:
+            try:
+                with self.engine.connect() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                outage = self._wait(error, outage)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A snapshot for whoever takes rows one by one; it is not tried again."""
+        with self.explained(), self.engine.connect() as connection:
+            yield connection
+
+    def write(self, work: Work[T], *, after_outage: Callable[[sa.Connection, str], None]) -> T:
+        """Runs `work` in one transaction, exactly once. The transaction that ends an outage says so through `after_outage`."""
+        outage: _Outage | None = None
+        unanswered: _Unanswered[T] | None = None
+        while True:
+            try:
+                if unanswered is not None and self._committed(unanswered.transaction):
+                    return unanswered.result
+                unanswered = None
+                with self.engine.begin() as connection:
+                    transaction = self._transaction(connection)
+                    result = work(connection)
+                    if outage is not None:
+                        after_outage(connection, f"could not be used for {outage.seconds:.0f} s: {outage.cause}")
+                    unanswered = _Unanswered(transaction, result)
+                return result
+            except DBAPIError as error:
+                outage = self._wait(error, outage)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """What the driver raises, in words for people."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._explanation(error) from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _wait(self, error: DBAPIError, outage: "_Outage | None") -> "_Outage":
+        """Waits before the next try, or raises: the error will not pass, or did not for too long."""
+        if not _passes(error) or self.patience == 0.0 or (outage is not None and outage.seconds > self.patience):
+            raise self._explanation(error) from error
+        if outage is None:
+            outage = _Outage(cause=_cause(error), began=time.monotonic())
+            log.warning("the store %s cannot be used now: %s; waiting for it, nothing is lost", self.shown, outage.cause)
+        else:
+            outage.pause = min(2 * outage.pause, LONGEST_PAUSE)
+        time.sleep(outage.pause)
+        return outage
+
+    def _explanation(self, error: DBAPIError) -> EnvironmentMissing:
+        if getattr(error.orig, "sqlite_errorname", "").startswith(DAMAGED):
+            return damaged(self.shown, _cause(error))
+        return EnvironmentMissing(f"the store {self.shown} cannot be used: {_cause(error)}; check the path, the disk and the server")
+
+    def _transaction(self, connection: sa.Connection) -> str | None:
+        """The transaction's name, by which a server can be asked what became of it."""
+        if connection.dialect.name != "postgresql":
+            return None
+        return str(connection.scalar(sa.text("SELECT CAST(pg_current_xact_id() AS text)")))
+
+    def _committed(self, transaction: str | None) -> bool:
+        """Whether a transaction whose commit was never answered took place; SQLite has no answer to lose: what failed was rolled back."""
+        if transaction is None:
+            return False
+        query = sa.text("SELECT pg_xact_status(CAST(CAST(:name AS text) AS xid8))").bindparams(name=transaction)
+        pause = FIRST_PAUSE
+        while True:
+            with self.engine.connect() as connection:
+                found = connection.scalar(query)
+            if found != "in progress":
+                return bool(found == "committed")
+            time.sleep(pause)  # its server process has not noticed yet that we are gone
+
+
+@dataclass
+class _Outage:
+    cause: str
+    began: float
+    pause: float = FIRST_PAUSE
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+@dataclass(frozen=True)
+class _Unanswered(Generic[T]):
+    """A transaction that was asked to commit."""
+
+    transaction: str | None
+    result: T
+
+
+class StoreDamaged(EnvironmentMissing):
+    """A SQLite file that cannot be trusted."""
+
+
+def damaged(shown: str, finding: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"the store {shown} is damaged: {finding}; nothing was changed in it. `ablate store rebuild` puts it aside and restores every "
+        "finished job from the attempts' folders"
+    )
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Where the database of a SQLite URL lies; None for a server's."""
+    parsed = _parsed(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except ArgumentError as error:
+        raise InputError(f"'{url}' is no database URL; write sqlite:////path/to/ablate.db or postgresql://user@host/name") from error
+
+
+def _engine(url: str, *, write: bool) -> sa.Engine:
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite_engine(parsed, write=write)
+    return _server_engine(parsed, write=write)
+
+
+def _server_engine(url: sa.URL, *, write: bool) -> sa.Engine:
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+pg8000")
+    try:
+        engine = sa.create_engine(
+            url, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_logging_name=POOL_NAME, json_serializer=_to_json
+        )
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise EnvironmentMissing(
+            f"no driver for '{url.drivername}': {error}; pip install 'ablate[postgresql]' for postgresql://, or use sqlite"
+        ) from error
+    if engine.dialect.name != "postgresql":
+        raise EnvironmentMissing(f"no support for '{url.drivername}'; use sqlite:////path/to/ablate.db or postgresql://user@host/name")
+    # a connection that broke cannot be closed in order either: no traceback for that, the outage is told in one line
+    logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{POOL_NAME}").setLevel(logging.CRITICAL)
+    engine.dialect.use_insertmanyvalues_wo_returning = True  # this driver sends one statement a row otherwise
+    if not write:
+
+        @sa.event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.close()
+            connection.commit()
+
+    return engine
+
+
+def _sqlite_engine(url: sa.URL, *, write: bool) -> sa.Engine:
+    path = Path(url.database or "")
+    if not write and not path.is_file():
+        raise EnvironmentMissing(f"there is no store at {path} yet; `ablate run` makes one (or name another with --workspace or --store)")
+    engine = sa.create_engine(url, json_serializer=_to_json)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's `begin` event below says BEGIN, not the driver
+        connection.execute("PRAGMA busy_timeout = 30000")
+        if write:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        else:
+            connection.execute("PRAGMA query_only = ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def check_file(path: Path, *, shown: str) -> None:
+    """Raises EnvironmentMissing where a SQLite file is damaged, and changes nothing in it or beside it."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    # read-only: the last writable connection to close would carry a write-ahead log over into the damaged file
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30.0)
+    try:
+        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if not error.sqlite_errorname.startswith(DAMAGED):
+            raise EnvironmentMissing(f"the store {shown} cannot be used: {error}; check the path and its rights") from error
+        finding = str(error)
+    finally:
+        connection.close()
+    if finding != "ok" or (finding := _cut_off(path)):
+        raise damaged(shown, " ".join(str(finding).split()))
+
+
+def _cut_off(path: Path) -> str:
+    """How much of the file is missing at its end, where a check of its pages does not see that; empty for a whole one.
+
+    The header counts the pages (https://www.sqlite.org/fileformat.html, section 1.3), and the file has them all unless some are still in
+    the write-ahead log.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return ""
+    with open(path, "rb") as file:
+        header = file.read(100)
+    if header[24:28] != header[92:96]:
+        return ""  # written by something that does not count
+    written, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    size, expected = path.stat().st_size, pages * (65536 if written == 1 else written)
+    return f"the file ends after {size:,} of {expected:,} bytes" if size < expected else ""
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed later without anybody changing it."""
+    if error.connection_invalidated or type(error.orig).__name__ == "InterfaceError":
+        return True
+    if name := getattr(error.orig, "sqlite_errorname", ""):
+        return bool(name.startswith(PASSING_SQLITE))
+    return str(_fields(error).get("C", "")).startswith(PASSING_STATES)
+
+
+def _cause(error: DBAPIError) -> str:
+    text = _fields(error).get("M") or str(error.orig)
+    return str(text).partition("\n")[0]
+
+
+def _fields(error: DBAPIError) -> dict[str, Any]:
+    """What PostgreSQL says of an error, by the letters of its protocol."""
+    first = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return first if isinstance(first, dict) else {}
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)

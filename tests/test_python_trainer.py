@@ -1,0 +1,146 @@
+"""The python trainer: what cannot be imported or called is said in one line, and a study's modules leave no trace in the process."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.errors import InputError
+from ablate.load import load_study
+from ablate.study import Study
+from tests.own import Remembering, config_of, stage_of, train, write_study
+
+TRAIN = """
+from recipe.parts import scale
+
+def train(config, context):
+    context.report(1, loss=scale(config["lr"]) + context.seed)
+"""
+
+
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "study-format.md").read_text(encoding="utf-8")
+
+
+def package(folder: Path, *, factor: int = 10, train: str = TRAIN) -> None:
+    """A package `recipe` whose module `own` trains with the help of another."""
+    (folder / "recipe").mkdir(exist_ok=True, parents=True)
+    (folder / "recipe" / "__init__.py").write_text("", encoding="utf-8")
+    (folder / "recipe" / "own.py").write_text(train, encoding="utf-8")
+    (folder / "recipe" / "parts.py").write_text(f"def scale(value):\n    return {factor} * value\n", encoding="utf-8")
+
+
+def load(here: Path, **keys: Any) -> Study:
+    return load_study(write_study(here, **{"trainer": "python", "function": "recipe.own:train"} | keys))
+
+
+def problem(here: Path, **keys: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        load(here, **keys)
+    return str(caught.value)
+
+
+def test_function_gets_the_config_in_the_form_of_the_base(tmp_path: Path) -> None:
+    package(tmp_path)
+    study = load(tmp_path)
+    assert train(study, tmp_path, arm=1).points == [(1, {"loss": 10 * 0.2 + 3})]
+    assert config_of(stage_of(study)) == {"lr": 0.1}
+
+
+def test_function_gets_the_model_that_the_study_names(tmp_path: Path) -> None:
+    package(
+        tmp_path,
+        train="""
+from typing import Literal
+from pydantic import BaseModel, Field
+
+class Config(BaseModel):
+    lr: float = Field(0.1, gt=0)
+    kind: Literal["sgd", "adam"] = "sgd"
+
+def train(config, context):
+    assert type(config) is Config
+    context.report(1, loss=config.lr)
+""",
+    )
+    study = load(tmp_path, config="recipe.own:Config", axes={"kind": ["sgd", "adam"]}, num_params="1 / lr")
+    assert train(study, tmp_path, arm=1).points == [(1, {"loss": 0.1})]
+    assert stage_of(study).num_params == 10
+    assert "axes.kind[1]: found text 'adamw' (allowed: sgd, adam); did you mean 'adam'?" in problem(
+        tmp_path, config="recipe.own:Config", axes={"kind": ["sgd", "adamw"]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("os:system", "os:system(command) cannot be called as system(config, context)"),
+        ("recipe.gone:train", "recipe.gone cannot be imported: ModuleNotFoundError: No module named 'recipe.gone'"),
+        ("recipe.own:trian", "recipe.own has no 'trian'; did you mean 'train'?"),
+        ("recipe.broken:train", "recipe.broken cannot be imported: ZeroDivisionError: division by zero"),
+        ("recipe.leaves:train", "recipe.leaves cannot be imported: SystemExit: 3"),
+        ("recipe.number:train", "recipe.number:train is no function"),
+        ("recipe.short:train", "recipe.short:train(config) cannot be called as train(config, context)"),
+        ("recipe/own.py", "python.function: found text 'recipe/own.py'; `package.module:function`"),
+        ("__import__('os')", "python.function: found"),
+    ],
+)
+def test_function_that_cannot_be_called_is_named_in_one_line(function: str, message: str, tmp_path: Path) -> None:
+    package(tmp_path)
+    files = {"broken": "1 / 0", "leaves": "import sys; sys.exit(3)", "number": "train = 3", "short": "def train(config): ..."}
+    for name, text in files.items():
+        (tmp_path / "recipe" / f"{name}.py").write_text(text, encoding="utf-8")
+    (found,) = problem(tmp_path, function=function).splitlines()
+    assert message in found
+    assert f"{tmp_path / 'study.yaml'}:1:" in found
+
+
+@pytest.mark.parametrize(
+    ("config", "message"), [("recipe.own:train", "recipe.own:train is no pydantic model"), ("recipe.own:Confg", "has no 'Confg'")]
+)
+def test_config_that_is_none_is_refused(config: str, message: str, tmp_path: Path) -> None:
+    package(tmp_path)
+    assert f"python.config: {message}" in problem(tmp_path, config=config).replace("python.config: recipe.own has", "python.config: has")
+
+
+def test_python_without_its_key_is_no_trainer(tmp_path: Path) -> None:
+    assert "trainer: python needs the key python" in problem(tmp_path, extra={"python": None})
+
+
+def test_modules_of_one_study_are_not_those_of_the_next(tmp_path: Path) -> None:
+    """Two folders with packages of one name, in one process, helpers included."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    package(first, factor=10)
+    package(second, factor=100)
+    studies = load(first), load(second)
+    assert [train(study, tmp_path).points[0][1]["loss"] for study in (*studies, studies[0])] == [4.0, 13.0, 4.0]
+    assert [name for name in sys.modules if name.startswith("recipe")] == []
+    assert not {str(first), str(second)} & set(sys.path)
+
+
+def test_trial_starts_with_fresh_modules(tmp_path: Path) -> None:
+    package(tmp_path, train="runs = []\ndef train(config, context):\n    runs.append(1)\n    context.report(1, loss=len(runs))\n")
+    study = load(tmp_path)
+    assert [train(study, tmp_path).points for _ in range(2)] == [[(1, {"loss": 1})]] * 2
+
+
+def test_module_that_changed_is_another_trial_and_not_run_for_the_old_one(tmp_path: Path) -> None:
+    package(tmp_path)
+    study = load(tmp_path)
+    package(tmp_path, train=TRAIN.replace("context.seed", "0"))
+    assert json.dumps(stage_of(load(tmp_path)).config) != json.dumps(stage_of(study).config)
+    with pytest.raises(InputError, match=r"module recipe\.own in .* changed since"):
+        train(study, tmp_path, context=Remembering(tmp_path / "trial"))
+
+
+def test_example_of_the_document_trains(tmp_path: Path) -> None:
+    (study,) = re.findall(r"```yaml\n# study with the module below beside it\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    (module,) = re.findall(r"```python\n# recipe.py\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    (tmp_path / "study.yaml").write_text(study, encoding="utf-8")
+    (tmp_path / "recipe.py").write_text(module, encoding="utf-8")
+    points = train(load_study(tmp_path / "study.yaml"), tmp_path, context=Remembering(tmp_path / "trial", seed=4)).points
+    assert [step for step, _ in points] == list(range(20))
+    assert points[0][1]["loss"] == pytest.approx(0.64)
+    assert points[-1][1]["loss"] < 1e-3
