@@ -5,7 +5,7 @@ from typing import Literal
 
 Cause = Literal["user", "nan", "oom", "timeout", "lost", "storage", "artefact", "interrupted", "pruned"]
 """`user`: the trainer's own error. `lost`: its worker or node died. `storage`: the disk is full or broken. `artefact`: what it reads is
-damaged. Only the last three are tried again by themselves, and `oom` once."""
+damaged. What each of them leads to stands in `ablate.schedule.Retries`."""
 
 STORAGE_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE))
 STORAGE_TEXTS = ("No space left on device", "Disk quota exceeded", "Input/output error", "File too large", "Read-only file system")

@@ -11,6 +11,7 @@ The shipped trainers import nothing of `ablate`, so the seam is structural: prot
 
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -99,6 +100,9 @@ class Context(Protocol):
 
     def should_stop(self) -> bool:
         """True once the stage should return early: a pruned trial, an interrupted run."""
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Counts the time inside as that of a phase, such as `data` or `eval`, for the attempt's record."""
 
 
 class Trainer(Protocol):
