@@ -7,6 +7,7 @@ answer never came is neither lost nor repeated.
 
 import json
 import logging
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -193,6 +194,8 @@ def _server_engine(url: sa.URL, *, write: bool) -> sa.Engine:
     # a connection that broke cannot be closed in order either: no traceback for that, the outage is told in one line
     logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{POOL_NAME}").setLevel(logging.CRITICAL)
     engine.dialect.use_insertmanyvalues_wo_returning = True  # this driver sends one statement a row otherwise
+    if url.host:
+        sa.event.listen(engine, "do_connect", _connect_or_close)
     if not write:
 
         @sa.event.listens_for(engine, "connect")
@@ -226,6 +229,22 @@ def _sqlite_engine(url: sa.URL, *, write: bool) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _connect_or_close(dialect: Any, _record: Any, arguments: list[Any], settings: dict[str, Any]) -> Any:
+    """A connection over a socket of ours: of a connection that fails at its start the driver leaves the socket open until it is collected,
+    and tells of a reset as no error of a database."""
+    host, port = settings["host"], settings.get("port", 5432)
+    opened = None
+    try:
+        opened = socket.create_connection((host, port), settings.get("timeout"))
+        return dialect.dbapi.Connection(*arguments, **settings, sock=opened)
+    except BaseException as error:
+        if opened is not None:
+            opened.close()
+        if isinstance(error, OSError):
+            raise dialect.dbapi.InterfaceError(f"no connection to {host}, port {port}: {error}") from error
+        raise
 
 
 def check_file(path: Path, *, shown: str) -> None:
