@@ -52,7 +52,7 @@ class Database:
             try:
                 with self.engine.connect() as connection:
                     return work(connection)
-            except DBAPIError as error:
+            except (DBAPIError, ConnectionError) as error:  # the driver lets a reset connection through as it is
                 outage = self._wait(error, outage)
 
     @contextmanager
@@ -68,6 +68,9 @@ class Database:
         while True:
             try:
                 if unanswered is not None and self._committed(unanswered.transaction):
+                    if outage is not None:
+                        with self.engine.begin() as connection:
+                            after_outage(connection, f"could not be used for {outage.seconds:.0f} s: {outage.cause}")
                     return unanswered.result
                 unanswered = None
                 with self.engine.begin() as connection:
@@ -85,13 +88,13 @@ class Database:
         """What the driver raises, in words for people."""
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, ConnectionError) as error:
             raise self._explanation(error) from error
 
     def close(self) -> None:
         self.engine.dispose()
 
-    def _wait(self, error: DBAPIError, outage: "_Outage | None") -> "_Outage":
+    def _wait(self, error: DBAPIError | ConnectionError, outage: "_Outage | None") -> "_Outage":
         """Waits before the next try, or raises: the error will not pass, or did not for too long."""
         if not _passes(error) or self.patience == 0.0 or (outage is not None and outage.seconds > self.patience):
             raise self._explanation(error) from error
@@ -103,8 +106,8 @@ class Database:
         time.sleep(outage.pause)
         return outage
 
-    def _explanation(self, error: DBAPIError) -> EnvironmentMissing:
-        if getattr(error.orig, "sqlite_errorname", "").startswith(DAMAGED):
+    def _explanation(self, error: DBAPIError | ConnectionError) -> EnvironmentMissing:
+        if getattr(getattr(error, "orig", None), "sqlite_errorname", "").startswith(DAMAGED):
             return damaged(self.shown, _cause(error))
         return EnvironmentMissing(f"the store {self.shown} cannot be used: {_cause(error)}; check the path, the disk and the server")
 
@@ -283,8 +286,10 @@ def _cut_off(path: Path) -> str:
     return f"the file ends after {size:,} of {expected:,} bytes" if size < expected else ""
 
 
-def _passes(error: DBAPIError) -> bool:
+def _passes(error: DBAPIError | ConnectionError) -> bool:
     """Whether the same transaction may succeed later without anybody changing it."""
+    if isinstance(error, ConnectionError):
+        return True
     if error.connection_invalidated or type(error.orig).__name__ == "InterfaceError":
         return True
     if name := getattr(error.orig, "sqlite_errorname", ""):
@@ -292,7 +297,9 @@ def _passes(error: DBAPIError) -> bool:
     return str(_fields(error).get("C", "")).startswith(PASSING_STATES)
 
 
-def _cause(error: DBAPIError) -> str:
+def _cause(error: DBAPIError | ConnectionError) -> str:
+    if isinstance(error, ConnectionError):
+        return str(error)
     text = _fields(error).get("M") or str(error.orig)
     return str(text).partition("\n")[0]
 
