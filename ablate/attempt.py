@@ -232,7 +232,9 @@ def _open_folders(job: Job, *, folder: Path, partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     (folder / "job.json").write_text(json.dumps(_describe(job), indent=1), encoding="utf-8")
-    (folder / "pid").write_text(str(os.getpid()), encoding="utf-8")
+    partial_pid = folder / f"pid.tmp-{os.getpid()}"
+    partial_pid.write_text(str(os.getpid()), encoding="utf-8")
+    partial_pid.replace(folder / "pid")  # that it is there says that the attempt has begun, so it is never there empty
 
 
 def _describe(job: Job) -> dict[str, Any]:
