@@ -1,9 +1,9 @@
 """What a trial costs beyond its training: 300 synthetic trials of zero work through `ablate`, beside plain `tune.Tuner`.
 
 Both sides run in this process, on the same Ray, one after the other. `ablate` keeps every trial, curve and event in SQL and in MLflow;
-the Tuner keeps what it keeps by itself. Run it with
+the Tuner keeps what it keeps by itself. Then as many again and again, to see whether a trial of a large study costs more. Run it with
 
-    python benchmarks/orchestration.py [--trials 300] [--slots 2]
+    python benchmarks/orchestration.py [--trials 300] [--many 5000] [--slots 2]
 """
 
 import argparse
@@ -80,16 +80,21 @@ def time_tuner(trials: int, *, slots: int, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--many", type=int, default=5000)
     parser.add_argument("--slots", type=int, default=2)
     options = parser.parse_args()
     trials, slots = options.trials, start_ray(address="local", slots=options.slots)
     with tempfile.TemporaryDirectory() as folder:
+        time_ablate(trials, slots=slots, folder=Path(folder) / "warm")
         in_sql, in_mlflow = time_ablate(trials, slots=slots, folder=Path(folder) / "ablate")
         plain = time_tuner(trials, slots=slots, folder=Path(folder) / "tune")
+        many, _ = time_ablate(options.many, slots=slots, folder=Path(folder) / "many")
     stop_ray()
     for name, seconds in (("ablate, all in SQL", in_sql), ("ablate, all in MLflow too", in_mlflow), ("tune.Tuner as it comes", plain)):
         print(f"{name:28} {1000 * seconds / trials:8.1f} ms a trial")
     print(f"tune.Tuner / ablate          {plain / in_sql:8.1f} times")
+    print(f"ablate, {options.many:,} trials         {1000 * many / options.many:8.1f} ms a trial until all is in SQL")
+    print(f"{options.many:,} trials / {trials} trials     {many / options.many / (in_sql / trials):8.2f} times as much a trial")
 
 
 if __name__ == "__main__":

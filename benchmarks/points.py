@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ablate.attempt import Point, make_point
+from ablate.journal import Point, make_point
 from ablate.stores import Store, open_store
 
 KEYS = ("loss", "learning_rate", "gradient_norm", "few_shot/4", "few_shot/8")

@@ -1,0 +1,106 @@
+"""What reporting often costs: trials that report 100 points a second each, beside the same trials that report only at their end.
+
+Every trial does the same fixed work, 10 ms a step when nothing else runs, so that whatever journals, driver and database take from it
+shows in the wall time. Both sides run on one Ray, in turns, all slots in use. Run it with
+
+    python benchmarks/reporting.py [--seconds 10] [--rounds 5] [--slots 2]
+"""
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from ablate.design import make_arms
+from ablate.load import load_study
+from ablate.planner import make_plan
+from ablate.record import Recorder
+from ablate.schedule.ray_tasks import RayTasks, start_ray, stop_ray
+from ablate.stores import open_store
+from ablate.workspace import Workspace
+
+STEP_SECONDS = 0.01
+TRAINER = """\
+import hashlib
+
+def work(blocks):
+    for _ in range(blocks):
+        hashlib.sha256(bytes(100_000)).digest()
+
+def train(config, context):
+    for step in range(1, config["steps"] + 1):
+        work(config["blocks"])
+        if config["each"] or step == config["steps"]:
+            context.report(step, loss=1.0 / step)
+"""
+STUDY = """\
+schema: 1
+name: reporting
+trainer: python
+python: {{function: "reporting_trainer:train", metrics: {{loss: falls with the step}}}}
+base: {{steps: {steps}, blocks: {blocks}, each: {each}}}
+axes: {{each: [{each}]}}
+seeds: {slots}
+metric: {{name: loss, goal: min}}
+"""
+
+
+def calibrate() -> int:
+    """Blocks of work that take one step's time."""
+    names: dict[str, object] = {}
+    exec(compile(TRAINER, "trainer.py", "exec"), names)  # noqa: S102 - the text above
+    work = names["work"]
+    assert callable(work)
+    began = time.perf_counter()
+    work(2_000)
+    return max(1, round(2_000 * STEP_SECONDS / (time.perf_counter() - began)))
+
+
+def time_study(*, each: bool, steps: int, blocks: int, slots: int, folder: Path) -> float:
+    """Seconds until every trial and its curve is in SQL; one trial a slot."""
+    workspace = Workspace(folder / "work")
+    workspace.create()
+    (folder / "reporting_trainer.py").write_text(TRAINER, encoding="utf-8")
+    (folder / "study.yaml").write_text(STUDY.format(steps=steps, blocks=blocks, each=str(each).lower(), slots=slots), encoding="utf-8")
+    study = load_study(folder / "study.yaml")
+    store = open_store(workspace.store_url, write=True)
+    recorder = Recorder(make_plan(study, make_arms(study)), store=store, workspace=workspace, axes={}, simulated=False)
+    began = time.perf_counter()
+    for event in RayTasks(workspace, slots=slots).run(recorder.missing(), attempts={}, stop=threading.Event()):
+        recorder.apply(event)
+    seconds = time.perf_counter() - began
+    kept = len(store.curve(list(recorder.plan.jobs)))
+    assert kept == slots * (steps if each else 1), f"{kept} points kept"
+    store.close()
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slots", type=int, default=2)
+    options = parser.parse_args()
+    steps = round(options.seconds / STEP_SECONDS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        blocks = calibrate()
+        slots = start_ray(address="local", slots=options.slots)
+        time_study(each=True, steps=10, blocks=blocks, slots=slots, folder=folder / "warm")
+        ratios = []
+        for number in range(options.rounds):
+            # the order changes, so that a machine that slows down favours neither
+            order = (True, False) if number % 2 else (False, True)
+            took = {
+                each: time_study(each=each, steps=steps, blocks=blocks, slots=slots, folder=folder / f"{number}-{each}") for each in order
+            }
+            ratios.append(took[True] / took[False])
+            print(f"round {number + 1}: {took[True]:.2f} s reporting each step, {took[False]:.2f} s reporting at the end: {ratios[-1]:.3f}")
+        stop_ray()
+    print(f"median: {100 * (statistics.median(ratios) - 1):+.1f} % time for {1 / STEP_SECONDS:.0f} points a second and trial")
+
+
+if __name__ == "__main__":
+    main()
