@@ -30,7 +30,7 @@ def zero_work_study(trials: int) -> Study:
             "name": "orchestration",
             "trainer": "synthetic",
             "base": {"steps": 1},
-            "axes": {"num_tokens": list(range(1, trials + 1))},
+            "axes": {"num_params": list(range(1000, 1000 + trials))},
             "metric": {"name": "loss", "goal": "min"},
         }
     )
