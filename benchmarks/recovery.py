@@ -1,6 +1,7 @@
 """Kills the driver with SIGKILL at random moments of one study and goes on each time; then compares with a study that was left alone.
 
-Counts what the kills cost: finished trials lost (none), trials that ran to their end twice (none), attempts begun again. Run it with
+One kill in four comes at any moment of the start, the others while trials run. Counts what the kills cost: finished trials lost (none),
+trials that ran to their end twice (none), attempts begun again. Run it with
 
     python benchmarks/recovery.py [--kills 20] [--trials 40] [--slots 2] [--seed 0]
 """
@@ -19,7 +20,7 @@ STUDY = """\
 schema: 1
 name: recovery
 trainer: synthetic
-base: {{steps: 20, step_seconds: 0.1}}
+base: {{steps: 40, step_seconds: 0.1}}
 axes: {{num_tokens: {{range: [1, {trials}], step: 1}}}}
 metric: {{name: loss, goal: min}}
 """
@@ -41,8 +42,21 @@ def done(folder: Path) -> dict[str, dict[str, Any]]:
 
 def attempts(folder: Path) -> dict[str, tuple[int, int]]:
     """Job -> (attempts begun, attempts that ran to an end)."""
-    jobs = (folder / ".ablate" / "runs").iterdir()
+    jobs = (folder / ".ablate" / "runs").glob("*")
     return {job.name: (len(list(job.glob("attempt-*"))), len(list(job.glob("attempt-*/done.json")))) for job in jobs if job.is_dir()}
+
+
+def live_on(process: "subprocess.Popen[bytes]", *, folder: Path, moments: random.Random) -> bool:
+    """Lets a run go on until a random moment; False where it was done before."""
+    before = sum(begun for begun, _ in attempts(folder).values())
+    if moments.random() > 0.25:
+        while process.poll() is None and sum(begun for begun, _ in attempts(folder).values()) == before:
+            time.sleep(0.05)
+    try:
+        process.wait(timeout=moments.uniform(0.0, 4.0))
+    except subprocess.TimeoutExpired:
+        return True
+    return False
 
 
 def main() -> None:
@@ -63,13 +77,11 @@ def main() -> None:
         kills, finished = 0, dict[str, dict[str, Any]]()
         while kills < options.kills:
             process = start(killed, slots=options.slots)
-            try:
-                process.wait(timeout=moments.uniform(1.0, 10.0))
-                break  # it was done before this kill
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                kills += 1
+            if not live_on(process, folder=killed, moments=moments):
+                break
+            process.kill()
+            process.wait()
+            kills += 1
             now = done(killed)
             lost = [trial for trial, row in finished.items() if now.get(trial) != row]
             assert not lost, f"finished and gone after kill {kills}: {lost}"
