@@ -51,7 +51,7 @@ class _Member(BaseModel):
 class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     format: Literal["ablate study"]
-    version: Literal[1]
+    version: Literal[2]
     study: str
     members: dict[str, _Member]
 
@@ -96,7 +96,7 @@ def export_study(store: Store, study: str, *, path: Path, workspace: Workspace, 
             present = [job for job in done if (workspace.artifacts / job).is_dir()] if artefacts else []
             for job in present:
                 members |= _write_artefact(file, workspace.artifacts / job)
-            manifest = Manifest(format="ablate study", version=1, study=study, members=members)
+            manifest = Manifest(format="ablate study", version=2, study=study, members=members)
             file.writestr("manifest.json", manifest.model_dump_json(indent=1))
         with open(partial, "rb") as stream:
             os.fsync(stream.fileno())

@@ -71,10 +71,7 @@ def _new(archive: Archive, *, jobs: set[str], ahead: bool) -> Iterator[Row]:
                 if row.id in jobs:
                     # nothing of it runs here
                     yield row.model_copy(update={"state": "queued"}) if row.state == "running" else row
-            case StudyRow():
-                if ahead:
-                    yield row.model_copy(update={"active": False})
-            case DeclarationRow() | TrialRow():
+            case StudyRow() | DeclarationRow() | TrialRow():
                 if ahead:
                     yield row
             case IdentityRow() | AttemptRow() | MetricRow():

@@ -4,9 +4,11 @@
     runs/<job>/attempt-<n>/pid              the process that runs it
     runs/<job>/attempt-<n>/metrics.jsonl    one line a point, appended while it runs
     runs/<job>/attempt-<n>/log.txt          what it printed, and why it ended badly
+    runs/<job>/attempt-<n>/git.diff         uncommitted changes of the repository that the trainer lies in; absent where there are none
     runs/<job>/attempt-<n>/stop             there once it is asked to stop; says why where that is no interruption
     runs/<job>/attempt-<n>/done.json        the outcome; fsynced and renamed, so whole or absent
     runs/<job>/checkpoint-<n>               what one attempt keeps for the next
+    runs/<job>/checkpoint-files/            what a program keeps for itself, until the job is done
     artifacts/<job>/                        the artefact; written under a temporary name and renamed when whole
 
 The order matters: artefact, then `done.json`. Whoever finds a `done.json` may believe all of it.
@@ -14,6 +16,7 @@ The order matters: artefact, then `done.json`. Whoever finds a `done.json` may b
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import socket
@@ -26,35 +29,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from ablate.artefacts import damage, publish
 from ablate.causes import Cause, cause_of
-from ablate.checkpoints import keep_checkpoint, read_checkpoint
+from ablate.checkpoints import forget_files, keep_checkpoint, kept_files, read_checkpoint
+from ablate.continued import kept_weights
 from ablate.durable import patiently, write_whole
-from ablate.journal import Journal, Point, PointKind, make_point, read_points
+from ablate.journal import Journal, Point
 from ablate.planner import Job
-from ablate.provenance import provenance
+from ablate.provenance import code_of, provenance
+from ablate.repository import Repository, redacted
 from ablate.trainers import load_trainer
 from ablate.workspace import Workspace
-
-__all__ = [
-    "AttemptContext",
-    "Origin",
-    "Outcome",
-    "Point",
-    "PointKind",
-    "execute",
-    "lost",
-    "make_point",
-    "read_outcome",
-    "read_points",
-    "write_whole",
-]
 
 OutcomeState = Literal["done", "failed", "lost", "pruned"]
 
 RETRIED_CAUSES = frozenset(("lost", "storage", "artefact", "interrupted"))
 """Not the trial's fault: an attempt that ended so is `lost`, any other is `failed`."""
 NOT_FINITE_IN_A_ROW = 3
+
+logger = logging.getLogger(__name__)
 
 
 class Diverged(FloatingPointError):
@@ -86,6 +81,9 @@ class Outcome:
     """The cluster's name of the machine; empty outside a cluster."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """JSON values: `seconds` per phase, provenance, and what is known of a failure."""
+
+
+_OUTCOME = TypeAdapter(Outcome)
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,15 @@ class AttemptContext:
 
     def restore(self) -> bytes | None:
         with self.phase("checkpoint"):
-            return read_checkpoint(self._folder.parent, job=self._job.id, refused=self._log)
+            own = read_checkpoint(self._folder.parent, job=self._job.id, refused=self._log)
+            return own if own is not None else kept_weights(self._job.needs, artifacts=self.dir.parent)
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return kept_files(self._folder.parent)
+
+    def refuse(self, why: str, example: str) -> None:
+        self.journal.refuse(why, example)
 
     def should_stop(self) -> bool:
         return (self._folder / "stop").exists()
@@ -189,6 +195,8 @@ def execute(
             raise
         # the disk would not take it, so the driver must: nothing here says that the attempt has ended
         return dataclasses.replace(beginning, cause="storage", reason=_one_line(str(error)), seconds=time.monotonic() - clock)
+    if outcome.state == "done" and not workspace.attempt(job.id, number + 1).exists():  # one that came back late has a successor
+        forget_files(folder.parent)
     return outcome
 
 
@@ -207,13 +215,14 @@ def _attempt(
     patiently(lambda: _open_folders(job, folder=folder, partial=partial), path=folder)
     with Journal(folder / "metrics.jsonl", log=log) as journal:
         context = context_type(job, artefact=partial, journal=journal, folder=folder, log=log)
-        state, cause, reason, details = _train(job, context, workspace=workspace, log=log, clock=clock)
+        state, cause, reason, details = _train(job, context, workspace=workspace, folder=folder, log=log, clock=clock)
     if state == "done":
         publish(partial, workspace.artifacts / job.id)
     else:
         shutil.rmtree(partial, ignore_errors=True)
     queue = {} if origin.submitted is None else {"queue": max(0.0, beginning.started - origin.submitted)}
-    details |= {"seconds": queue | context.seconds, "argv": list(origin.argv), "refused_rows": journal.refused.total()}
+    asked_by = [redacted(word) for word in origin.argv]
+    details |= {"seconds": queue | context.seconds, "argv": asked_by, "refused_rows": journal.refused.total()}
     return dataclasses.replace(
         beginning,
         state=state,
@@ -252,16 +261,18 @@ def _describe(job: Job) -> dict[str, Any]:
 _End = tuple[OutcomeState, Cause | None, str, dict[str, Any]]
 
 
-def _train(job: Job, context: AttemptContext, *, workspace: Workspace, log: Callable[[str], None], clock: float) -> _End:
+def _train(job: Job, context: AttemptContext, *, workspace: Workspace, folder: Path, log: Callable[[str], None], clock: float) -> _End:
     inputs = {stage: workspace.artifacts / upstream for stage, upstream in job.needs.items()}
     damaged = {path.name: trouble for path in inputs.values() if (trouble := damage(path)) is not None}
     if damaged:
         reason = "; ".join(f"the artefact {name} is damaged: {trouble}" for name, trouble in damaged.items())
         return "lost", "artefact", reason, {"damaged": list(damaged)}
-    module = ""
+    code: Repository | None = None
     try:
         trainer = load_trainer(job.trainer)
-        module = getattr(trainer, "__name__", "")
+        code = code_of(job, getattr(trainer, "__name__", ""))
+        if code and (diff := code.diff):
+            patiently(lambda: (folder / "git.diff").write_text(diff, encoding="utf-8"), path=folder)
         context.seconds["start"] = time.monotonic() - clock
         with context.phase("train"):
             trainer.train(job.spec, inputs, context)
@@ -269,8 +280,8 @@ def _train(job: Job, context: AttemptContext, *, workspace: Workspace, log: Call
         log(traceback.format_exc())
         cause = cause_of(error)
         reason = error.reason if isinstance(error, Diverged) else f"{type(error).__name__}: {error}"
-        return "lost" if cause in RETRIED_CAUSES else "failed", cause, _one_line(reason), provenance(module)
-    return (*_judge(job, context), provenance(module))
+        return "lost" if cause in RETRIED_CAUSES else "failed", cause, _one_line(reason), provenance(job, code)
+    return (*_judge(job, context), provenance(job, code))
 
 
 def _judge(job: Job, context: AttemptContext) -> tuple[OutcomeState, Cause | None, str]:
@@ -293,12 +304,18 @@ def _why_stopped(context: AttemptContext) -> tuple[OutcomeState, Cause, str]:
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """The outcome an attempt's folder holds, or None where `done.json` is absent or not whole."""
+    """The outcome an attempt's folder holds, or None where `done.json` is absent, not whole, or nothing that this version understands."""
     try:
-        record: dict[str, Any] = json.loads((folder / "done.json").read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return _OUTCOME.validate_json((folder / "done.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return Outcome(**record | {"metrics": tuple(Point(**point) for point in record["metrics"])})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        logger.warning(
+            "%s is no outcome, so the attempt counts as unfinished: %s%s", folder / "done.json", where and f"{where}: ", first["msg"]
+        )
+        return None
 
 
 def _log_to(path: Path) -> Callable[[str], None]:

@@ -112,13 +112,15 @@ class Search(StudyModel):
     kind: Literal["search"] = "search"
     """Which design."""
     trials: Annotated[Whole, Field(gt=0, le=100_000)]
-    """How many trials to run."""
+    """How many trials to run; under `pbt` those that go on from others come on top."""
     sampler: Literal["tpe", "random", "cmaes", "nsgaii"] = "tpe"
     """Who suggests: `tpe` and `cmaes` (axes between bounds only) learn from what is done, `nsgaii` breeds from it, `random` does not."""
-    stop_early: Literal["asha", "none"] = "none"
-    """`asha` stops trials that are behind at 1/3 and so on of `max_steps`, on the study's metric."""
+    stop_early: Literal["none", "asha", "hyperband", "median", "pbt"] = "none"
+    """Who ends trials that are behind on the study's metric: `asha` after 1/9 and 1/3 of `max_steps`, as they come; `hyperband` at the
+    same places, in groups that wait for each other; `median` from 1/3 on, those below the median of the others; `pbt` lets them go on
+    from the weights of better ones, with other values."""
     max_steps: Annotated[Whole, Field(gt=0)] | None = None
-    """Steps of a full trial, as the trainer counts them in `report`; needed by `asha`."""
+    """Steps of a full trial, as the trainer counts them in `report`; needed by `stop_early`."""
     objectives: tuple[Objective, ...] = ()
     """Metrics traded off against the study's own (`tpe`, `nsgaii` and `random`)."""
 

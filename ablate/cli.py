@@ -352,6 +352,7 @@ def dashboard(
 
 def main() -> None:
     """Entry point of the `ablate` command: an error a person can mend is one message and its exit code, never a traceback."""
+    _open_closed_streams()
     atexit.register(gc.freeze)  # what is left at the end, such as a large plan, is not searched for cyclic garbage on the way out
     try:
         app()
@@ -364,3 +365,11 @@ def main() -> None:
         # the reader has gone, as in `ablate results | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _open_closed_streams() -> None:
+    """Whoever closed our output does not want it; a file of ours must not get its number and be written into."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, "w" if number else "r"))

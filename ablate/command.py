@@ -1,11 +1,13 @@
 """A trainer that is any program: started once a trial with arguments from the config, it reports metrics as lines of JSON.
 
-It finds ABLATE_CONFIG (the resolved config as a JSON file), ABLATE_TRIAL_DIR, ABLATE_SEED and, where it reports into a file,
-ABLATE_METRICS in its environment. Exit code 0 is success, any other a failure with the last lines of its output as the reason.
+It finds ABLATE_CONFIG (the resolved config as a JSON file), ABLATE_TRIAL_DIR, ABLATE_SEED, ABLATE_CHECKPOINT_DIR (what an attempt before
+this one left) and, where it reports into a file, ABLATE_METRICS in its environment. Exit code 0 is success, any other a failure with the
+last lines of its output as the reason.
 """
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +23,7 @@ from ablate.causes import MEMORY_TEXTS
 from ablate.fields import config_names
 from ablate.fingerprint import canonical
 from ablate.own_stage import Costs, OwnStage, own_stage, read_costs
-from ablate.reader import Fault, shown
+from ablate.reader import Fault, shown, visible
 from ablate.rows import Rows
 from ablate.sources import refuse_changed
 from ablate.study import Study
@@ -35,11 +37,13 @@ DECIDES = ("argv", "env")
 """Settings that decide the result."""
 PASSED = frozenset(
     "PATH HOME USER LOGNAME SHELL LANG LANGUAGE TZ TMPDIR TERM LD_LIBRARY_PATH PYTHONPATH VIRTUAL_ENV CONDA_PREFIX CUDA_HOME "
-    "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES SSL_CERT_FILE SSL_CERT_DIR HF_HOME HF_HUB_OFFLINE TORCH_HOME".split()
+    "CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_VISIBLE_DEVICES SSL_CERT_FILE SSL_CERT_DIR HF_HOME HF_HUB_OFFLINE TORCH_HOME "
+    "ABLATE_HOSTS".split()
 )
 """What a program gets of its worker's environment; the rest, cloud keys and passwords of databases among it, it does not."""
 PASSED_PREFIXES = ("LC_", "XDG_", "NVIDIA_", "NCCL_")
 TAIL_LINES = 5
+MAX_SHOWN = 2_000
 
 
 class CommandFailed(RuntimeError):
@@ -120,7 +124,9 @@ def train(stage: OwnStage, inputs: Mapping[str, Path], context: Context) -> None
     refuse_changed(settings.sources, folder=folder)
     config_file = context.dir / CONFIG_FILE
     config_file.write_text(json.dumps(config, indent=1), encoding="utf-8")
-    given = {"seed": context.seed, "dir": str(context.dir), "config_file": str(config_file), "python": sys.executable}
+    kept = str(context.checkpoint_dir)
+    given = {"seed": context.seed, "dir": str(context.dir), "checkpoint_dir": kept}
+    given |= {"config_file": str(config_file), "python": sys.executable}
 
     def value_of(name: str) -> Any:
         return given[name] if name in given else value_at(config, name)
@@ -132,12 +138,11 @@ def train(stage: OwnStage, inputs: Mapping[str, Path], context: Context) -> None
     report = None if settings.report == "stdout" else context.dir / settings.report
     variables = _environment(settings, context) | {name: written(text) for name, text in settings.env.items()}
     variables |= {"ABLATE_CONFIG": str(config_file), "ABLATE_TRIAL_DIR": str(context.dir), "ABLATE_SEED": str(context.seed)}
-    variables |= {"ABLATE_METRICS": str(report)} if report else {}
-    rows = Rows(context.report)
-    program = Supervised([written(text) for text in settings.argv], folder=folder, env=variables, grace_seconds=settings.grace_seconds)
-    ended = program.follow(rows, report=report, should_stop=context.should_stop)
-    if said := rows.refusals():
-        print(said, flush=True)
+    variables |= {"ABLATE_CHECKPOINT_DIR": kept} | ({"ABLATE_METRICS": str(report)} if report else {})
+    argv = [written(text) for text in settings.argv]
+    print(visible(f"ablate: {shlex.join(argv)}", limit=MAX_SHOWN), flush=True)
+    program = Supervised(argv, folder=folder, env=variables, grace_seconds=settings.grace_seconds)
+    ended = program.follow(Rows(context.report, context.refuse), report=report, should_stop=context.should_stop)
     if ended.code and not context.should_stop():
         raise CommandFailed(_reason(ended))
 

@@ -72,9 +72,7 @@ class Journal:
             point = self._point(step, key, value)
         except ValueError as error:
             why, _, example = str(error).partition("; ")
-            if why not in self.refused:
-                self._log(f"row refused: {why}{example and f' ({example})'}; more of the kind are counted")
-            self.refused[why] += 1
+            self.refuse(why, example)
             return None
         self.last[point.key] = point
         self.rows += 1
@@ -83,6 +81,12 @@ class Journal:
         elif self.rows == MAX_ROWS + 1:
             self._log(f"more than {MAX_ROWS:,} points: later ones count as last values and are on no curve")
         return point
+
+    def refuse(self, why: str, example: str) -> None:
+        """Counts what was to be a row; the first of its kind is shown."""
+        if why not in self.refused:
+            self._log(f"row refused: {why}{example and f' ({example})'}; more of the kind are counted")
+        self.refused[why] += 1
 
     def flush(self) -> None:
         while self._waiting:

@@ -27,6 +27,8 @@ from ablate.sources import own_trainer, with_sources
 from ablate.study import Study
 from ablate.trainers import Trainer, TrainerFaults, trainer_of
 
+FEWEST_TRIALS = {"hyperband": 4, "median": 4, "pbt": 4}
+"""Rule of early stopping -> fewest trials among which it can end any: HyperBand's first three run whole, a median is one of three."""
 ANY_DESIGN = {"kind": "latin_hypercube", "points": 2}
 """In the place of a design that cannot be read: any axis will do for it."""
 
@@ -235,16 +237,51 @@ class _Checks:
             self._fault("a search needs at least one axis", "axes")
         if len(self.study.design) > 1:
             self._fault("a search stands alone: what it suggests next depends on what is done", "design")
-        if search.stop_early == "asha" and not search.max_steps:
-            self._fault("max_steps is missing: asha stops trials at parts of it; write max_steps, or stop_early: none", *at)
-        if search.objectives and search.stop_early == "asha":
-            self._fault("asha compares trials on one metric, and this search has objectives; write stop_early: none", *at, "stop_early")
+        if search.stop_early != "none":
+            self._early_stopping(search, search.stop_early, at=at)
         if search.objectives and search.sampler == "cmaes":
             self._fault("cmaes has one objective; nsgaii and tpe trade off several", *at, "sampler")
         if search.sampler == "cmaes":
             self._bounds_only(search)
         if len(self.study.seeds) > 1:
-            self._fault(f"a search runs each arm with one seed, found {len(self.study.seeds)}; write seeds: 1", "seeds")
+            self._fault(
+                f"a search runs each arm with one seed, found {len(self.study.seeds)}: what it suggests and ends next would hang on which "
+                "seed is done first; write seeds: 1, and run the best arms again with several in a study of their own (design: list)",
+                "seeds",
+            )
+
+    def _early_stopping(self, search: Search, rule: str, *, at: tuple[str | int, ...]) -> None:
+        fewest = FEWEST_TRIALS.get(rule, 1)
+        if not search.max_steps:
+            self._fault(f"max_steps is missing: {rule} compares trials at parts of it; write max_steps, or stop_early: none", *at)
+        if search.objectives:
+            self._fault(f"{rule} compares trials on one metric, and this search has objectives; write stop_early: none", *at, "stop_early")
+        if search.trials < fewest:
+            self._fault(f"{rule} needs {fewest} trials or more to compare, found {search.trials}; asha does with fewer", *at, "trials")
+        if rule == "pbt":
+            self._copies_of_weights(at=at)
+
+    def _copies_of_weights(self, *, at: tuple[str | int, ...]) -> None:
+        """Population based training gives a trial another one's weights and changes its values while it trains."""
+        changeable = getattr(self._trainer, "CHANGEABLE", ())
+        if self._trainer and not changeable:
+            self._fault(
+                f"pbt lets a trial go on from another one's weights with other values, and trainer {self.study.trainer} names no "
+                "field that may change while it trains; asha, hyperband and median go with any trainer",
+                *(*at, "stop_early"),
+            )
+            return
+        for axis in self._draft.axes if self._trainer else ():
+            if unchangeable := sorted(set(axis.paths) - set(changeable)):
+                message = (
+                    f"pbt changes values while a trial trains, and {unchangeable[0]} may not change then "
+                    f"(allowed: {', '.join(changeable)}); leave it at the base, or take asha"
+                )
+                self.faults.append(Fault(axis.at, message, at_key=True))
+            elif axis.bounds is None:
+                self._fault("pbt moves between bounds; write {log: [low, high]} or linspace, without points", *axis.at)
+        if self.study.law and not self.mended:
+            self._fault("a law needs trials that kept their values from start to end, and pbt changes them; take asha", "law")
 
     def _bounds_only(self, search: Search) -> None:
         for name, written in self.study.axes.items():

@@ -42,7 +42,7 @@ def outlived(*, resume: str) -> Iterator[None]:
 def _wait(child: int, *, ended: int, resume: str) -> int:
     """The child's exit code. Raises EnvironmentMissing where it died."""
     for number in PASSED_ON:
-        signal.signal(number, lambda number, _: os.kill(child, number))
+        signal.signal(number, lambda number, _: os.kill(child, number))  # a child of `nohup` takes no notice of SIGHUP
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     _, status = os.waitpid(child, 0)
     in_order = os.read(ended, 1) == b"."

@@ -26,6 +26,8 @@ from ablate.trainers import trainer_of
 
 SHOWN_ARMS = 20
 SHOWN_LEVELS = 12
+EARLY = {"none": "", "pbt": ", those that are behind go on from the weights of better ones ({})"}
+EARLY |= dict.fromkeys(("asha", "hyperband", "median"), ", those that are behind end early ({})")
 HARDWARE_HINT = "hardware: {device: NAME, peak_flops: FLOP/S, utilisation: 0.4, memory_gib: 80, price_per_hour: 2.5, devices: 8}"
 
 
@@ -125,7 +127,7 @@ def _show_work(out: Console, preview: Preview) -> None:
     plan, cost = preview.plan, preview.cost
     _heading(out, "What is run")
     if search := plan.study.search:
-        early = "" if search.stop_early == "none" else f", those that are behind end early ({search.stop_early})"
+        early = EARLY[search.stop_early].format(search.stop_early)
         out.print(f"  {counted(cost.trials, 'trial')}, chosen while running ({search.sampler}){early}")
     else:
         design = " + ".join(dict.fromkeys(block.kind for block in plan.study.design))
@@ -133,6 +135,10 @@ def _show_work(out: Console, preview: Preview) -> None:
     if cost.jobs:
         out.print(f"  {_sharing(cost)}", soft_wrap=True)
     out.print(f"  {_progress(plan, preview)}")
+    if preview.rebuild:
+        first, trouble = next(iter(preview.rebuild.items()))
+        damaged = counted(len(preview.rebuild), "artefact")
+        out.print(f"  ! {damaged} that others read to be rebuilt: {first}: {trouble}", soft_wrap=True)
 
 
 def _show_fraction(out: Console, design: FractionalDesign) -> None:

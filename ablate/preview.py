@@ -1,20 +1,23 @@
 """A study becomes a `Preview`: its plan, what the store knows of it, what it costs and what it can see. Executes and writes nothing."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from ablate.artefacts import visible_damage
 from ablate.axes import Axis, labels_of
 from ablate.blocks import Fractional
 from ablate.cells import fraction
 from ablate.collector import paused_collector
+from ablate.continued import FROM, Donor, continued, trials_to_choose
 from ablate.cost import Cost, Span, ToChoose, make_cost, over_budget
 from ablate.design import arm_for, count_removed, make_arms, search_space
 from ablate.detect import Detection, SeedNoise, detect, known_noise
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.fractional import FractionalDesign
 from ablate.measured import measured_noise, measured_throughput
-from ablate.planner import Plan, make_plan, plan_json, trial_state, wanted_trials
+from ablate.planner import Plan, make_plan, plan_json, trial_state, unfinished
 from ablate.prospects import Prospect, prospects
 from ablate.stores import Store, open_store
 from ablate.study import Budget, Study
@@ -36,7 +39,9 @@ class Preview:
     states: Mapping[str, str]
     """Trial -> state."""
     jobs: Mapping[str, str]
-    """Job -> state, for those the store knows from any study."""
+    """Job -> state, for those the store knows from any study; `stale` is one that has to run again, see `rebuild`."""
+    rebuild: Mapping[str, str]
+    """Job that is done and that others are to read -> what is wrong with its artefact."""
     cost: Cost
     detection: Detection
     prospects: tuple[Prospect, ...]
@@ -56,6 +61,7 @@ class Preview:
                 {"resolution": found.resolution, "generators": list(found.generators), "aliases": [list(group) for group in found.aliases]}
                 for found in self.fractions
             ],
+            "rebuild": dict(self.rebuild),
             "cost": self.cost.to_json(),
             "detectable": self.detection.to_json(),
             "claims": [prospect.to_json() for prospect in self.prospects],
@@ -88,16 +94,18 @@ def make_preview(study: Study, workspace: Workspace) -> Preview:
         return preview_with(study, store=None)
     store = open_store(workspace.store_url)
     try:
-        return preview_with(study, store=store)
+        return preview_with(study, store=store, artifacts=workspace.artifacts)
     finally:
         store.close()
 
 
 @paused_collector()
-def preview_with(study: Study, *, store: Store | None) -> Preview:
-    """The same with a store that is open, or none."""
+def preview_with(study: Study, *, store: Store | None, artifacts: Path | None = None) -> Preview:
+    """The same with a store that is open, or none; `artifacts`: where jobs that are done have left what others read."""
     plan = plan_so_far(study, store)
     known = {job: state for job, (state, _) in store.job_states(plan.jobs).items()} if store else {}
+    rebuild = _to_rebuild(plan, known, artifacts) if artifacts else {}
+    known |= dict.fromkeys(rebuild, "stale")
     begun = bool(store and store.study(study.name)) and any(state != "queued" for state in known.values())
     throughput = measured_throughput(store, study) if store else {}
     space = search_space(study)
@@ -116,6 +124,7 @@ def preview_with(study: Study, *, store: Store | None) -> Preview:
         fractions=tuple(fraction(block, space) for block in study.design if isinstance(block, Fractional)),
         states=_states(plan, known),
         jobs=known,
+        rebuild=rebuild,
         cost=cost,
         detection=detection,
         prospects=() if study.search else prospects(study, levels=axes, found=detection.axes, noise_of=noise_of),
@@ -127,7 +136,23 @@ def plan_so_far(study: Study, store: Store | None) -> Plan:
     """A planned study's plan is known; a search has the arms it has decided on, which the store remembers."""
     if not study.search:
         return make_plan(study, make_arms(study))
-    return make_plan(study, [arm_for(study, dict(trial.levels)) for trial in store.trials(study.name)] if store else [])
+    trials = store.trials(study.name) if store else []
+    plan = make_plan(study, [arm_for(study, dict(trial.levels)) for trial in trials if FROM not in trial.changes])
+    jobs = {trial.id: trial.chain[-1] for trial in trials}
+    for trial in trials:
+        donor, _, step = str(trial.changes.get(FROM, "")).rpartition("@")
+        if donor in jobs:  # what went on from a trial that has left the study leaves it too
+            one = continued(make_plan(study, [arm_for(study, dict(trial.levels))]), Donor(donor, jobs[donor], int(step)))
+            plan = replace(plan, trials=(*plan.trials, *one.trials), jobs={**plan.jobs, **one.jobs})
+    return plan
+
+
+def _to_rebuild(plan: Plan, known: Mapping[str, str], artifacts: Path) -> dict[str, str]:
+    """The jobs that are done and whose artefact, which a job still to run reads, is not as it was left."""
+    read = {upstream for job in unfinished(plan, states=known, artefacts=frozenset()) for upstream in job.needs.values()}
+    damaged = {job: trouble for job in read if known.get(job) == "done" and (trouble := visible_damage(artifacts / job))}
+    again = unfinished(plan, states=known, artefacts=frozenset(read - set(damaged)))
+    return {job.id: damaged[job.id] for job in again if job.id in damaged}
 
 
 def _states(plan: Plan, known: Mapping[str, str]) -> dict[str, str]:
@@ -140,7 +165,7 @@ def _states(plan: Plan, known: Mapping[str, str]) -> dict[str, str]:
 def _to_choose(study: Study, plan: Plan) -> ToChoose | None:
     if not study.search:
         return None
-    return ToChoose(make_plan(study, [arm_for(study, {})]), max(wanted_trials(study) - len(plan.trials), 0))
+    return ToChoose(make_plan(study, [arm_for(study, {})]), trials_to_choose(plan))
 
 
 def _span_json(span: Span, *, known: bool) -> dict[str, int] | None:

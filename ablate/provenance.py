@@ -1,28 +1,62 @@
-"""Where an attempt's numbers come from: machine, interpreter, package versions and the commit of the trainer, as JSON values."""
+"""Where an attempt's numbers come from: machine, interpreter, package versions and the trainer's code, as JSON values."""
 
+import hashlib
 import os
 import platform
 import socket
-import subprocess
 import sys
+import time
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-GIT_SECONDS = 10
+from ablate.planner import Job
+from ablate.repository import Repository, repository_of
+from ablate.sources import source_file
+
+LOOK_SECONDS = 60
+"""For how long what was seen of a repository is taken to be so: a look takes 25 ms, and a trial may take one."""
 
 
-def provenance(module: str) -> dict[str, Any]:
-    """`module`: name of the trainer's module. Packages are those in memory now, so ask when the training has ended."""
+def provenance(job: Job, code: Repository | None) -> dict[str, Any]:
+    """`code`: what `code_of` said at the beginning. Packages are those in memory now, so ask when the training has ended."""
     return {
         "python": platform.python_version(),
         "packages": dict(_packages(len(sys.modules))),
-        "git": dict(_commit(module)),
+        "git": _git(code) if code else {},
         "host": socket.gethostname(),
         "platform": platform.platform(terse=True),
-        "devices": _devices(),
+        "devices": _gpus() if job.resources.gpus else [f"CPU: {_cpu_model()}"],
+        "cores": len(os.sched_getaffinity(0)),
     }
+
+
+def code_of(job: Job, module: str) -> Repository | None:
+    """The repository of what trains: of the program or function of somebody else's, or of the trainer's module, of this name."""
+    settings = getattr(job.spec, "settings", None)
+    if settings:
+        return _seen(Path(settings["folder"]), tuple(settings["sources"]), int(time.monotonic() // LOOK_SECONDS))
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return None
+    # in memory since it was imported, so one look does; installed in a folder of somebody's repository it is no part of that
+    found = _seen(Path(file).resolve().parent, (str(Path(file).resolve()),), 0)
+    return None if found and found.untracked else found
+
+
+@lru_cache(maxsize=16)
+def _seen(folder: Path, sources: tuple[str, ...], look: int) -> Repository | None:
+    return repository_of(folder, files=[source_file(name, folder) for name in sources])
+
+
+def _git(code: Repository) -> dict[str, Any]:
+    found: dict[str, Any] = {"commit": code.commit, "untracked": list(code.untracked)}
+    if code.diff is not None:
+        found["dirty"] = bool(code.diff or code.untracked)
+    if code.diff:
+        found["diff_sha256"] = hashlib.sha256(code.diff.encode()).hexdigest()
+    return found
 
 
 @lru_cache(maxsize=4)
@@ -40,38 +74,29 @@ def _packages(num_modules: int) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
-@lru_cache(maxsize=16)
-def _commit(module: str) -> tuple[tuple[str, Any], ...]:
-    """The commit of the trainer's folder and whether it has changes since; nothing where it is in no repository."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None:
-        return ()
-    folder = Path(file).resolve().parent
-    commit = _git("rev-parse", "HEAD", folder=folder)
-    changes = _git("status", "--porcelain", "--", ".", folder=folder)
-    if commit is None or changes is None:
-        return ()
-    return ("commit", commit), ("dirty", bool(changes))
-
-
-def _git(*arguments: str, folder: Path) -> str | None:
-    try:
-        found = subprocess.run(  # noqa: S603
-            ["git", "--no-optional-locks", *arguments],  # noqa: S607
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def _devices() -> list[str]:
-    """Names of the GPUs this process may use, or the number of cores it may."""
+def _gpus() -> list[str]:
+    """Names of the GPUs this process may use: torch's where it is in memory, else those that the driver shows of the machine."""
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    return [f"{len(os.sched_getaffinity(0))} CPU cores"]
+    return list(_driver_gpus())
+
+
+@lru_cache(maxsize=1)
+def _driver_gpus() -> tuple[str, ...]:
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return tuple(name for file in files if (name := _field(file, "Model")))
+
+
+@lru_cache(maxsize=1)
+def _cpu_model() -> str:
+    return _field(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine()
+
+
+def _field(file: Path, name: str) -> str:
+    """The first value under this name in a file of lines `name: value`; empty where there is none."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == name), "")

@@ -4,13 +4,15 @@ Curves are read from the attempts' journals while they grow, in whole lines, so 
 workers. A journal that finished unseen (the last run was killed) is absorbed at the start.
 """
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ablate.attempt import Outcome, Point, read_outcome, read_points
+from ablate.attempt import Outcome, read_outcome
 from ablate.deviations import register
+from ablate.journal import Point, read_points
 from ablate.model import Level
 from ablate.planner import SETTLED_BADLY, Job, Plan, unfinished
 from ablate.schedule import Event, Finished, Proposed, Skipped, Started, Tick
@@ -120,6 +122,18 @@ class Recorder:
                     self._tail({job: number})
                     self._store.finish(self.plan.study.name, outcome)
                     break
+        self._clear(job for job, (state, _) in known.items() if state != "done")
+
+    def _clear(self, jobs: Iterable[str]) -> None:
+        """Removes what dead attempts of these jobs left half-written; not while another study's run may be writing it."""
+        if any(record.active for record in self._store.studies() if record.name != self.plan.study.name):
+            return
+        for job in jobs:
+            for left in (self._workspace.runs / job).glob("attempt-*/*.tmp-*"):
+                left.unlink(missing_ok=True)
+        for left in self._workspace.artifacts.glob("*.tmp-*"):
+            if left.name.partition(".tmp-")[0] in self.plan.jobs:
+                shutil.rmtree(left, ignore_errors=True)
 
     def missing(self) -> tuple[Job, ...]:
         """The jobs this run has to execute."""

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ablate.continued import trials_to_choose
 from ablate.design import axis_labels
 from ablate.holding import held
-from ablate.planner import is_simulated, wanted_trials
+from ablate.planner import is_simulated
 from ablate.preview import plan_so_far
 from ablate.record import Progress, Recorder, Summary
 from ablate.schedule import Notice, Scheduler, Tick
@@ -45,10 +46,10 @@ def run_study(
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         recorder.absorb()
         jobs, slots, halt = recorder.missing(), 1, threading.Event()
-        if jobs or (study.search and len(plan.trials) < wanted_trials(study)):
+        if jobs or (study.search and trials_to_choose(plan)):
             scheduler = open_scheduler(study)
             slots, ends = scheduler.slots, _deadline(study)
-            store.set_active(study.name, True)
+            store.add_event(study.name, "run started")
             try:
                 for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt, known=plan.jobs):
                     recorder.apply(event)
@@ -60,8 +61,8 @@ def run_study(
                             halt.set()
             finally:
                 if not lost.is_set():
-                    store.set_active(study.name, False)
-        left = recorder.missing() or (study.search and len(recorder.plan.trials) < wanted_trials(study))
+                    store.add_event(study.name, "run ended")
+        left = recorder.missing() or (study.search and trials_to_choose(recorder.plan))
         if not (halt.is_set() and left):
             return recorder.summary(slots=slots)
         return recorder.summary(slots=slots, ended_by="signal" if stop.is_set() else "budget")
@@ -74,7 +75,7 @@ def _deadline(study: Study) -> float:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event set by SIGINT, SIGTERM or SIGHUP; the second signal ends the process at once."""
+    """An event set by SIGINT, SIGTERM or SIGHUP; the second signal ends the process at once. Under `nohup` a SIGHUP is none."""
     stop = threading.Event()
 
     def _handle(_number: int, _frame: object) -> None:
@@ -84,7 +85,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
     with own_handlers():
         for number in STOPPING:
-            signal.signal(number, _handle)
+            if not (number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN):
+                signal.signal(number, _handle)
         yield stop
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import optuna
 
 from ablate.axes import Axis
+from ablate.continued import FROM
 from ablate.design import search_space
 from ablate.model import Level
 from ablate.stores import TrialRecord
@@ -85,9 +86,16 @@ def make_memory(study: Study, past: Sequence[Told]) -> Memory:
 
 
 def past_points(study: Study, trials: Iterable[TrialRecord]) -> list[Told]:
-    """The trials that are done, as far as they have all the metrics."""
-    known = [told(study, levels=trial.levels, metrics=trial.metrics) for trial in trials if trial.state in KNOWN]
+    """The trials that are done, as far as they have all the metrics; one that went on from another's weights is no point of the space."""
+    own = (trial for trial in trials if trial.state in KNOWN and FROM not in trial.changes)
+    known = [told(study, levels=trial.levels, metrics=trial.metrics) for trial in own]
     return [each for each in known if each]
+
+
+def population(study: Study, past: Sequence[Told], *, size: int) -> list[dict[str, Any]]:
+    """What the sampler suggests before anything of it has run: axis -> value, so many times."""
+    made, space = make_memory(study, past).study, distributions(study)
+    return [dict(made.ask(space).params) for _ in range(size)]
 
 
 def told(study: Study, *, levels: Mapping[str, Level], metrics: Mapping[str, float | None]) -> Told | None:

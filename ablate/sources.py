@@ -5,13 +5,13 @@ filed under a text that did not make it.
 """
 
 import hashlib
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ablate.errors import InputError
 from ablate.modules import module_file
 from ablate.reader import Fault, visible
+from ablate.repository import git
 from ablate.study import Study
 from ablate.trainer_settings import CommandTrainer, OwnTrainer, PythonTrainer
 
@@ -43,7 +43,7 @@ def with_sources(study: Study) -> tuple[Study, list[Fault]]:
         if not (folder / name).is_file()
     ]
     names = dict.fromkeys((*_named(settings, folder), *listed))
-    sources = {name: digest for name in names if (digest := digest_of(_path(name, folder)))}
+    sources = {name: digest for name in names if (digest := digest_of(source_file(name, folder)))}
     located = settings.model_copy(update={"folder": str(folder.resolve()), "sources": sources})
     return study.model_copy(update={key: located}), faults
 
@@ -57,7 +57,7 @@ def digest_of(path: Path) -> str:
 
 def refuse_changed(sources: Mapping[str, str], *, folder: Path) -> None:
     """Raises InputError where a file is not what it was when the trial was planned."""
-    changed = [name for name, digest in sources.items() if digest != digest_of(_path(name, folder))]
+    changed = [name for name, digest in sources.items() if digest != digest_of(source_file(name, folder))]
     if changed:
         raise InputError(f"{', '.join(changed)} in {folder} changed since the trial was planned; run again to plan with what it is now")
 
@@ -70,9 +70,9 @@ def refuse_uncommitted(study: Study) -> None:
     if found is None:
         return  # what is shipped has a version of its own
     key, settings = found
-    folder, files = Path(settings.folder), [str(_path(name, Path(settings.folder))) for name in settings.sources]
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
-    untracked = [name for name in files if _git(folder, "ls-files", "--", name) == ""]
+    folder, files = Path(settings.folder), [str(source_file(name, Path(settings.folder))) for name in settings.sources]
+    changed = git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    untracked = [name for name in files if git(folder, "ls-files", "--", name) == ""]
     if changed is None:
         wrong = f"{visible(str(folder))} is in no git repository; put it in one"
     elif names := [line[3:] for line in changed.splitlines()] + [f"{name} (not in git)" for name in untracked]:
@@ -80,15 +80,6 @@ def refuse_uncommitted(study: Study) -> None:
     else:
         return
     raise InputError([study.marks.problem(Fault(("trainer_must_be_committed",), f"{wrong}, or leave this key out"))])
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says; None where it is no repository, or there is no git."""
-    try:
-        found = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    except OSError:
-        return None
-    return found.stdout if found.returncode == 0 else None
 
 
 def _folder(study: Study, key: str) -> Path:
@@ -105,7 +96,7 @@ def _named(settings: OwnTrainer, folder: Path) -> Iterator[str]:
         yield f"{MODULE}{settings.function.partition(':')[0]}"
 
 
-def _path(name: str, folder: Path) -> Path:
+def source_file(name: str, folder: Path) -> Path:
     """The file of a source: below the folder, or that of a module."""
     return module_file(name.removeprefix(MODULE), folder=folder) if name.startswith(MODULE) else folder / name
 

@@ -116,7 +116,7 @@ class Supervised:
                 if whole:
                     rows.take(text)
                 else:
-                    rows.refuse(f"line longer than {MAX_LINE_BYTES:,} bytes", text)
+                    rows.refuse_line(f"line longer than {MAX_LINE_BYTES:,} bytes", text)
                 continue
             if text.strip():
                 self._tail.append(visible(text.rstrip().rpartition("\r")[2], limit=200))
@@ -148,7 +148,7 @@ def _take(found: Sequence[tuple[bytes, bool]], rows: Rows) -> None:
     for line, whole in found:
         text = line.decode("utf-8", errors="replace")
         if not whole:
-            rows.refuse(f"line longer than {MAX_LINE_BYTES:,} bytes", text)
+            rows.refuse_line(f"line longer than {MAX_LINE_BYTES:,} bytes", text)
         elif text.strip():
             rows.take(text)
 

@@ -35,6 +35,8 @@ METRICS = {
     "score/4": "4-shot score of the stated law, percent (simulated)",
     "score/8": "8-shot score of the stated law, percent (simulated)",
 }
+CHANGEABLE = ("peak_lr",)
+"""Fields that may change while a trial trains."""
 SHARES = ("caption", "interleaved", "text")
 CONNECTOR_POINTS = {"avg_pool": 0.0, "attention_pool": 0.1, "c_abstractor": 0.2}
 FAILURES = ("none", "raise", "nan", "exit", "hang", "sometimes", "hold", "memory", "orphan", "flood")

@@ -12,8 +12,9 @@ from typing import Any
 from ablate.errors import did_you_mean
 from ablate.reader import visible
 
-GIVEN = ("seed", "dir", "config_file", "python")
-"""Names beside those of the config's fields: the seed, the trial's folder, the config as a JSON file, the interpreter that runs ablate."""
+GIVEN = ("seed", "dir", "checkpoint_dir", "config_file", "python")
+"""Names beside those of the config's fields: the seed, the trial's folder, the one that outlives an attempt, the config as a JSON file, the
+interpreter that runs ablate."""
 _PART = re.compile(r"\{\{|\}\}|(\$?)\{([^{}]*)\}|[{}]")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z0-9][A-Za-z0-9_-]*)*")
 

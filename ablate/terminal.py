@@ -2,10 +2,11 @@
 
 import functools
 import operator
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -29,6 +30,30 @@ PIPE_WIDTH = 240
 STYLE = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "queued": "dim", "pruned": "yellow", "stale": "yellow"}
 
 
+class _Audience:
+    """Standard output for as long as there is one: a terminal that was closed, or a reader that has gone, ends no run."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError:
+            # what is still in the stream's buffer has to go somewhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
 def console(*, stderr: bool = False) -> Console:
     """Names and reasons are data: no markup, no highlighting. A file or a pipe has no width, so nothing is folded there."""
     made = Console(stderr=stderr, markup=False, highlight=False)
@@ -40,6 +65,7 @@ class RunScreen:
 
     def __init__(self) -> None:
         self._console = console()
+        self._console.file = cast("IO[str]", _Audience(self._console.file))
         self._live = Live(console=self._console, refresh_per_second=4, transient=True) if self._console.is_terminal else None
         self._said = 0.0
         self._began = time.monotonic()

@@ -118,7 +118,8 @@ class CommandTrainer(OwnTrainer):
     """Any program: started once a trial, it reports metrics as lines of JSON."""
 
     argv: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_as_list)]
-    """The program and its arguments; `{train.lr}` is a field of the config, `{seed}`, `{dir}`, `{config_file}` and `{python}` are given."""
+    """The program and its arguments; `{train.lr}` is a field of the config, `{seed}`, `{dir}`, `{checkpoint_dir}`, `{config_file}` and
+    `{python}` are given."""
     report: str = "stdout"
     """Where it reports: `stdout`, or a file in the trial's folder."""
     env: Annotated[dict[str, str], AfterValidator(_env)] = Field(default_factory=dict)

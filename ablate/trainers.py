@@ -3,6 +3,7 @@
     Config                        pydantic model of one trial's config: frozen, unknown keys forbidden
     METRICS                       metric name -> what it means and its unit
     stages(config) -> [Stage]     what one trial executes, in order, with costs in closed form; imports no torch
+    CHANGEABLE                    paths into Config that may change while a trial trains, for `stop_early: pbt`; may be left out
     train(stage, inputs, context) runs one stage; the last value reported under a name is the trial's metric
 
 The shipped trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there. `command` and
@@ -35,7 +36,7 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str:
-        """`encoder`, `pretrain`, `sft` or `align`."""
+        """`encoder`, `features`, `pretrain`, `sft` or `align`."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -97,6 +98,13 @@ class Context(Protocol):
 
     def restore(self) -> bytes | None:
         """The last state an earlier attempt of this job kept, if any."""
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Every attempt of this job finds it as the last one left it, until the job is done; whole files are the trainer's affair."""
+
+    def refuse(self, why: str, example: str) -> None:
+        """Counts something that was to be a report and is none; the first of its kind is shown in the log."""
 
     def should_stop(self) -> bool:
         """True once the stage should return early: a pruned trial, an interrupted run."""

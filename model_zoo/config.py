@@ -51,11 +51,20 @@ class Training(StrEnum):
     """What happens to the vision encoder in the pretrain stage."""
 
     FROZEN = "frozen"
-    """Nothing; its features are computed once and kept."""
+    """Nothing; its features are computed once a trial, or once for many: see `Features`."""
     SLOW = "slow"
     """Trained at a tenth of the rate."""
     FULL = "full"
     """Trained at the rate of everything else."""
+
+
+class Features(StrEnum):
+    """Where a trial has the features of a frozen encoder from. The numbers are the same, so it is no part of what a stage is."""
+
+    COMPUTED = "computed"
+    """It computes them itself, before its first step."""
+    CACHED = "cached"
+    """From a stage of their own, `features`, whose artefact all trials of one seed share that agree on encoder and pictures."""
 
 
 class Keys(StrEnum):
@@ -110,6 +119,8 @@ class Encoder(_Frozen):
     """Transformer layers."""
     training: Training = Training.FROZEN
     """`frozen`, `slow` (a tenth of the rate) or `full`, in the pretrain stage."""
+    features: Features = Features.COMPUTED
+    """`computed` by each trial, or `cached`: by a stage of their own for all trials of a seed, which only a frozen encoder allows."""
     pretrain: EncoderPretrain = EncoderPretrain()
     """The stage before."""
 
@@ -127,6 +138,17 @@ class Encoder(_Frozen):
         heads = info.data.get("num_heads")
         if heads and value % heads:
             raise ValueError(f"{value} is not divisible by {heads} heads: nearest {_nearest_multiples(value, heads)}")
+        return value
+
+    @field_validator("features")
+    @classmethod
+    def _cache_needs_frozen(cls, value: Features, info: ValidationInfo) -> Features:
+        training = info.data.get("training")
+        if value is Features.CACHED and training not in (None, Training.FROZEN):
+            raise ValueError(
+                f"cached features are those of a frozen encoder, and training is {training}, which changes them at every step: "
+                "use training: frozen, or features: computed"
+            )
         return value
 
     @property

@@ -16,6 +16,7 @@ from model_zoo.config import (
     Connector,
     Decoder,
     Encoder,
+    Features,
     Keys,
     Training,
 )
@@ -132,11 +133,16 @@ def pretrain_step_flops(config: Config) -> float:
     return 3 * forward
 
 
+def features_stage_flops(encoder: Encoder, *, num_scenes: int) -> float:
+    """Forward once over the pool; as everywhere, without the pictures of the evaluation."""
+    return (num_scenes + NUM_TRAINING_DIGITS) * encoder_forward_flops(encoder)
+
+
 def pretrain_pool_flops(config: Config) -> float:
-    """A frozen encoder runs forward once over the pool; others do not."""
-    if config.encoder.training is not Training.FROZEN:
+    """A frozen encoder runs forward once over the pool, unless a stage of its own has done so; others do not."""
+    if config.encoder.training is not Training.FROZEN or config.encoder.features is Features.CACHED:
         return 0.0
-    return (config.data.num_scenes + NUM_TRAINING_DIGITS) * encoder_forward_flops(config.encoder)
+    return features_stage_flops(config.encoder, num_scenes=config.data.num_scenes)
 
 
 def pretrain_stage_flops(config: Config) -> float:
@@ -172,6 +178,12 @@ def encoder_stage_memory(encoder: Encoder) -> float:
     """Bytes at the peak: parameters four times over, and one step's activations."""
     weights = ADAM_BYTES * (encoder_params(encoder) + contrast_params(encoder.width))
     return weights + encoder_activation_bytes(encoder, images=encoder.pretrain.batch_size)
+
+
+def features_stage_memory(encoder: Encoder, *, num_scenes: int) -> float:
+    """Bytes at the peak: parameters, the pool, and its features twice while their parts are joined."""
+    pool = (num_scenes + NUM_TRAINING_DIGITS) * BYTES
+    return BYTES * encoder_params(encoder) + pool * (encoder.image_size**2 + 2 * encoder.num_patches * encoder.width)
 
 
 def pretrain_stage_memory(config: Config) -> float:

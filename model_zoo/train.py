@@ -1,4 +1,4 @@
-"""The two loops: pixels and captions to an encoder, an encoder and documents to a model.
+"""The two loops: pixels and captions to an encoder, an encoder and documents to a model; between them, a frozen encoder's features.
 
 Bit for bit the same for a seed on one machine's CPU, interrupted or not: data depend on (seed, step) only, and what
 else a step needs is in the checkpoint.
@@ -9,11 +9,11 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model_zoo.build import build_encoder, build_model, initialise
 from model_zoo.checkpoint import load_weights, pack, save_weights, unpack
@@ -21,27 +21,29 @@ from model_zoo.config import Config, Encoder, Eval, Train, Training
 from model_zoo.context import Context
 from model_zoo.data import vocabulary
 from model_zoo.data.batch import collate
-from model_zoo.data.pictures import draw_scenes, make_pool, resample, training_digits
+from model_zoo.data.pictures import Pool, draw_scenes, resample, training_digits, training_pool
 from model_zoo.data.stream import draw_step
 from model_zoo.encoders.contrast import Contrast
-from model_zoo.evaluate.answers import encode
-from model_zoo.evaluate.held_out import held_out_pool, validation_documents
+from model_zoo.evaluate.held_out import ValidationDocuments, held_out_pool, validation_documents
 from model_zoo.evaluate.loss import answer_loss, validation_loss
 from model_zoo.evaluate.scores import score_names, score_tasks
+from model_zoo.features import PoolFeatures, encode, encode_pools, load_features, save_features
 from model_zoo.optim import make_optimizer, parameter_groups, rate_at, set_rate
+from model_zoo.vlm import VisionLanguageModel
 
 REPORT_EVERY = 20
 """Steps between points of the training curve, each the mean since the last; also how often a stop is noticed."""
 CHECKPOINT_SECONDS = 30.0
 """Most of the work that a dying process can lose, beside a step; results do not depend on when the state is kept."""
 ENCODER_FILE = "encoder.safetensors"
+FEATURES_FILE = "features.safetensors"
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
-_POOL, _PICTURES = 2, 4  # second word of a seed, so that no two uses of one seed share random numbers
+_PICTURES = 4  # second word of a seed, so that no two uses of one seed share random numbers
 
 
-class _EncoderTraining(torch.nn.Module):
+class _EncoderTraining(nn.Module):
     def __init__(self, config: Encoder) -> None:
         super().__init__()
         self.encoder = build_encoder(config)
@@ -61,13 +63,15 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
     if (state := context.restore()) is not None:
         first = unpack(state, module=model, optimizer=optimizer).step
     for step in range(first, schedule.steps):
-        rng = np.random.default_rng((settings.seed, _PICTURES, step))
-        chosen = rng.integers(len(digits.labels), size=(settings.batch_size, vocabulary.NUM_PLACES))
-        pixels = resample(draw_scenes(digits, chosen=chosen), image_size=config.image_size).to(context.device)
-        captions = torch.from_numpy(digits.labels[chosen]).to(context.device)
-        score = model.contrast(model.encoder(pixels), captions=captions)
-        _descend(model, optimizer, loss=score.loss, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
-        loss, done = score.loss.item(), step + 1
+        with context.phase("data"):
+            rng = np.random.default_rng((settings.seed, _PICTURES, step))
+            chosen = rng.integers(len(digits.labels), size=(settings.batch_size, vocabulary.NUM_PLACES))
+            pixels = resample(draw_scenes(digits, chosen=chosen), image_size=config.image_size).to(context.device)
+            captions = torch.from_numpy(digits.labels[chosen]).to(context.device)
+        with context.phase("step"):
+            score = model.contrast(model.encoder(pixels), captions=captions)
+            _descend(model, optimizer, loss=score.loss, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
+            loss, done = score.loss.item(), step + 1
         if not math.isfinite(loss):
             context.report(done, encoder_loss=math.nan)
             raise FloatingPointError(f"the encoder's loss is {loss} at step {done}; lower encoder.pretrain.learning_rate")
@@ -80,31 +84,30 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
             if is_stopping:
                 return
     save_weights(model.encoder, context.dir / ENCODER_FILE)
-    _write_json(config.model_dump(mode="json", exclude={"training"}), context.dir / CONFIG_FILE)
+    _write_json(config.model_dump(mode="json", exclude={"training", "features"}), context.dir / CONFIG_FILE)
 
 
-def pretrain(config: Config, *, encoder_weights: Path | None, context: Context) -> None:
+def compute_features(config: Encoder, *, num_scenes: int, encoder_weights: Path | None, context: Context) -> None:
+    """A frozen encoder to the features of every picture that the trials of a seed see."""
+    encoder = build_encoder(config)
+    _begin(encoder, encoder=encoder, encoder_weights=encoder_weights, context=context)
+    with context.phase("data"):
+        pool = training_pool(num_scenes=num_scenes, image_size=config.image_size, seed=context.seed)
+        held_out = held_out_pool(image_size=config.image_size)
+        save_features(encode_pools(encoder, training=pool, held_out=held_out, device=context.device), context.dir / FEATURES_FILE)
+
+
+def pretrain(config: Config, *, encoder_weights: Path | None, features_file: Path | None, context: Context) -> None:
     """Documents of three sources to a model: reports curves and, at the last step, every score asked for."""
-    train, evaluation, num_tokens, device = config.train, config.eval, config.connector.num_tokens, context.device
+    train, num_tokens, device = config.train, config.connector.num_tokens, context.device
     model = build_model(config, vocabulary_size=vocabulary.SIZE, image_token=vocabulary.IMAGE)
-    initialise(model, seed=context.seed)
-    if encoder_weights is not None:
-        load_weights(model.encoder, encoder_weights)
-    model.to(device)
-    groups = parameter_groups(model, weight_decay=train.weight_decay, encoder=config.encoder.training)
-    optimizer = make_optimizer(groups)
+    _begin(model, encoder=model.encoder, encoder_weights=encoder_weights, context=context)
+    optimizer = make_optimizer(parameter_groups(model, weight_decay=train.weight_decay, encoder=config.encoder.training))
 
     with context.phase("data"):
-        digits, pool_rng = training_digits(), np.random.default_rng((context.seed, _POOL))
-        pool = make_pool(digits, num_scenes=config.data.num_scenes, image_size=config.encoder.image_size, rng=pool_rng)
-        held_out = held_out_pool(image_size=config.encoder.image_size)
-        validation = validation_documents(held_out, number=evaluation.validation_documents, num_tokens=num_tokens)
-    validate_at = {round(train.steps * (i + 1) / evaluation.num_validations) for i in range(evaluation.num_validations)}
-    is_frozen = config.encoder.training is Training.FROZEN
-    # A frozen encoder sees each picture of the pool once; otherwise every step encodes the pictures of its documents.
-    known = encode(model, pool, device=device) if is_frozen else None
-    held_out_features = encode(model, held_out, device=device) if is_frozen else None
-    pixels = pool.pixels.to(device)
+        world = _open_world(config, encoder=model.encoder, features_file=features_file, context=context)
+    pixels = world.pool.pixels.to(device)
+    validate_at = {round(train.steps * (i + 1) / config.eval.num_validations) for i in range(config.eval.num_validations)}
 
     first, since_report, kept_at = 0, list[float](), time.monotonic()
     if (state := context.restore()) is not None:
@@ -114,23 +117,24 @@ def pretrain(config: Config, *, encoder_weights: Path | None, context: Context) 
     for step in range(first, train.steps):
         with context.phase("data"):
             rows = train.rows_per_step
-            documents = draw_step(pool, mix=config.data.mix, seed=context.seed, step=step, num_rows=rows, num_tokens=num_tokens)
+            documents = draw_step(world.pool, mix=config.data.mix, seed=context.seed, step=step, num_rows=rows, num_tokens=num_tokens)
             batch = collate(documents, device=device)
-        features = known[batch.pictures] if known is not None else model.encoder(pixels[batch.pictures])
-        loss = answer_loss(model, batch, features=features)
-        _descend(model, optimizer, loss=loss, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
-        since_report.append(loss.item())
+        with context.phase("step"):
+            features = world.known.training[batch.pictures] if world.known else model.encoder(pixels[batch.pictures])
+            loss = answer_loss(model, batch, features=features)
+            _descend(model, optimizer, loss=loss, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
+            since_report.append(loss.item())
         done = step + 1
         if not math.isfinite(since_report[-1]):
-            context.report(done, train_loss=math.nan, **_diverged(evaluation))
+            context.report(done, train_loss=math.nan, **_diverged(config.eval))
             return
         if done % REPORT_EVERY == 0 or done == train.steps:
             context.report(done, train_loss=sum(since_report) / len(since_report))
             since_report = []
         if done in validate_at and done < train.steps:
             with context.phase("eval"):
-                features = held_out_features if held_out_features is not None else encode(model, held_out, device=device)
-                context.report(done, val_loss=validation_loss(model, validation, features=features))
+                features = _held_out_features(model, world, device=device)
+                context.report(done, val_loss=validation_loss(model, world.validation, features=features))
         is_stopping = done % REPORT_EVERY == 0 and context.should_stop()
         is_due = done in validate_at or time.monotonic() - kept_at > CHECKPOINT_SECONDS
         if done < train.steps and (is_stopping or is_due):
@@ -141,18 +145,60 @@ def pretrain(config: Config, *, encoder_weights: Path | None, context: Context) 
                 return
 
     with context.phase("eval"):
-        features = held_out_features if held_out_features is not None else encode(model, held_out, device=device)
-        val_loss = validation_loss(model, validation, features=features)
-        if not math.isfinite(val_loss):  # the last step went too far; argmax would still find "answers"
-            context.report(train.steps, **_diverged(evaluation))
-            return
-        scores = score_tasks(model, evaluation=evaluation, pool=held_out, features=features, num_tokens=num_tokens)
-    context.report(train.steps, val_loss=val_loss, **scores)
-    save_weights(model, context.dir / MODEL_FILE)
-    _write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain"}}), context.dir / CONFIG_FILE)
+        scores = _examine(model, world, config=config, device=device)
+    context.report(train.steps, **scores)
+    if math.isfinite(scores["val_loss"]):
+        save_weights(model, context.dir / MODEL_FILE)
+        _write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain", "features"}}), context.dir / CONFIG_FILE)
 
 
-def _descend(model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, loss: Tensor, rate: float, clip_norm: float) -> None:
+def _begin(model: nn.Module, *, encoder: nn.Module, encoder_weights: Path | None, context: Context) -> None:
+    """First weights. An encoder without a stage of its own has the same ones with and without the rest, which is drawn after it."""
+    initialise(model, seed=context.seed)
+    if encoder_weights is not None:
+        load_weights(encoder, encoder_weights)
+    model.to(context.device)
+
+
+class _World(NamedTuple):
+    """What one trial reads, and what it is measured on."""
+
+    pool: Pool
+    held_out: Pool
+    validation: ValidationDocuments
+    known: PoolFeatures | None
+    """Of every picture, while the encoder is frozen; otherwise each step encodes the pictures of its documents."""
+
+
+def _open_world(config: Config, *, encoder: nn.Module, features_file: Path | None, context: Context) -> _World:
+    image_size, documents = config.encoder.image_size, config.eval.validation_documents
+    pool = training_pool(num_scenes=config.data.num_scenes, image_size=image_size, seed=context.seed)
+    held_out = held_out_pool(image_size=image_size)
+    validation = validation_documents(held_out, number=documents, num_tokens=config.connector.num_tokens)
+    known = None
+    if features_file is not None:
+        known = load_features(features_file, device=context.device)
+    elif config.encoder.training is Training.FROZEN:
+        known = encode_pools(encoder, training=pool, held_out=held_out, device=context.device)
+    return _World(pool, held_out, validation, known)
+
+
+def _held_out_features(model: VisionLanguageModel, world: _World, *, device: str) -> Tensor:
+    return world.known.held_out if world.known else encode(model.encoder, world.held_out, device=device)
+
+
+def _examine(model: VisionLanguageModel, world: _World, *, config: Config, device: str) -> dict[str, float]:
+    """The validation loss and every score asked for."""
+    features = _held_out_features(model, world, device=device)
+    val_loss = validation_loss(model, world.validation, features=features)
+    if not math.isfinite(val_loss):  # the last step went too far; argmax would still find "answers"
+        return _diverged(config.eval)
+    num_tokens = config.connector.num_tokens
+    scores = score_tasks(model, evaluation=config.eval, pool=world.held_out, features=features, num_tokens=num_tokens)
+    return {"val_loss": val_loss, **scores}
+
+
+def _descend(model: nn.Module, optimizer: torch.optim.Optimizer, *, loss: Tensor, rate: float, clip_norm: float) -> None:
     """One step down. A loss that is not finite makes every weight NaN: the loop must look at it next."""
     set_rate(optimizer, rate)
     optimizer.zero_grad()

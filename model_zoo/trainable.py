@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_zoo import flops
-from model_zoo.config import Config, Connector, Data, Decoder, Encoder, Eval, Objective, Train
+from model_zoo.config import Config, Connector, Data, Decoder, Encoder, Eval, Features, Objective, Train
 from model_zoo.context import Context
 
 __all__ = ["METRICS", "Config", "StageSpec", "stages", "train"]
@@ -28,12 +28,17 @@ METRICS: dict[str, str] = {
     "encoder_accuracy": "images of a batch that find their own caption, percent",
 }
 
+CHANGEABLE = ("train.learning_rate", "train.weight_decay", "train.clip_norm")
+"""Fields that may change while a trial trains: what another value of them would have kept can be gone on from."""
+UPSTREAM_FIELDS = {"pretrain", "features"}
+"""Of the encoder; what they come to is in the stages that `pretrain` needs, and so is no part of its own config."""
+
 
 class StageSpec(NamedTuple):
     """One stage of one trial."""
 
     name: str
-    """`encoder` or `pretrain`."""
+    """`encoder`, `features` or `pretrain`."""
     config: Mapping[str, Any]
     """All that determines the result, as JSON values."""
     needs: tuple[str, ...]
@@ -49,7 +54,8 @@ class StageSpec(NamedTuple):
     active_params: int
     """Those of `num_params` that one token uses."""
     total_params: int
-    """All there is in memory: encoder, connector, decoder, embeddings, head; in `encoder` the objective, which is thrown away, too."""
+    """All there is in memory: encoder, connector, decoder, embeddings, head; in `encoder` the objective, which is thrown away, too; in
+    `features` the encoder."""
     train_flops: float
     """As flops.py counts them."""
     memory_bytes: float
@@ -57,13 +63,13 @@ class StageSpec(NamedTuple):
 
 
 def stages(config: Config) -> tuple[StageSpec, ...]:
-    """The encoder stage, unless its objective is `none`, and the pretrain stage."""
+    """The encoder stage, unless its objective is `none`; the features stage, where they are cached; the pretrain stage."""
     train = config.train
     model = _model(config.encoder, config.connector, config.decoder, config.data, train.rows_per_step)
     pretrain = StageSpec(
         name="pretrain",
         config={**model.config, "train": _as_json(train), "eval": _as_json(config.eval)},
-        needs=() if model.encoder_stage is None else ("encoder",),
+        needs=tuple(stage.name for stage in model.upstream),
         version="1",
         seeded=True,
         num_params=model.num_params,
@@ -73,13 +79,13 @@ def stages(config: Config) -> tuple[StageSpec, ...]:
         train_flops=train.steps * model.step_flops + model.pool_flops,
         memory_bytes=model.memory_bytes,
     )
-    return (pretrain,) if model.encoder_stage is None else (model.encoder_stage, pretrain)
+    return (*model.upstream, pretrain)
 
 
 class _Model(NamedTuple):
     """What trials of one architecture on one mixture have in common."""
 
-    encoder_stage: StageSpec | None
+    upstream: tuple[StageSpec, ...]
     config: Mapping[str, Any]
     num_params: int
     embedding_params: int
@@ -94,8 +100,8 @@ class _Model(NamedTuple):
 def _model(encoder: Encoder, connector: Connector, decoder: Decoder, data: Data, rows_per_step: int) -> _Model:
     config = Config(encoder=encoder, connector=connector, decoder=decoder, data=data, train=Train(rows_per_step=rows_per_step))
     return _Model(
-        encoder_stage=None if encoder.pretrain.objective is Objective.NONE else _encoder_stage(encoder),
-        config=config.model_dump(mode="json", include={"encoder", "connector", "decoder", "data"}, exclude={"encoder": {"pretrain"}}),
+        upstream=_upstream(encoder, data.num_scenes),
+        config=config.model_dump(mode="json", include={"encoder", "connector", "decoder", "data"}, exclude={"encoder": UPSTREAM_FIELDS}),
         num_params=decoder.num_params,
         embedding_params=flops.embedding_params(decoder),
         total_params=flops.total_params(config),
@@ -106,10 +112,19 @@ def _model(encoder: Encoder, connector: Connector, decoder: Decoder, data: Data,
 
 
 @lru_cache(maxsize=1024)
+def _upstream(encoder: Encoder, num_scenes: int) -> tuple[StageSpec, ...]:
+    """What the pretrain stage reads."""
+    trained = () if encoder.pretrain.objective is Objective.NONE else (_encoder_stage(encoder),)
+    if encoder.features is Features.COMPUTED:
+        return trained
+    return (*trained, _features_stage(encoder, num_scenes, needs=tuple(stage.name for stage in trained)))
+
+
+@lru_cache(maxsize=1024)
 def _encoder_stage(encoder: Encoder) -> StageSpec:
     return StageSpec(
         name="encoder",
-        config={"encoder": encoder.model_dump(mode="json", exclude={"training"})},
+        config={"encoder": encoder.model_dump(mode="json", exclude={"training", "features"})},
         needs=(),
         version="1",
         seeded=False,
@@ -119,6 +134,24 @@ def _encoder_stage(encoder: Encoder) -> StageSpec:
         total_params=flops.encoder_params(encoder) + flops.contrast_params(encoder.width),
         train_flops=flops.encoder_stage_flops(encoder),
         memory_bytes=flops.encoder_stage_memory(encoder),
+    )
+
+
+def _features_stage(encoder: Encoder, num_scenes: int, *, needs: tuple[str, ...]) -> StageSpec:
+    """Seeded, because each seed draws scenes of its own."""
+    shape = encoder.model_dump(mode="json", exclude={"training", *UPSTREAM_FIELDS})
+    return StageSpec(
+        name="features",
+        config={"encoder": shape, "data": {"num_scenes": num_scenes}},
+        needs=needs,
+        version="1",
+        seeded=True,
+        num_params=0,
+        embedding_params=0,
+        active_params=0,
+        total_params=flops.encoder_params(encoder),
+        train_flops=flops.features_stage_flops(encoder, num_scenes=num_scenes),
+        memory_bytes=flops.features_stage_memory(encoder, num_scenes=num_scenes),
     )
 
 
@@ -134,11 +167,16 @@ def train(stage: StageSpec, inputs: Mapping[str, Path], context: Context) -> Non
     from model_zoo import train as loops
 
     torch.set_num_threads(context.cpus)
+    weights = inputs["encoder"] / loops.ENCODER_FILE if "encoder" in stage.needs else None
+    features = inputs["features"] / loops.FEATURES_FILE if "features" in stage.needs else None
     match stage.name:
         case "encoder":
             loops.train_encoder(Encoder.model_validate(stage.config["encoder"]), context=context)
+        case "features":
+            encoder, data = Encoder.model_validate(stage.config["encoder"]), Data.model_validate(stage.config["data"])
+            loops.compute_features(encoder, num_scenes=data.num_scenes, encoder_weights=weights, context=context)
         case "pretrain":
-            weights = inputs["encoder"] / loops.ENCODER_FILE if "encoder" in stage.needs else None
-            loops.pretrain(Config.model_validate(stage.config), encoder_weights=weights, context=context)
+            config = Config.model_validate(stage.config)
+            loops.pretrain(config, encoder_weights=weights, features_file=features, context=context)
         case _:
-            raise ValueError(f"unknown stage '{stage.name}' (encoder, pretrain)")
+            raise ValueError(f"unknown stage '{stage.name}' (encoder, features, pretrain)")

@@ -35,11 +35,17 @@ class Remembering:
     def __init__(self, folder: Path, *, seed: int = 3, stop: bool = False) -> None:
         self.seed, self.dir, self.device, self.cpus = seed, folder, "cpu", 1
         self.points: list[tuple[int, dict[str, float]]] = []
+        self.refused: list[tuple[str, str]] = []
         self.stop = stop
-        folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint_dir = folder.with_name("checkpoint-files")
+        for made in (folder, self.checkpoint_dir):
+            made.mkdir(parents=True, exist_ok=True)
 
     def report(self, step: int, **metrics: float) -> None:
         self.points.append((step, metrics))
+
+    def refuse(self, why: str, example: str) -> None:
+        self.refused.append((why, example))
 
     def checkpoint(self, state: bytes) -> None:
         raise NotImplementedError

@@ -16,8 +16,8 @@ import pytest
 from ablate.archive import Archive, export_study, read_archive
 from ablate.arrival import Imported, import_study
 from ablate.artefacts import publish
-from ablate.attempt import make_point
 from ablate.errors import EnvironmentMissing, InputError
+from ablate.journal import make_point
 from ablate.stores import open_store, rows
 from ablate.stores.tables import metadata
 from ablate.workspace import Workspace
@@ -217,8 +217,8 @@ def test_zip_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no item named 'manifest"):
         read_archive(path)
     with zipfile.ZipFile(path, "w") as file:
-        file.writestr("manifest.json", '{"format": "ablate study", "version": 2, "study": "small", "members": {}}')
-    with pytest.raises(InputError, match=r"manifest.json: version: Input should be 1"):
+        file.writestr("manifest.json", '{"format": "ablate study", "version": 1, "study": "small", "members": {}}')
+    with pytest.raises(InputError, match=r"manifest.json: version: Input should be 2"):
         read_archive(path)
     with pytest.raises(InputError, match="there is no such file"):
         read_archive(tmp_path / "none.zip")

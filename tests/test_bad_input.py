@@ -1467,7 +1467,54 @@ FURTHER_FIELDS = [
                 "trials: 3, stop_early: asha, max_steps: 3, objectives: [{name: score/0, goal: max}]",
                 ("8:47", "asha compares trials on one metric, and this search has objectives"),
             ),
+            (
+                "a rule of nobody",
+                "trials: 3, stop_early: hyperbnd, max_steps: 3",
+                ("8:47", "found text 'hyperbnd' (allowed: none, asha, hyperband, median, pbt); did you mean 'hyperband'?"),
+            ),
+            (
+                "groups of too few",
+                "trials: 3, stop_early: hyperband, max_steps: 9",
+                ("8:32", "hyperband needs 4 trials or more", "found 3"),
+            ),
+            ("a median of too few", "trials: 3, stop_early: median, max_steps: 9", ("8:32", "median needs 4 trials or more", "found 3")),
+            (
+                "a median without steps",
+                "trials: 4, stop_early: median",
+                ("8:9", "max_steps is missing: median compares trials at parts of it; write max_steps, or stop_early: none"),
+            ),
+            (
+                "copies of weights along a fixed field",
+                "trials: 4, stop_early: pbt, max_steps: 9",
+                ("6:3", "num_tokens may not change then (allowed: peak_lr); leave it at the base, or take asha"),
+            ),
+            (
+                "everything wrong with copies of weights",
+                "trials: 2, stop_early: pbt, objectives: [{name: score/0, goal: max}]",
+                ("6:3", "num_tokens may not change then (allowed: peak_lr)"),
+                ("8:32", "pbt needs 4 trials or more to compare, found 2; asha does with fewer"),
+                ("8:47", "pbt compares trials on one metric"),
+                ("8:9", "max_steps is missing: pbt"),
+            ),
         )
+    ),
+    row(
+        "copies of weights between levels",
+        ("6:12", "pbt moves between bounds; write {log: [low, high]} or linspace, without points"),
+        edit={6: "  peak_lr: [1e-4, 1e-2]"},
+        add="design: {kind: search, trials: 4, stop_early: pbt, max_steps: 9}\n",
+    ),
+    row(
+        "copies of weights of a trainer that names no field for it",
+        ("10:47", "trainer command names no field that may change while it trains; asha, hyperband and median go with any trainer"),
+        edit={3: "trainer: command", 4: "base: {lr: 0.1}", 6: "  lr: {log: [1e-4, 1e-2]}"},
+        add="command:\n  {argv: ['{python}', -c, pass], metrics: {loss: nats}}\ndesign: {kind: search, trials: 4, stop_early: pbt, max_steps: 9}\n",
+    ),
+    row(
+        "law over trials whose rate was changed on the way",
+        ("9:6", "a law needs trials that kept their values from start to end, and pbt changes them; take asha"),
+        edit={6: "  peak_lr: {log: [1e-4, 1e-2]}"},
+        add="design: {kind: search, trials: 4, stop_early: pbt, max_steps: 9}\nlaw: {hyperparameter: peak_lr}\n",
     ),
     row(
         "several objectives of cmaes",

@@ -35,9 +35,9 @@ def test_upgrade_says_from_where_to_where(workspace: Workspace) -> None:
     connection = sqlite3.connect(workspace.folder / "ablate.db")
     connection.executescript(RELEASED.read_text(encoding="utf-8"))
     connection.close()
-    assert typed("store", "upgrade", place=workspace) == "schema 0 (before migrations) is now 2\n"
-    assert typed("store", "upgrade", place=workspace) == "the store has schema 2 already\n"
-    assert answered("store", "upgrade", place=workspace) == {"before": "2", "after": "2"}
+    assert typed("store", "upgrade", place=workspace) == "schema 0 (before migrations) is now 3\n"
+    assert typed("store", "upgrade", place=workspace) == "the store has schema 3 already\n"
+    assert answered("store", "upgrade", place=workspace) == {"before": "3", "after": "3"}
 
 
 def test_upgrade_without_a_store_makes_none(workspace: Workspace) -> None:

@@ -1,8 +1,9 @@
 """The command trainer: mistakes are found where they are written, arguments arrive as they are, the program's end is the trial's."""
 
 import json
-import math
 import os
+import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 
 from ablate.attempt import execute
+from ablate.checkpoints import FILES
 from ablate.command import CommandFailed
 from ablate.design import make_arms
 from ablate.errors import InputError
+from ablate.journal import read_points
 from ablate.load import load_study
-from ablate.planner import make_plan
+from ablate.planner import Job, make_plan
 from ablate.preview import preview_with
 from ablate.study import Study
 from ablate.trainers import TrainerFaults, trainer_of
@@ -46,6 +49,12 @@ def problems(here: Path, **keys: Any) -> str:
     return str(caught.value)
 
 
+def job_of(study: Study) -> Job:
+    """That of the first trial."""
+    job, *_ = make_plan(study, make_arms(study)).jobs.values()
+    return job
+
+
 def test_one_argument_stays_one_argument_byte_for_byte(tmp_path: Path) -> None:
     base, axes = {"first": f"{NASTY} \n\t", "second": "x"}, {"second": ["x", NASTY]}
     seen = echoed(tmp_path, "{first}", "--second={second}", "; touch pwned", "$(id)", "", base=base, axes=axes, arm=1)
@@ -54,13 +63,60 @@ def test_one_argument_stays_one_argument_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_program_gets_its_place_in_arguments_and_environment(tmp_path: Path) -> None:
-    seen = echoed(tmp_path, "{seed}", "{dir}", "{config_file}", "{python}", arm=1)
-    trial = tmp_path / "trial"
-    assert seen["argv"] == ["3", str(trial), str(trial / "ablate-config.json"), sys.executable]
+    seen = echoed(tmp_path, "{seed}", "{dir}", "{checkpoint_dir}", "{config_file}", "{python}", arm=1)
+    trial, kept = tmp_path / "trial", tmp_path / "checkpoint-files"
+    assert seen["argv"] == ["3", str(trial), str(kept), str(trial / "ablate-config.json"), sys.executable]
     assert (seen["cwd"], seen["config"]) == (str(tmp_path), {"lr": 0.2})
     env = seen["env"]
     assert (env["ABLATE_SEED"], env["ABLATE_TRIAL_DIR"], env["OMP_NUM_THREADS"]) == ("3", str(trial), "1")
+    assert env["ABLATE_CHECKPOINT_DIR"] == str(kept)
     assert "ABLATE_METRICS" not in env
+
+
+def test_log_begins_with_the_arguments_as_the_program_got_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    echoed(tmp_path, "--name={name}", base={"name": "x", "lr": 0.1}, axes={"name": ["x", NASTY]}, arm=1)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert shlex.split(first.removeprefix("ablate: ")) == [sys.executable, "train.py", f"--name={NASTY}"]
+
+
+RESUMES = """
+import json, os, pathlib, signal, sys
+kept = pathlib.Path(os.environ["ABLATE_CHECKPOINT_DIR"]) / "state"
+step, weight = json.loads(kept.read_text()) if kept.exists() else (0, 1.0)
+dies_at = int(sys.argv[1]) if step == 0 else 0
+while step < 6:
+    step, weight = step + 1, weight * 0.7 + 0.1
+    pathlib.Path(f"{kept}.tmp").write_text(json.dumps([step, weight]))
+    if step == dies_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.replace(f"{kept}.tmp", kept)
+    print(json.dumps({"step": step, "loss": weight}), flush=True)
+"""
+
+
+def test_program_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(workspace: Workspace, tmp_path: Path) -> None:
+    """It dies while it writes its fourth checkpoint, so the third one counts."""
+    keys = {"script": RESUMES, "base": {"dies_at": 0}, "axes": {"dies_at": [0, 4]}, "argv": ["{python}", "train.py", "{dies_at}"]}
+    study = load_own(tmp_path, **keys)
+    undisturbed, dies = make_plan(study, make_arms(study)).jobs.values()
+    whole = execute(undisturbed, workspace=workspace, number=1)
+    first = execute(dies, workspace=workspace, number=1)
+    assert (whole.state, first.state, first.reason) == ("done", "failed", f"CommandFailed: ended by {signal.SIGKILL.name}: it said nothing")
+    kept = workspace.runs / dies.id / FILES
+    assert sorted(path.name for path in kept.iterdir()) == ["state", "state.tmp"]
+    second = execute(dies, workspace=workspace, number=2)
+    assert (second.state, second.metrics) == ("done", whole.metrics)
+    points, _ = read_points(workspace.attempt(dies.id, 2) / "metrics.jsonl")
+    assert [point.step for point in points] == [4, 5, 6]
+    assert not kept.exists()
+
+
+def test_files_of_a_program_stay_for_an_attempt_that_follows_a_late_one(workspace: Workspace, tmp_path: Path) -> None:
+    """A worker that was taken for dead and comes back finds its successor at work."""
+    job = job_of(load_own(tmp_path))
+    workspace.attempt(job.id, 2).mkdir(parents=True)
+    assert execute(job, workspace=workspace, number=1).state == "done"
+    assert (workspace.runs / job.id / FILES).is_dir()
 
 
 def test_environment_is_built_and_not_inherited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,12 +157,14 @@ def test_program_ended_because_the_trial_stops_has_not_failed(tmp_path: Path) ->
     train(study, tmp_path, context=Remembering(tmp_path / "trial", stop=True))
 
 
-def test_refused_lines_are_said_once_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script = "for _ in range(50):\n    print('{broken')\nprint('{\"step\": 2, \"loss\": NaN}')"
-    ((step, metrics),) = train(load_own(tmp_path, script=script), tmp_path).points
-    assert step == 2
-    assert math.isnan(metrics["loss"])
-    assert capsys.readouterr().out.count("50 lines refused: not a line of JSON; the first: {broken") == 1
+def test_refused_lines_are_counted_and_said_once_in_the_log(workspace: Workspace, tmp_path: Path) -> None:
+    script = 'for _ in range(50):\n    print(\'{broken\')\nprint(\'{"step": 2, "loss": 1, "other": "low"}\')'
+    job = job_of(load_own(tmp_path, script=script))
+    outcome = execute(job, workspace=workspace, number=1)
+    assert (outcome.state, outcome.details["refused_rows"]) == ("done", 51)
+    log = (workspace.attempt(job.id, 1) / "log.txt").read_text(encoding="utf-8")
+    assert log.count("row refused: not a line of JSON ({broken); more of the kind are counted") == 1
+    assert "50 rows refused: not a line of JSON" in log
 
 
 def test_script_that_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:
@@ -120,10 +178,16 @@ def test_script_that_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:
     ("keys", "message"),
     [
         ({"argv": "python train.py; rm x"}, "command.argv: found text 'python train.py; rm x'; write a list with one argument each"),
+        *[({"argv": f"train.py{word}x"}, "; write a list with one argument each") for word in (" | ", " `id`", " $(id) ", "\n", " && ")],
         ({"argv": []}, "command.argv: expected at least 1 of them"),
         ({"argv": ["prog", 3]}, "command.argv[1]: expected text, found 3"),
         ({"argv": ["{arm.__class__}"]}, "command.argv[0]: '{arm.__class__}' is not allowed"),
         ({"argv": ["{0}"]}, "'{0}' is not allowed"),
+        ({"argv": ["{lr:>9}"]}, "'{lr:>9}' is not allowed"),
+        ({"argv": ["{lr[0]}"]}, "'{lr[0]}' is not allowed"),
+        ({"argv": ["{}"]}, "'{}' is not allowed"),
+        ({"argv": ["lr}"]}, "unmatched '}'"),
+        ({"base": {"seed": 1, "lr": 0.1}, "argv": ["{seed}"]}, "'seed' is given by ablate and a field of the base too"),
         ({"argv": ["{lr!r}"]}, "'{lr!r}' is not allowed"),
         ({"argv": ["p", "${HOME}"]}, "command.argv[1]: '${HOME}' is a shell's"),
         ({"argv": ["{lr"]}, "unmatched '{'"),
@@ -132,6 +196,14 @@ def test_script_that_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:
         ({"env": {"LD_PRELOAD": "x"}}, "LD_PRELOAD is not allowed"),
         ({"env": {"PATH": "x"}}, "PATH is not allowed"),
         ({"env": {"PYTHONPATH": "x"}}, "PYTHONPATH is not allowed"),
+        ({"env": {"LD_LIBRARY_PATH": "x"}}, "LD_LIBRARY_PATH is not allowed"),
+        ({"env": {"DYLD_INSERT_LIBRARIES": "x"}}, "DYLD_INSERT_LIBRARIES is not allowed"),
+        ({"env": {"ABLATE_SEED": "1"}}, "ABLATE_SEED is set by the scheduler"),
+        ({"env": {"": "0"}}, "the key is empty"),
+        ({"env": {"1A": "0"}}, "'1A' is no name of a variable"),
+        ({"env": {"A=B": "0"}}, "'A=B' is no name of a variable"),
+        ({"pass_env": ["A B"]}, "'A B' is no name of a variable"),
+        ({"extra": {"trainer": "comand"}}, "unknown trainer 'comand' (model_zoo, synthetic, command, python); did you mean 'command'?"),
         ({"env": {"RAY_ADDRESS": "x"}}, "RAY_ADDRESS is set by the scheduler"),
         ({"env": {"CUDA_VISIBLE_DEVICES": "0"}}, "CUDA_VISIBLE_DEVICES is set by the scheduler"),
         ({"env": {"A B": "0"}}, "'A B' is no name of a variable"),
@@ -263,7 +335,7 @@ def test_declared_costs_are_planned_with_and_others_are_unknown(tmp_path: Path) 
 )
 def test_end_of_the_program_is_the_end_of_the_attempt(script: str, ended: tuple[str, ...], workspace: Workspace, tmp_path: Path) -> None:
     study = load_own(tmp_path, script=script)
-    job, *_ = make_plan(study, make_arms(study)).jobs.values()
+    job = job_of(study)
     outcome = execute(job, workspace=workspace, number=1)
     assert (outcome.state, outcome.cause, outcome.reason) == ended
     kept = workspace.artifacts / job.id / "ablate-config.json"

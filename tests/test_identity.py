@@ -147,6 +147,7 @@ def test_trial_and_job_are_compared_by_the_jobs_stage(store: Store, run: Callabl
     assert [place.trial.id for place in catalogue.find(second.chain[0]).places] == [second.id]
 
 
+@pytest.mark.fault("F32")
 def test_stale_trial_says_which_field_moved(store: Store, run: Callable[..., None]) -> None:
     run()
     run(base={"steps": 6, "peak_lr": 3e-4})
@@ -160,6 +161,7 @@ def test_stale_trial_says_which_field_moved(store: Store, run: Callable[..., Non
     assert reasons == dict.fromkeys(stale, found.stale)
 
 
+@pytest.mark.fault("F32")
 def test_new_code_is_told_from_a_new_config(store: Store, run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     stages = synthetic.stages

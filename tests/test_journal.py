@@ -76,6 +76,7 @@ def test_numbers_of_libraries_are_numbers(tmp_path: Path, log: list[str]) -> Non
     assert log == []
 
 
+@pytest.mark.fault("F35")
 def test_metrics_without_end_are_refused_from_a_number_on(tmp_path: Path, log: list[str]) -> None:
     rows = [(1, f"metric{number}", 1.0) for number in range(journal.MAX_KEYS + 50)]
     written = write(tmp_path / "metrics.jsonl", rows, log)
@@ -84,6 +85,7 @@ def test_metrics_without_end_are_refused_from_a_number_on(tmp_path: Path, log: l
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F35")
 def test_points_without_end_are_capped_and_the_last_value_still_counts(tmp_path: Path, log: list[str]) -> None:
     with Journal(tmp_path / "metrics.jsonl", log=log.append) as written:
         for step in range(journal.MAX_ROWS + 1000):

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from ablate.attempt import Outcome, make_point
+from ablate.attempt import Outcome, execute
 from ablate.detect import SeedNoise
+from ablate.journal import make_point
 from ablate.measured import measured_noise, measured_throughput
 from ablate.planner import Plan, make_plan
 from ablate.preview import preview_with
 from ablate.stores import Store, open_store
 from ablate.study import Study
+from ablate.workspace import Workspace
 from tests.conftest import make_arm, make_study
 
 JOB_FLOPS = 6 * 1e9 * 4096 * 10
@@ -31,13 +33,12 @@ def plan_of(name: str = "small", **study: Any) -> Plan:
     return make_plan(make_study(name=name, seeds=3, **study), arms)
 
 
-def finish(store: Store, plan: Plan, *, losses: list[float], seconds: float = 100.0) -> None:
-    """The first trials of a study end with these losses, all after the same time."""
+def finish(store: Store, plan: Plan, *, losses: list[float], seconds: float = 100.0, device: str = "", after: int = 0) -> None:
+    """The first trials of a study, `after` so many, end with these losses, all after the same time."""
     store.record_plan(plan, axes={"num_tokens": [16, 64]}, simulated=True)
-    for trial, loss in zip(plan.trials, losses, strict=False):
-        points = (make_point(10, "loss", loss),)
-        outcome = Outcome(job=trial.chain[-1], attempt=1, state="done", metrics=points, started=1.0, seconds=seconds, host="here", pid=1)
-        store.finish(plan.study.name, outcome)
+    for number, (trial, loss) in enumerate(zip(plan.trials[after:], losses, strict=False)):
+        ended = Outcome(trial.chain[-1], 1, "done", metrics=(make_point(10, "loss", loss),), started=1.0 + after + number, seconds=seconds)
+        store.finish(plan.study.name, replace(ended, host="here", pid=1, details={"devices": [device]} if device else {}))
 
 
 def test_throughput_is_all_flops_over_all_device_seconds(store: Store) -> None:
@@ -61,6 +62,47 @@ def test_throughput_counts_on_the_device_the_study_ran_on(store: Store, device: 
     finish(store, plan_of(hardware=hardware | {"device": "H100"}), losses=[1.0])
     study = make_study(hardware=hardware | {"device": device})
     assert bool(measured_throughput(store, study)) is counts
+
+
+@pytest.mark.parametrize(
+    ("found", "declared", "gpus", "counts"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100", 1, True),
+        ("NVIDIA A100-SXM4-80GB", "H100", 1, False),
+        ("NVIDIA GeForce RTX 4090", "RTX4090", 1, True),
+        ("NVIDIA A100-SXM4-80GB", "a GPU", 1, True),
+        ("CPU: AMD EPYC 7B13", "H100", 0, False),
+        ("CPU: AMD EPYC 7B13", "a CPU core", 0, True),
+        ("CPU: AMD EPYC 7B13", "a GPU", 1, False),
+        ("NVIDIA A100-SXM4-80GB", "", 0, False),
+        ("CPU: AMD EPYC 7B13", "", 0, True),
+        ("2 CPU cores", "", 0, True),
+    ],
+)
+def test_throughput_counts_where_the_device_that_was_found_can_be_the_one_declared(
+    store: Store, found: str, declared: str, gpus: int, counts: bool
+) -> None:
+    """Found on the machine, whatever the study said of it then."""
+    hardware = {"hardware": {"device": declared, "peak_flops": 1e15, "utilisation": 0.4}} if declared else {}
+    study = make_study(seeds=3, resources={"gpus": gpus}, **hardware)
+    finish(store, plan_of(**hardware), losses=[1.0], device=found)
+    assert bool(measured_throughput(store, study)) is counts
+
+
+def test_throughput_is_of_the_device_the_study_ran_on_last(store: Store) -> None:
+    plan = plan_of()
+    finish(store, plan, losses=[1.0, 2.0], seconds=1000.0, device="CPU: slow")
+    finish(store, plan, losses=[3.0], seconds=10.0, device="CPU: fast", after=2)
+    found = measured_throughput(store, plan.study)["pretrain"]
+    assert (found.flops_per_second, found.num_jobs) == (pytest.approx(JOB_FLOPS / 10), 1)
+
+
+def test_device_that_an_attempt_records_prices_the_next_plan(store: Store, workspace: Workspace) -> None:
+    plan = plan_of()
+    store.record_plan(plan, axes={"num_tokens": [16, 64]}, simulated=True)
+    store.finish(plan.study.name, execute(plan.jobs[plan.trials[0].chain[-1]], workspace=workspace, number=1))
+    assert measured_throughput(store, plan.study)["pretrain"].num_jobs == 1
+    assert measured_throughput(store, plan_of(resources={"gpus": 1}).study) == {}
 
 
 def test_nothing_is_borrowed_from_another_study(store: Store) -> None:

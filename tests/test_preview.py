@@ -1,6 +1,7 @@
 """`ablate plan` and the gate before `ablate run`: what is printed, what is refused, and that nothing was written."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,10 +11,14 @@ from typing import Any
 
 import pytest
 
+from ablate.artefacts import publish
+from ablate.attempt import Outcome
 from ablate.cost import make_cost
 from ablate.errors import InputError
 from ablate.plan_screen import show_plan
-from ablate.preview import check_budgets, preview_with
+from ablate.preview import Preview, check_budgets, make_preview, preview_with
+from ablate.stores import open_store
+from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 
@@ -96,7 +101,7 @@ def test_json_has_cost_parameters_noise_and_budget_beside_the_plan() -> None:
     study = make_study(seeds=3, hardware=HARDWARE, budget={"trials": 5, "money": 1000.0})
     document = json.loads(json.dumps(preview_with(study, store=None).to_json(), allow_nan=False))
     plan = {"study", "arms", "trials", "jobs", "totals", "fractions"}
-    assert set(document) == plan | {"parameters", "cost", "detectable", "claims", "budget"}
+    assert set(document) == plan | {"parameters", "rebuild", "cost", "detectable", "claims", "budget"}
     assert document["parameters"][0]["num_params"] == {"min": 10**9, "max": 10**9}
     assert document["cost"]["device_hours"] == pytest.approx(6 * 6e9 * 40960 / 4e14 / 3600)
     assert document["cost"]["money"] == pytest.approx(2 * document["cost"]["device_hours"])
@@ -213,3 +218,60 @@ def test_preview_counts_the_mixes_that_limits_leave_out() -> None:
     mix = {"simplex": ["caption", "interleaved", "text"], "lattice": 4, "min": {"text": 0.25}}
     preview = preview_with(make_study(axes={"mix": mix}), store=None)
     assert (preview.space[0].left_out, len(preview.plan.arms)) == (5, 10)
+
+
+SHARED = {"trainer": "model_zoo", "axes": {"connector.kind": ["avg_pool", "attention_pool"]}, "metric": {"name": "val_loss", "goal": "min"}}
+
+
+def left_by(workspace: Workspace, preview: Preview) -> tuple[Study, str]:
+    """The study whose first shared stage is done, and that stage's job."""
+    plan = preview.plan
+    first = next(job for job in plan.jobs.values() if not job.needs)
+    store = open_store(workspace.store_url, write=True)
+    store.record_plan(plan, axes={"connector.kind": ["avg_pool", "attention_pool"]}, simulated=False)
+    store.finish(plan.study.name, Outcome(first.id, 1, "done", started=1.0, seconds=1.0))
+    store.close()
+    partial = workspace.artifacts / "partial"
+    partial.mkdir()
+    (partial / "weights").write_bytes(b"weights")
+    publish(partial, workspace.artifacts / first.id)
+    return plan.study, first.id
+
+
+@pytest.mark.parametrize(
+    ("damage", "trouble"),
+    [
+        (lambda artefact: shutil.rmtree(artefact), "it is not there"),
+        (lambda artefact: (artefact / "weights").unlink(), "weights is missing"),
+        (lambda artefact: (artefact / "weights").write_bytes(b"wei"), "weights is not what was written"),
+        (lambda artefact: (artefact / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
+    ],
+)
+def test_plan_shows_a_damaged_artefact_that_is_to_be_read_as_stale(
+    damage: Callable[[Path], object], trouble: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F30: before a run, without reading what may be large."""
+    study, encoder = left_by(workspace, preview_with(make_study(**SHARED), store=None))
+    before = make_preview(study, workspace)
+    assert (before.rebuild, before.jobs[encoder]) == ({}, "done")
+    damage(workspace.artifacts / encoder)
+    after = make_preview(study, workspace)
+    assert (dict(after.rebuild), after.jobs[encoder]) == ({encoder: trouble}, "stale")
+    stage = {stage.stage: stage for stage in before.cost.stages}, {stage.stage: stage for stage in after.cost.stages}
+    assert [stages["encoder"].to_run for stages in stage] == [0, 1]
+    document = after.to_json()
+    assert (document["rebuild"], document["totals"]["cached_jobs"]) == ({encoder: trouble}, 0)
+    assert [job["state"] for job in document["jobs"] if job["id"] == encoder] == ["stale"]
+    show_plan(after)
+    assert f"! 1 artefact that others read to be rebuilt: {encoder}: {trouble}" in capsys.readouterr().out
+
+
+def test_damaged_artefact_that_nobody_is_to_read_is_left_alone(workspace: Workspace) -> None:
+    study, encoder = left_by(workspace, preview_with(make_study(**SHARED), store=None))
+    plan = make_preview(study, workspace).plan
+    store = open_store(workspace.store_url, write=True)
+    for trial in plan.trials:
+        store.finish(study.name, Outcome(trial.chain[-1], 1, "done", started=1.0, seconds=1.0))
+    store.close()
+    shutil.rmtree(workspace.artifacts / encoder)
+    assert (make_preview(study, workspace).rebuild, make_preview(study, workspace).jobs[encoder]) == ({}, "done")

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+from ablate.attempt import execute
+from ablate.design import make_arms
 from ablate.errors import InputError
+from ablate.journal import make_point
 from ablate.load import load_study
+from ablate.planner import make_plan
 from ablate.study import Study
+from ablate.workspace import Workspace
 from tests.own import Remembering, config_of, stage_of, train, write_study
 
 TRAIN = """
@@ -133,6 +138,42 @@ def test_module_that_changed_is_another_trial_and_not_run_for_the_old_one(tmp_pa
     assert json.dumps(stage_of(load(tmp_path)).config) != json.dumps(stage_of(study).config)
     with pytest.raises(InputError, match=r"module recipe\.own in .* changed since"):
         train(study, tmp_path, context=Remembering(tmp_path / "trial"))
+
+
+def test_reports_that_are_none_are_refused_one_by_one(tmp_path: Path, workspace: Workspace) -> None:
+    """B47: the trial fails only where its own metric is missing."""
+    reports = """
+def train(config, context):
+    for step, value in [(-1, 1.0), (float("nan"), 1.0), (1, "low"), (1, [1.0]), (1, 1j), (1, True), (3, 0.5), (2, 9.0)]:
+        context.report(step, loss=value)
+    for name in ("a/../b", "<script>", "x" * 300):
+        context.report(4, **{name: 1.0})
+"""
+    package(tmp_path, train=reports)
+    study = load(tmp_path)
+    job, *_ = make_plan(study, make_arms(study)).jobs.values()
+    outcome = execute(job, workspace=workspace, number=1)
+    assert (outcome.state, outcome.details["refused_rows"]) == ("done", 10)
+    assert outcome.metrics == (make_point(3, "loss", 0.5),)
+
+
+def test_function_finds_the_files_that_the_attempt_before_it_left(tmp_path: Path, workspace: Workspace) -> None:
+    package(
+        tmp_path,
+        train="""
+def train(config, context):
+    kept = context.checkpoint_dir / "step"
+    if not kept.exists():
+        kept.write_text("7")
+        raise RuntimeError("died")
+    context.report(int(kept.read_text()), loss=0.5)
+""",
+    )
+    study = load(tmp_path)
+    job, *_ = make_plan(study, make_arms(study)).jobs.values()
+    first, second = (execute(job, workspace=workspace, number=number) for number in (1, 2))
+    assert (first.state, second.state, second.metrics) == ("failed", "done", (make_point(7, "loss", 0.5),))
+    assert [path.name for path in (workspace.runs / job.id).iterdir() if not path.name.startswith("attempt-")] == []
 
 
 def test_example_of_the_document_trains(tmp_path: Path) -> None:

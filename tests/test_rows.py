@@ -1,4 +1,4 @@
-"""Lines of JSON become reports; what is none is refused, counted and said once. With a journal behind them, bad values are refused too."""
+"""Lines of JSON become reports and what is none is refused; the journal behind them counts that, and refuses bad values too."""
 
 import json
 from collections.abc import Iterator
@@ -11,17 +11,36 @@ from ablate.journal import MAX_KEYS, Journal
 from ablate.rows import Rows
 
 
-def take(*lines: str) -> tuple[list[tuple[Any, dict[str, Any]]], str]:
-    found: list[tuple[Any, dict[str, Any]]] = []
-    rows = Rows(lambda step, **metrics: found.append((step, metrics)))
-    for line in lines:
-        rows.take(line)
-    return found, rows.refusals()
+class Reported:
+    """Rows into a real journal."""
+
+    def __init__(self, path: Path) -> None:
+        self.log: list[str] = []
+        self.reports: list[tuple[Any, dict[str, Any]]] = []
+        self.journal = Journal(path, log=self.log.append)
+        self.rows = Rows(self._report, self.journal.refuse)
+
+    def _report(self, step: Any, **metrics: Any) -> None:
+        self.reports.append((step, metrics))
+        for key, value in metrics.items():
+            self.journal.add(step, key, value)
+
+    def take(self, *lines: str) -> None:
+        for line in lines:
+            self.rows.take(line)
 
 
-def test_row_is_its_step_and_its_metrics() -> None:
-    found = take('{"step": 1, "loss": 2.5, "few_shot/4": 3}', '{"loss": 2, "step": 1.0}')
-    assert found == ([(1, {"loss": 2.5, "few_shot/4": 3}), (1.0, {"loss": 2})], "")
+@pytest.fixture
+def reported(tmp_path: Path) -> Iterator[Reported]:
+    found = Reported(tmp_path / "metrics.jsonl")
+    with found.journal:
+        yield found
+
+
+def test_row_is_its_step_and_its_metrics(reported: Reported) -> None:
+    reported.take('{"step": 1, "loss": 2.5, "few_shot/4": 3}', '{"loss": 2, "step": 1.0}')
+    assert reported.reports == [(1, {"loss": 2.5, "few_shot/4": 3}), (1.0, {"loss": 2})]
+    assert reported.journal.refused.total() == 0
 
 
 @pytest.mark.parametrize(
@@ -37,34 +56,12 @@ def test_row_is_its_step_and_its_metrics() -> None:
     ],
     ids=lambda text: text[:30],
 )
-def test_line_that_is_no_row_is_refused_and_counted(line: str, reason: str) -> None:
-    found, refusals = take(line, line)
-    assert found == []
-    assert refusals.startswith(f"2 lines refused: {reason}; the first: {line[:20]}")
-
-
-class Reported:
-    """Rows into a real journal."""
-
-    def __init__(self, path: Path) -> None:
-        self.log: list[str] = []
-        self.journal = Journal(path, log=self.log.append)
-        self.rows = Rows(self._report)
-
-    def _report(self, step: Any, **metrics: Any) -> None:
-        for key, value in metrics.items():
-            self.journal.add(step, key, value)
-
-    def take(self, *lines: str) -> None:
-        for line in lines:
-            self.rows.take(line)
-
-
-@pytest.fixture
-def reported(tmp_path: Path) -> Iterator[Reported]:
-    found = Reported(tmp_path / "metrics.jsonl")
-    with found.journal:
-        yield found
+def test_line_that_is_no_row_is_refused_and_counted(line: str, reason: str, reported: Reported) -> None:
+    reported.take(line, line)
+    assert reported.reports == []
+    assert reported.journal.refused == {reason: 2}
+    (said,) = reported.log
+    assert said.startswith(f"row refused: {reason} ({line[:20]}")
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,10 @@ class Followed:
 
     def __init__(self, code: str, folder: Path, *, grace: float = 5, stop: Callable[[], bool] = lambda: False, report: str = "") -> None:
         self.points: list[tuple[int, dict[str, float]]] = []
-        self.rows = Rows(lambda step, **metrics: self.points.append((step, metrics)))
+        self.refused: list[tuple[str, str]] = []
+        rows = Rows(lambda step, **metrics: self.points.append((step, metrics)), lambda *refused: self.refused.append(refused))
         program = Supervised([sys.executable, "-c", code], folder=folder, env=dict(os.environ), grace_seconds=grace)
-        self.ended: Ended = program.follow(self.rows, report=folder / report if report else None, should_stop=stop)
+        self.ended: Ended = program.follow(rows, report=folder / report if report else None, should_stop=stop)
 
 
 def test_rows_are_taken_and_other_lines_go_to_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +60,7 @@ def test_rows_are_taken_and_other_lines_go_to_the_log(tmp_path: Path, capsys: py
     found = Followed(code, tmp_path)
     assert (found.ended.code, found.points) == (0, [(1, {"loss": 2.0})])
     assert sorted(capsys.readouterr().out.split()) == ["bad", "hello"]
-    assert "1 lines refused: not a line of JSON; the first: {broken" in found.rows.refusals()
+    assert found.refused == [("not a line of JSON", "{broken")]
 
 
 def test_row_on_standard_error_is_none(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ print('{"step": 9, "loss": 9}')
 """
     found = Followed(code, tmp_path, report="rows")
     assert found.points == [(1, {"loss": 2.0}), (2, {"loss": 3.0})]
-    assert "2 lines refused: not a line of JSON" in found.rows.refusals()
+    assert found.refused == [("not a line of JSON", "no row"), ("not a line of JSON", '{"step": 3, "lo')]
 
 
 def test_row_arrives_while_the_program_runs(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ print('{"step": 1, "loss": 2}', flush=True)
 while not pathlib.Path("seen").exists():
     time.sleep(0.01)
 """
-    seen = Rows(lambda step, **metrics: (tmp_path / "seen").touch())
+    seen = Rows(lambda step, **metrics: (tmp_path / "seen").touch(), print)
     program = Supervised([sys.executable, "-c", code], folder=tmp_path, env=dict(os.environ), grace_seconds=0)
     assert program.follow(seen, report=None, should_stop=lambda: False).code == 0
 
@@ -97,7 +98,7 @@ def test_last_line_without_an_end_counts_where_it_is_whole(tmp_path: Path) -> No
 def test_line_of_ten_megabytes_is_refused_and_the_next_is_read(tmp_path: Path) -> None:
     found = Followed("print('{' + 'x' * 10_000_000); print('{\"step\": 1, \"loss\": 2}')", tmp_path)
     assert found.points == [(1, {"loss": 2.0})]
-    assert f"1 lines refused: line longer than {MAX_LINE_BYTES:,} bytes" in found.rows.refusals()
+    assert [why for why, _ in found.refused] == [f"line longer than {MAX_LINE_BYTES:,} bytes"]
 
 
 def test_line_without_an_end_takes_no_more_memory_than_a_line_may_have() -> None:
@@ -107,6 +108,7 @@ def test_line_without_an_end_takes_no_more_memory_than_a_line_may_have() -> None
     assert lines.feed(b"\nshort\n") == [(b"x" * MAX_LINE_BYTES, False), (b"short", True)]
 
 
+@pytest.mark.fault("F35")
 def test_flood_of_output_is_cut_with_a_notice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = Followed("for _ in range(30_000): print('x' * 999)\nprint('last words')", tmp_path)
     log = capsys.readouterr().out
@@ -125,7 +127,7 @@ def test_program_ends_as_itself(code: str, ended: int, tmp_path: Path) -> None:
 
 def test_program_that_is_not_there_says_so(tmp_path: Path) -> None:
     program = Supervised(["./nothing", "x"], folder=tmp_path, env=dict(os.environ), grace_seconds=0)
-    ended = program.follow(Rows(lambda step, **metrics: None), report=None, should_stop=lambda: False)
+    ended = program.follow(Rows(print, print), report=None, should_stop=lambda: False)
     assert ended == (127, ["cannot start './nothing': No such file or directory"])
 
 
@@ -169,7 +171,7 @@ from ablate.supervised import Supervised
 import sys
 argv = [sys.executable, "-c", {FAMILY + "time.sleep(600)"!r}]
 program = Supervised(argv, folder=Path({str(tmp_path)!r}), env=dict(os.environ), grace_seconds=60)
-program.follow(Rows(print), report=None, should_stop=lambda: False)
+program.follow(Rows(print, print), report=None, should_stop=lambda: False)
 """
     started = subprocess.Popen([sys.executable, "-c", code])
     yield started
@@ -177,6 +179,7 @@ program.follow(Rows(print), report=None, should_stop=lambda: False)
     started.wait()
 
 
+@pytest.mark.fault("F07")
 def test_nothing_outlives_a_worker_that_is_killed(worker: subprocess.Popen[bytes], tmp_path: Path) -> None:
     until((tmp_path / "pids").exists)
     worker.send_signal(signal.SIGKILL)

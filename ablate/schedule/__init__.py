@@ -23,7 +23,9 @@ from ablate.planner import Job, Trial
 
 TICK_SECONDS = 0.5
 GRACE_SECONDS = 5.0
-"""What an attempt gets between being asked to stop and being ended."""
+"""What an attempt gets between being asked to stop and being ended, where its trainer says nothing of it."""
+GRACE_MARGIN_SECONDS = 2.0
+"""For an attempt to notice that its program has ended, and to say so."""
 MAX_LOST = 2
 """A job whose worker died is tried again this often; after that the job itself is suspected. Attempts that got further do not count."""
 MAX_LOST_IN_ALL = 10
@@ -82,6 +84,13 @@ class Tick:
 
 
 Event = Proposed | Started | Finished | Skipped | Notice | Tick
+
+
+def grace_seconds(job: Job) -> float:
+    """What an attempt gets between being asked to stop and being ended: never less than its own program has to end in order."""
+    limits = (60 * minutes for minutes in (job.resources.minutes, job.resources.stall_minutes) if minutes is not None)
+    own: float | None = getattr(job.spec, "settings", {}).get("grace_seconds")
+    return max(min((GRACE_SECONDS, *limits)), 0.0 if own is None else own + GRACE_MARGIN_SECONDS)
 
 
 class Scheduler(Protocol):
@@ -165,7 +174,7 @@ class Retries:
     |---|---|
     | user, nan, timeout, pruned, interrupted | no |
     | lost | after 0.5, 1, 2, ... 60 seconds: twice, and up to ten times while each attempt gets further (keeps a new checkpoint) |
-    | oom | once, alone on a machine |
+    | oom | once, alone on the machine with the most memory, and on its devices |
     | storage | as soon as the disk takes data again |
     | artefact | as soon as what it reads has been built again, twice at most |
     """

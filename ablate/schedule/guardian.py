@@ -104,6 +104,8 @@ class Attempt:
         self._signs: object = None
         self._asked: float | None = None
         self.reason = ""
+        self.peak_bytes = 0
+        """Main memory of its processes, the largest seen."""
 
     def is_overdue(self) -> bool:
         """Looks at the limits: the first time one is over the attempt is asked to stop, and after the grace it is overdue."""
@@ -133,6 +135,7 @@ class Attempt:
             "reason": reason,
             "seconds": time.monotonic() - self._began,
             "metrics": self._last_points(),
+            "details": {"peak_bytes": self.peak_bytes},
         }
         with contextlib.suppress(OSError):
             _write_whole(self.folder / "done.json", json.dumps(self._outcome | ended, allow_nan=False).encode())
@@ -164,7 +167,8 @@ class Guardian:
         self._attempt: Attempt | None = None
         self._children: set[tuple[int, str]] = set()
         """Seen so far, as (pid, start time): a number alone may come again."""
-        self._scanned = 0.0
+        self._scanned = self._measured = 0.0
+        self._used = 0
         self._kills, self._short_of_memory = 0, ""
         self._memory_bytes: float | None = None
 
@@ -209,6 +213,10 @@ class Guardian:
 
     def _look(self, attempt: Attempt) -> None:
         now = time.monotonic()
+        if now > self._measured + TICK_SECONDS:
+            self._measured = now
+            self._used = _resident_bytes([self._worker, *(pid for pid, _ in self._children)])
+            attempt.peak_bytes = max(attempt.peak_bytes, self._used)
         if now > self._scanned + SCAN_SECONDS:
             self._scanned = now
             self._children |= _descendants(self._worker)
@@ -259,9 +267,8 @@ class Guardian:
         return {(pid, started) for pid, started in found if pid != os.getpid()}
 
     def _memory_trouble(self) -> str:
-        used = _resident_bytes([self._worker, *(pid for pid, _ in self._children)])
-        if self._memory_bytes and used > MEMORY_AT_PEAK * self._memory_bytes:
-            return f"it died using {used / 2**30:.3g} GiB of the {self._memory_bytes / 2**30:.3g} it asked for"
+        if self._memory_bytes and self._used > MEMORY_AT_PEAK * self._memory_bytes:
+            return f"it died using {self._used / 2**30:.3g} GiB of the {self._memory_bytes / 2**30:.3g} it asked for"
         free, total = _memory()
         if total and free < MEMORY_AT_ITS_END * total:
             return f"it died when the machine had {free / 2**30:.3g} GiB of {total / 2**30:.3g} left"

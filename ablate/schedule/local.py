@@ -3,6 +3,7 @@
 Limits of time are not enforced here: they end a process, and this one is the caller's.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ class LocalScheduler:
             else:
                 job, number, _ = following
                 yield Started(job.id, number)
-                outcome = execute(job, workspace=self._workspace, number=number, origin=Origin(submitted=time.time()))
+                outcome = execute(job, workspace=self._workspace, number=number, origin=Origin(submitted=time.time(), argv=tuple(sys.argv)))
                 yield from course.ended(job, outcome)
             yield from course.notices()
             yield Tick()

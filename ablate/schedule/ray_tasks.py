@@ -20,9 +20,11 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ablate.attempt import Origin, Outcome, lost, read_outcome
 from ablate.errors import EnvironmentMissing
 from ablate.planner import Job
-from ablate.schedule import GRACE_SECONDS, TICK_SECONDS, Event, Finished, Notice, Started, Tick
+from ablate.schedule import TICK_SECONDS, Event, Finished, Notice, Started, Tick, grace_seconds
 from ablate.schedule.course import Course, Next, refuse_full_disk
-from ablate.schedule.placement import living_nodes, refuse_unplaceable, reserve, task_options, why_unplaceable
+from ablate.schedule.joining import refuse_full_temp, why_not
+from ablate.schedule.memory import Claims, with_figures
+from ablate.schedule.placement import asked_of_ray, autoscales, living_nodes, refuse_unplaceable, reserve, task_options, why_unplaceable
 from ablate.schedule.worker import execute_and_recycle
 from ablate.workspace import Workspace
 
@@ -37,12 +39,20 @@ def start_ray(*, address: str, slots: int | None) -> int:
     """Starts Ray on this machine (`local`) or joins a cluster at an explicit address; answers the number of one-CPU slots."""
     local = address == "local"
     cpus = slots or len(os.sched_getaffinity(0))
-    started: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 100_000_000} if local else {}
+    started: dict[str, Any] = _own_ray(cpus) if local else {}
+    if local:
+        refuse_full_temp()
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **started)
-    except (ConnectionError, RayError, ValueError) as error:
-        raise EnvironmentMissing(f"Ray at '{address}' does not answer: {error}; leave --address out to run on this machine") from error
+    except (OSError, ImportError, RayError, RuntimeError, ValueError) as error:
+        raise EnvironmentMissing(why_not(address, error)) from error
     return cpus if local else slots or int(ray.cluster_resources().get("CPU", 1))
+
+
+def _own_ray(cpus: int) -> dict[str, Any]:
+    # Ray keeps as many idle workers as there are free CPUs: beside a job of several it would end warm ones after a second
+    warm = {"num_workers_soft_limit": cpus}
+    return {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 100_000_000, "_system_config": warm}
 
 
 def stop_ray() -> None:
@@ -56,6 +66,7 @@ class _Flight:
 
     job: Job
     number: int
+    asked: Mapping[str, float]
     group: PlacementGroup | None
     has_started: bool = False
 
@@ -73,6 +84,7 @@ class RayTasks:
         self._dead: dict[str, tuple[_Flight, Outcome, float]] = {}
         """Jobs whose worker died, what to say of them if nobody else does, and until when the guardian is waited for."""
         self._pending = _Pending()
+        self._claims = Claims((), ())
 
     def run(
         self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
@@ -80,7 +92,11 @@ class RayTasks:
         refuse_unplaceable(job.resources for job in jobs)
         refuse_full_disk(self._workspace)
         course = Course(jobs, attempts=attempts, known=known or {}, workspace=self._workspace)
-        ahead = 2 * self.slots if self.slots >= sum(node.get("CPU", 0) for node in living_nodes()) else self.slots
+        nodes = living_nodes()
+        self._claims = Claims(jobs, nodes)
+        if said := self._claims.notice():
+            yield Notice(said)
+        ahead = 2 * self.slots if self.slots >= sum(node.get("CPU", 0) for node in nodes) and not autoscales() else self.slots
         trouble, ticked = None, 0.0
         while (course or self._flying or self._dead) and not stop.is_set():
             while course and len(self._flying) < ahead and (following := course.take()):
@@ -89,7 +105,7 @@ class RayTasks:
             for flight, outcome in self._ended(stop):
                 if not flight.has_started:
                     yield Started(flight.job.id, flight.number)
-                yield from course.ended(flight.job, outcome)
+                yield from course.ended(flight.job, with_figures(outcome, flight.job))
             if time.monotonic() - ticked >= TICK_SECONDS:
                 ticked = time.monotonic()
                 yield from course.notices()
@@ -107,10 +123,12 @@ class RayTasks:
 
     def _submit(self, following: Next, *, bad_nodes: Sequence[str]) -> None:
         job, number, alone = following
-        group = reserve(job.resources)
-        task = self._execute.options(name=job.id, **task_options(job.resources, alone=alone, bad_nodes=bad_nodes, group=group))
+        nodes = living_nodes() if alone else ()
+        asked = asked_of_ray(job.resources, claim=self._claims.of(job), alone=alone, nodes=nodes)
+        group = reserve(asked, nodes=job.resources.nodes)
+        task = self._execute.options(name=job.id, **task_options(asked, bad_nodes=bad_nodes, group=group))
         origin = Origin(submitted=time.time(), argv=tuple(sys.argv))
-        self._flying[task.remote(job, workspace=self._workspace, number=number, origin=origin)] = _Flight(job, number, group)
+        self._flying[task.remote(job, workspace=self._workspace, number=number, origin=origin)] = _Flight(job, number, asked, group)
 
     def _begun(self) -> Iterator[Event]:
         for flight in self._flying.values():
@@ -152,7 +170,7 @@ class RayTasks:
         for ref in self._flying.keys() - running.keys():
             ray.cancel(ref)
         pending = list(running)
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + max((grace_seconds(flight.job) for flight in running.values()), default=0.0)
         while pending and time.monotonic() < deadline:
             pending = ray.wait(pending, num_returns=len(pending), timeout=TICK_SECONDS)[1]
         for ref in pending:
@@ -179,7 +197,7 @@ class _Pending:
 
     def notices(self, flights: Any) -> Iterator[Notice]:
         waiting = [flight for flight in flights if not flight.has_started]
-        reason = why_unplaceable(waiting[0].job.resources, living_nodes()) if waiting and len(waiting) == len(flights) else None
+        reason = _why_waiting(waiting[0]) if waiting and len(waiting) == len(flights) else None
         if reason is None:
             self._since = None
             return
@@ -197,13 +215,18 @@ class _Pending:
             raise EnvironmentMissing(f"waited {patience:g} s: {self._reason}")
 
 
+def _why_waiting(flight: _Flight) -> str | None:
+    why = why_unplaceable(flight.asked, living_nodes(), wanted=flight.job.resources.nodes)
+    return f"{why}; the cluster's autoscaler has not made a node for it yet" if why and autoscales() else why
+
+
 def _outcome(ref: Any, flight: _Flight) -> tuple[Outcome, bool]:
     """How a task ended as far as Ray knows, and whether a guardian may know more."""
     job, number = flight.job.id, flight.number
     try:
         outcome: Outcome = ray.get(ref)
-    except OutOfMemoryError as error:
-        return lost(job, attempt=number, cause="oom", reason=f"out of memory: {error}"), False
+    except OutOfMemoryError:
+        return lost(job, attempt=number, cause="oom", reason="out of memory: Ray ended it when its machine had hardly any left"), True
     except TaskCancelledError:
         return _interrupted(flight), False
     except NodeDiedError as error:
@@ -217,6 +240,8 @@ def _combined(said: Outcome | None, outcome: Outcome) -> Outcome:
     """The attempt's own account where there is one; of a plain death Ray knows the kind."""
     if said is None:
         return outcome
+    if outcome.cause == "oom":
+        return replace(said, state=outcome.state, cause=outcome.cause, reason=outcome.reason)
     return replace(said, reason=outcome.reason) if said.cause == "lost" else said
 
 

@@ -1,11 +1,9 @@
-"""`design: search` on Ray Tune: Optuna suggests arms, ASHA ends those that are behind, `attempt.execute` runs them as everywhere.
+"""`design: search` on Ray Tune: arms are suggested while running, Tune's schedulers end those that are behind.
 
 A Tune run is disposable. Its state is never read back: what it did is in the attempts' journals and the store, and when it ends, for
-whatever reason, a new one is started over the trials that are missing, a bounded number of times.
+whatever reason, what it lost runs again and a new one is started over the trials that are missing, a bounded number of times.
 """
 
-import fcntl
-import math
 import os
 import queue
 import shutil
@@ -13,32 +11,38 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, Stopper
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import BasicVariantGenerator
 
-from ablate.artefacts import damage, set_aside
-from ablate.attempt import AttemptContext, Outcome, lost, read_outcome, read_points
-from ablate.design import arm_for
+from ablate.artefacts import damage
+from ablate.attempt import Outcome, lost, read_outcome
+from ablate.continued import FROM, Donor
+from ablate.design import search_space
 from ablate.errors import EnvironmentMissing
-from ablate.planner import Job, Plan, make_plan, wanted_trials
-from ablate.schedule import TICK_SECONDS, Event, Finished, Proposed, Started, Tick
+from ablate.journal import read_points
+from ablate.planner import Job, Plan, Trial, wanted_trials
+from ablate.schedule import TICK_SECONDS, Event, Finished, Notice, Proposed, Started, Tick
 from ablate.schedule.course import refuse_full_disk
+from ablate.schedule.early_stopping import FIRST_BRACKET, NAMES, Seen, domains, make_scheduler, why_ended
 from ablate.schedule.placement import bundle, refuse_unplaceable
-from ablate.schedule.ray_tasks import RayTasks
-from ablate.schedule.worker import execute_watched
-from ablate.search import distributions, goals, make_memory, past_points, told
+from ablate.schedule.ray_tasks import LAST_WORD_SECONDS, RayTasks
+from ablate.schedule.tune_actor import newest_attempt, run_trial, trial_plan
+from ablate.schedule.tune_hooks import Reporter, StopWithRun, Suggestions, driving
+from ablate.search import distributions, goals, make_memory, past_points, population, told
 from ablate.stores import TrialRecord
 from ablate.study import Study
 from ablate.workspace import Workspace
 
 MAX_IDLE = 3
 """Tune runs in a row that may end without a new trial before the search gives up."""
-REDUCTION = 3
+PAUSING = ("hyperband", "pbt")
+"""They take trials out of their slots and put them back, so Tune must not count those that wait among the running."""
+STALL_SECONDS = 5.0
+"""PBT's trials wait for each other, and go on waiting for one that has failed: after so long its Tune run is ended."""
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
@@ -47,8 +51,24 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
-# Tune pickles its callbacks, and a queue does not pickle: they hold a name and find the rest here, in the driver's process
-_driving: dict[str, "RayTune"] = {}
+
+@dataclass
+class _Flight:
+    """A trial that Tune has."""
+
+    plan: Plan
+    attempt: int
+    since: float = field(default_factory=time.time)
+    waits: bool = False
+    """Tune has paused it."""
+
+    @property
+    def trial(self) -> Trial:
+        return self.plan.trials[0]
+
+    @property
+    def job(self) -> str:
+        return self.trial.chain[-1]
 
 
 class RayTune:
@@ -57,15 +77,17 @@ class RayTune:
     def __init__(self, workspace: Workspace, *, study: Study, past: Sequence[TrialRecord], slots: int) -> None:
         assert study.search
         self.slots = slots
-        self._workspace, self._study = workspace, study
+        self._workspace, self._study, self._rule = workspace, study, study.search.stop_early
         self._known = {trial.chain[-1] for trial in past}
         self._told = past_points(study, past)
-        self._total = wanted_trials(study)
+        self._missing = wanted_trials(study) - sum(FROM not in trial.changes for trial in past)
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._plans: dict[str, Plan] = {}
+        self._flights: dict[str, _Flight] = {}
+        self._seen: dict[str, list[Seen]] = {}
         self._recorded: set[str] = set()
-        self._since: dict[str, float] = {}
+        self._lost: list[Plan] = []
         self._trouble = "no error"
+        self._stalled_since: float | None = None
         self.stop = threading.Event()
 
     def run(
@@ -78,17 +100,17 @@ class RayTune:
         if jobs:
             yield from RayTasks(self._workspace, slots=self.slots).run(jobs, attempts=attempts, stop=stop, known=known)
         idle = 0
-        while len(self._known) < self._total and not stop.is_set():
-            before = len(self._known)
+        while self._missing > 0 and not stop.is_set():
+            before = self._missing
             yield from self._engine()
-            idle = 0 if len(self._known) > before else idle + 1
+            yield from self._repeat_lost()
+            idle = 0 if self._missing < before else idle + 1
             if idle == MAX_IDLE:
-                missing = self._total - len(self._known)
-                raise EnvironmentMissing(f"Ray Tune ended {idle} times without a new trial, {missing} are missing ({self._trouble})")
+                raise EnvironmentMissing(f"Ray Tune ended {idle} times without a new trial, {self._missing} are missing ({self._trouble})")
 
     def _engine(self) -> Iterator[Event]:
         """One Tune run in a thread of its own, because `fit()` blocks and swallows Ctrl-C."""
-        _driving[self._study.name] = self
+        driving[self._study.name] = self
         thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
         thread.start()
         while True:
@@ -101,206 +123,198 @@ class RayTune:
                 break
             yield event
         thread.join()
-        del _driving[self._study.name]
+        del driving[self._study.name]
 
     def _fit(self) -> None:
-        os.environ.update(QUIET)
+        pending = str(max(self.slots, FIRST_BRACKET)) if self._rule == "hyperband" else "auto"
+        os.environ.update(QUIET | {"TUNE_MAX_PENDING_TRIALS_PG": pending})
         folder = tempfile.mkdtemp(prefix="tune-", dir=self._workspace.folder)
         try:
             self._tuner(folder).fit()
         except Exception as error:
             # finding 1 of the design's reliability notes: any exception out of fit() means the engine died, not the study
             self._trouble = f"{type(error).__name__}: {error}"
-            self._end_all(f"Ray Tune ended: {self._trouble}")
+            self._events.put(Notice(f"Ray Tune ended ({self._trouble}); going on with what is missing"))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            self._end_all("stopped before it was finished")
+            for name in list(self._flights):
+                self.ended(name, failure="Ray Tune ended before it did")
+            self._seen.clear()
             self._events.put(None)
 
+    def _repeat_lost(self) -> Iterator[Event]:
+        """What died with its worker, or with Tune, runs again as tasks, whose causes decide how often."""
+        plans, self._lost = {plan.trials[0].chain[-1]: plan for plan in self._lost}, []
+        jobs = {name: job for plan in plans.values() for name, job in plan.jobs.items() if name in plans or self._lacks(name)}
+        if not jobs or self.stop.is_set():
+            return
+        attempts = {name: newest_attempt(self._workspace, name) for name in jobs}
+        known = {name: job for plan in plans.values() for name, job in plan.jobs.items()}
+        tasks = RayTasks(self._workspace, slots=self.slots)
+        for event in tasks.run(list(jobs.values()), attempts=attempts, stop=self.stop, known=known):
+            yield event
+            if isinstance(event, Finished) and event.outcome.job in plans:
+                self._learn(plans[event.outcome.job].trials[0], event.outcome)
+
     def _tuner(self, folder: str) -> tune.Tuner:
-        study, memory, wanted = self._study, make_memory(self._study, self._told), goals(self._study)
-        one = len(wanted) == 1
-        algorithm = _Search(
-            space=distributions(study),
-            metric=study.metric.name if one else list(wanted),
-            mode=study.metric.goal if one else list(wanted.values()),
-            sampler=memory.study.sampler,
-            storage=memory.storage,
-            study_name=memory.study.study_name,
-        )
-        trainable = tune.with_parameters(_run_trial, study=study.model_dump(mode="json", by_alias=True), workspace=self._workspace)
+        study = self._study
+        trainable = tune.with_parameters(run_trial, study=study.model_dump(mode="json", by_alias=True), workspace=self._workspace)
         resources = tune.PlacementGroupFactory([bundle(study.resources)] * study.resources.nodes, strategy="STRICT_SPREAD")
+        breeding = self._rule == "pbt"
         return tune.Tuner(
             tune.with_resources(trainable, resources),
+            param_space=domains(search_space(study)) if breeding else {},
             tune_config=tune.TuneConfig(
-                search_alg=algorithm,
-                scheduler=_early_stopping(study),
-                num_samples=self._total - len(self._known),
-                max_concurrent_trials=self.slots,
+                search_alg=self._first_ones() if breeding else self._suggestions(),
+                scheduler=make_scheduler(study),
+                num_samples=self._missing,
+                max_concurrent_trials=None if self._rule in PAUSING else self.slots,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name=study.name,
                 storage_path=folder,
                 verbose=0,
-                callbacks=[_Reporter(study.name)],
-                stop=_StopWithRun(study.name),
+                callbacks=[Reporter(study.name)],
+                stop=StopWithRun(study.name),
             ),
         )
 
-    def started(self, name: str, config: Mapping[str, Any]) -> None:
-        """A suggestion becomes a trial, unless it is one the study has: its result is then known, and Tune is told that."""
-        plan = make_plan(self._study, [arm_for(self._study, config)])
-        final = plan.trials[0].chain[-1]
-        if final not in self._known:
-            self._known.add(final)
-            self._plans[name] = plan
-            self._since[final] = time.time()
-            self._events.put(Proposed(plan.trials[0], plan.jobs))
-            self._events.put(Started(final, 1))
-
-    def ended(self, name: str, *, failure: str | None = None) -> None:
-        """Records the trial as its journal tells it; without a whole journal it was ended early: by ASHA, or by a dying worker."""
-        plan = self._plans.pop(name, None)
-        if plan is None:
-            return
-        *upstream, final = plan.trials[0].chain
-        for job in upstream:
-            outcome = read_outcome(self._workspace.attempt(job, 1))
-            if outcome and job not in self._recorded:
-                self._recorded.add(job)
-                self._events.put(Finished(outcome))
-        outcome = read_outcome(self._workspace.attempt(final, 1)) or self._unfinished(final, failure)
-        metrics = {point.key: point.value for point in outcome.metrics}
-        if outcome.state == "done" and (known := told(self._study, levels=plan.trials[0].levels, metrics=metrics)):
-            self._told.append(known)  # for the next Tune run, should this one end early
-        self._events.put(Finished(outcome))
-
-    def _unfinished(self, job: str, failure: str | None) -> Outcome:
-        shutil.rmtree(self._workspace.artifacts / f"{job}.tmp-1", ignore_errors=True)
-        if failure is not None:
-            return lost(job, attempt=1, cause="interrupted" if self.stop.is_set() else "lost", reason=failure)
-        points, _ = read_points(self._workspace.attempt(job, 1) / "metrics.jsonl")
-        last = {point.key: point for point in points}
-        step = max((point.step for point in points), default=0)
-        if self.stop.is_set():
-            return lost(job, attempt=1, cause="interrupted", reason="stopped before it was finished")
-        return Outcome(
-            job=job,
-            attempt=1,
-            state="pruned",
-            cause="pruned",
-            reason=f"ended by ASHA at step {step}",
-            metrics=tuple(last.values()),
-            started=self._since[job],
-            seconds=time.time() - self._since[job],
+    def _suggestions(self) -> Suggestions:
+        study, memory, wanted = self._study, make_memory(self._study, self._told), goals(self._study)
+        one = len(wanted) == 1
+        return Suggestions(
+            distributions(study),
+            metric=study.metric.name if one else list(wanted),
+            mode=study.metric.goal if one else list(wanted.values()),
+            sampler=memory.study.sampler,
+            storage=memory.storage,
+            study_name=memory.study.study_name,
         )
 
-    def _end_all(self, why: str) -> None:
-        for name in list(self._plans):
-            self.ended(name, failure=why)
+    def _first_ones(self) -> BasicVariantGenerator:
+        """PBT takes no searcher: the sampler draws the population it begins with."""
+        return BasicVariantGenerator(points_to_evaluate=population(self._study, self._told, size=self._missing))
+
+    def started(self, name: str, config: Mapping[str, Any], donor: Donor | None) -> None:
+        """A suggestion becomes a trial, unless it is one the study has; one that Tune had paused goes on, or gives way to a copy."""
+        plan, flight = trial_plan(self._study, config, donor=donor), self._flights.get(name)
+        job = plan.trials[0].chain[-1]
+        if flight and flight.job != job:
+            self._exploited(name, plan.trials[0], donor)
+        elif job in self._known and not flight:
+            return
+        newest = newest_attempt(self._workspace, job)
+        seen = read_outcome(self._workspace.attempt(job, newest))
+        self._flights[name] = _Flight(plan, newest if seen and seen.state == "done" else newest + 1)
+        if job not in self._known:
+            self._known.add(job)
+            self._missing -= donor is None
+            self._events.put(Proposed(plan.trials[0], plan.jobs))
+        self._events.put(Started(job, self._flights[name].attempt))
+
+    def reported(self, name: str, result: Mapping[str, Any]) -> None:
+        metric = self._study.metric.name
+        if metric in result and "step" in result:
+            self._seen.setdefault(name, []).append(Seen(result["step"], result[metric]))
+
+    def looked(self, trials: Sequence[Any]) -> None:
+        """After each of Tune's steps: notes what has been paused, and sees whether it waits for nobody."""
+        waiting = [trial for trial in trials if trial.status == trial.PAUSED]
+        for trial in waiting:
+            flight = self._flights.get(trial.trial_id)
+            if flight and not flight.waits:
+                flight.waits = True
+                reason = f"paused by {NAMES[self._rule]} at step {self._last_step(flight)}"
+                paused = lost(flight.job, attempt=flight.attempt, cause="interrupted", reason=reason)
+                self._events.put(Finished(paused, final=False))
+        stalled = bool(waiting) and all(trial.is_finished() or trial in waiting for trial in trials)
+        self._stalled_since = (self._stalled_since or time.monotonic()) if stalled else None
+        if self._stalled_since and time.monotonic() > self._stalled_since + STALL_SECONDS:
+            raise RuntimeError("every trial that is left waits for one that has failed")
+
+    def ended(self, name: str, *, failure: str | None = None) -> None:
+        """Records the trial as its journal tells it; without a whole journal it was ended early: by Tune, or by a dying worker."""
+        flight = self._flights.pop(name, None)
+        if flight is None:
+            return
+        upstream = [self._upstream(job) for job in flight.trial.chain[:-1]]
+        if failed := [outcome for outcome in upstream if outcome and outcome.state == "failed"]:
+            reason = f"not run: {failed[0].job}, which it needs, failed"
+            self._events.put(Finished(lost(flight.job, attempt=flight.attempt, cause="user", reason=reason)))
+            return
+        outcome = self._outcome(name, flight, failure=failure)
+        again = outcome.state == "lost" and outcome.cause != "interrupted"
+        if again:
+            self._lost.append(flight.plan)
+        self._learn(flight.trial, outcome)
+        self._events.put(Finished(outcome, final=not again))
+
+    def _outcome(self, name: str, flight: _Flight, *, failure: str | None) -> Outcome:
+        folder = self._workspace.attempt(flight.job, flight.attempt)
+        if failure is not None and not flight.waits and not self.stop.is_set():
+            _await_last_word(folder)
+        outcome = read_outcome(folder)
+        if outcome:
+            return outcome
+        shutil.rmtree(self._workspace.artifacts / f"{flight.job}.tmp-{flight.attempt}", ignore_errors=True)
+        if self.stop.is_set():
+            return lost(flight.job, attempt=flight.attempt, cause="interrupted", reason="stopped before it was finished")
+        if failure is not None:
+            return lost(flight.job, attempt=flight.attempt, cause="lost", reason=failure)
+        return self._pruned(flight, why_ended(self._study, self._seen, trial=name, step=self._last_step(flight)))
+
+    def _exploited(self, name: str, heir: Trial, donor: Donor | None) -> None:
+        """The trial ends here; what goes on in its place, from another one's weights, is a new one."""
+        flight = self._flights.pop(name)
+        assert donor
+        for job in flight.trial.chain[:-1]:
+            self._upstream(job)
+        why = why_ended(self._study, self._seen, trial=name, step=self._last_step(flight))
+        source = f"goes on as {heir.id} from the weights of {donor.trial} at step {donor.step}"
+        self._events.put(Finished(self._pruned(flight, f"{why}; {source}")))
+        self._seen.pop(name, None)
+
+    def _pruned(self, flight: _Flight, reason: str) -> Outcome:
+        last = {point.key: point for point in read_points(self._journal(flight))[0]}
+        return Outcome(
+            job=flight.job,
+            attempt=flight.attempt,
+            state="pruned",
+            cause="pruned",
+            reason=reason,
+            metrics=tuple(last.values()),
+            started=flight.since,
+            seconds=time.time() - flight.since,
+        )
+
+    def _upstream(self, job: str) -> Outcome | None:
+        """How a stage before the last one ended, which is recorded once."""
+        outcome = read_outcome(self._workspace.attempt(job, newest_attempt(self._workspace, job)))
+        if outcome and job not in self._recorded:
+            self._recorded.add(job)
+            self._events.put(Finished(outcome))
+        return outcome
+
+    def _learn(self, trial: Trial, outcome: Outcome) -> None:
+        """For the next Tune run, should this one end early."""
+        metrics = {point.key: point.value for point in outcome.metrics}
+        known = told(self._study, levels=trial.levels, metrics=metrics) if outcome.state == "done" and FROM not in trial.changes else None
+        if known:
+            self._told.append(known)
+
+    def _last_step(self, flight: _Flight) -> int:
+        return max((point.step for point in read_points(self._journal(flight))[0]), default=0)
+
+    def _journal(self, flight: _Flight) -> Path:
+        return self._workspace.attempt(flight.job, flight.attempt) / "metrics.jsonl"
+
+    def _lacks(self, job: str) -> bool:
+        return damage(self._workspace.artifacts / job) is not None
 
 
-class _Search(OptunaSearch):
-    """Tells Optuna of a trial only if it has every metric; Ray's own would tell half of them, and Optuna would complain."""
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        names = self.metric if isinstance(self.metric, list) else [self.metric]
-        values = [(result or {}).get(name) for name in names]
-        if any(value is None or math.isnan(value) for value in values):
-            result, error = None, True
-        super().on_trial_complete(trial_id, result=result, error=error)
-
-
-class _EndedByTune(BaseException):
-    """No failure of the trainer, which must not catch it, and no exit of its own."""
-
-
-class _TuneContext(AttemptContext):
-    """Reports what the search looks at to Tune as well, which may end the trial there."""
-
-    wanted: tuple[str, ...]
-
-    def report(self, step: int, **metrics: float) -> None:
-        super().report(step, **metrics)
-        if any(name in metrics for name in self.wanted):
-            last = self.journal.last
-            # all of them each time: Tune keeps the last report only, and they may come at different steps
-            values = {name: last[name].value for name in self.wanted if name in last}
-            try:
-                tune.report({name: math.nan if value is None else value for name, value in values.items()} | {"step": step})
-            except SystemExit as end:
-                raise _EndedByTune from end
-
-
-class _Reporter(Callback):
-    def __init__(self, study: str) -> None:
-        self._study = study
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        _driving[self._study].started(trial.trial_id, trial.config)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        _driving[self._study].ended(trial.trial_id)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        _driving[self._study].ended(trial.trial_id, failure="its worker process died")
-
-
-class _StopWithRun(Stopper):
-    def __init__(self, study: str) -> None:
-        self._study = study
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return self.stop_all()
-
-    def stop_all(self) -> bool:
-        return self._study in _driving and _driving[self._study].stop.is_set()
-
-
-def _run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Workspace) -> None:
-    """On a Tune actor: the stages this trial needs that nobody has run yet, then its own."""
-    declared = Study.model_validate(study)
-    plan = make_plan(declared, [arm_for(declared, config)])
-    *upstream, final = (plan.jobs[job] for job in plan.trials[0].chain)
-    for job in upstream:
-        with _one_at_a_time(workspace, job):
-            if damage(workspace.artifacts / job.id) is not None:
-                set_aside(workspace.artifacts / job.id)
-                _or_raise(execute_watched(job, workspace=workspace, number=1))
-    known = read_outcome(workspace.attempt(final.id, 1))
-    if known:
-        _or_raise(known)
-        tune.report({point.key: point.value for point in known.metrics if point.value is not None} | {"step": 0})
-        return
-    context: type[AttemptContext] = type("TuneContext", (_TuneContext,), {"wanted": tuple(goals(declared))})
-    _or_raise(execute_watched(final, workspace=workspace, number=1, context_type=context))
-
-
-@contextmanager
-def _one_at_a_time(workspace: Workspace, job: Job) -> Iterator[None]:
-    """Trials that share a stage start together: the first builds it, the others wait for it."""
-    (workspace.runs / job.id).mkdir(exist_ok=True)
-    with open(workspace.runs / job.id / "building.lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _or_raise(outcome: Outcome) -> None:
-    if outcome.state != "done":
-        raise RuntimeError(outcome.reason)
-
-
-def _early_stopping(study: Study) -> TrialScheduler:
-    assert study.search
-    if study.search.stop_early == "none" or study.search.max_steps is None:
-        return FIFOScheduler()
-    most = study.search.max_steps
-    return ASHAScheduler(
-        time_attr="step",
-        metric=study.metric.name,
-        mode=study.metric.goal,
-        max_t=most + 1,  # a trial that reports its last step has ended by itself
-        grace_period=max(1, most // REDUCTION),
-        reduction_factor=REDUCTION,
-    )
+def _await_last_word(folder: Path) -> None:
+    """The guardian of a dead worker cleans up and then says how the attempt ended."""
+    deadline, pause = time.monotonic() + LAST_WORD_SECONDS, threading.Event()
+    while (folder / "pid").exists() and not (folder / "done.json").exists() and time.monotonic() < deadline:
+        pause.wait(0.05)

@@ -18,10 +18,12 @@ import ray
 
 from ablate.attempt import AttemptContext, Origin, Outcome, execute, log_to_output
 from ablate.planner import Job
-from ablate.schedule import GRACE_SECONDS, guardian
+from ablate.schedule import grace_seconds, guardian
 from ablate.workspace import Workspace
 
 LEAK_BYTES = 256 * 2**20
+HOSTS_VARIABLE = "ABLATE_HOSTS"
+"""Addresses of the machines of a job of several, the one that runs the attempt first."""
 
 _control: socket.socket | None = None
 """To this process's guardian, which is started by the first attempt."""
@@ -48,10 +50,26 @@ def execute_and_recycle(job: Job, *, workspace: Workspace, number: int, origin: 
 
     What a failed trainer leaves (threads, a broken device context, half of an initialisation) must not reach the next trial.
     """
-    outcome = execute_watched(job, workspace=workspace, number=number, origin=origin)
+    with _hosts_named(job):
+        outcome = execute_watched(job, workspace=workspace, number=number, origin=origin)
     if outcome.state == "failed" or (outcome.state == "done" and _device_bytes() > LEAK_BYTES):
         os._exit(1)
     return outcome
+
+
+@contextlib.contextmanager
+def _hosts_named(job: Job) -> Iterator[None]:
+    """In the environment: the machines reserved for the job, for a trainer that starts processes on them."""
+    if job.resources.nodes == 1:
+        yield
+        return
+    placed = ray.util.placement_group_table(ray.util.get_current_placement_group())["bundles_to_node_id"]
+    addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+    os.environ[HOSTS_VARIABLE] = ",".join(addresses[node] for _, node in sorted(placed.items()))
+    try:
+        yield
+    finally:
+        del os.environ[HOSTS_VARIABLE]
 
 
 def _device_bytes() -> int:
@@ -123,7 +141,7 @@ def _beginning(job: Job, *, folder: Path, number: int, origin: Origin) -> dict[s
         "folder": str(folder),
         "seconds": seconds,
         "stall_seconds": stall,
-        "grace_seconds": min(limit for limit in (GRACE_SECONDS, seconds, stall) if limit is not None),
+        "grace_seconds": grace_seconds(job),
         "memory_bytes": None if asked.memory_gib is None else asked.memory_gib * 2**30,
         "outcome": asdict(outcome),
     }

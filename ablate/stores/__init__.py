@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ablate.attempt import Outcome, Point
+from ablate.attempt import Outcome
 from ablate.errors import EnvironmentMissing
+from ablate.journal import Point
 from ablate.planner import Plan
 from ablate.stores.rows import Row
 
@@ -28,11 +29,11 @@ class StudyRecord:
     axes: Mapping[str, list[Any]]
     """Axis -> its levels as results show them, the baseline first; empty where a search draws from bounds."""
     simulated: bool
-    active: bool
-    """Whether a run says it is working on it; False after any orderly end."""
     created: float
     updated: float
     """Unix time of the last change."""
+    active: bool
+    """Whether a run works on it: it holds the study's lease and gave a sign within `LEASE_TTL`."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ class Store(Protocol):
         A trial the plan no longer holds leaves the study. One that ended becomes stale, until a plan holds it again; jobs stay.
         """
 
-    def set_active(self, study: str, active: bool) -> None: ...
+    def add_event(self, study: str, kind: str) -> None:
+        """Something that happened to the study as a whole."""
 
     def start(self, study: str, job: str, *, attempt: int) -> None: ...
 

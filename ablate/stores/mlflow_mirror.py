@@ -6,9 +6,11 @@ that was killed, or a file that was lost, is made whole by the next run.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import select
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +26,8 @@ from ablate.stores import Store, StudyRecord, TrialRecord, open_store
 from ablate.workspace import Workspace
 
 FOLLOW_SECONDS = 2.0
+SILENT_SECONDS = 60
+"""How long MLflow may take over one trial before the mirror gives it up."""
 ENDED = ("done", "failed", "lost", "pruned")
 STATUS = {"done": "FINISHED", "pruned": "KILLED"}
 MAX_PARAMS, MAX_LENGTH = 100, 500
@@ -77,7 +81,8 @@ class Mirroring:
         # closing its input tells it to finish
         complaint = self._process.communicate()[1].decode(errors="replace")
         if self._process.returncode:
-            last = complaint.strip().rpartition("\n")[2]
+            silent = self._process.returncode == -signal.SIGALRM
+            last = f"no answer for {SILENT_SECONDS} s" if silent else complaint.strip().rpartition("\n")[2]
             self._say(f"MLflow could not be written ({last}); nothing is lost, the next run mirrors what is missing")
         else:
             self._say(
@@ -123,9 +128,11 @@ class Mirror:
             if run := self._runs.pop(stale.trial.id, None):
                 self._client.delete_run(run[0])  # MLflow keeps it among its deleted runs; back in the plan it is written anew
         written = 0
+        signal.alarm(SILENT_SECONDS)
         for trial in self._store.trials(self._study.name):
             if trial.state in ENDED and self._runs.get(trial.id, ("", ""))[1] != _version(trial):
                 self._write(trial)
+                signal.alarm(SILENT_SECONDS)
                 written += 1
         return written
 
@@ -189,29 +196,85 @@ class Mirror:
 
 
 def main() -> int:
-    """The mirror process: catches up every two seconds until its standard input ends, then once more."""
-    order = Order(**json.loads(sys.stdin.readline()))
-    _make_wal(order.mlflow_uri)
-    import mlflow
+    """The mirror process: catches up every two seconds until its standard input ends, then once more.
 
-    mlflow.set_tracking_uri(order.mlflow_uri)
-    client = mlflow.MlflowClient()
-    store = open_store(order.store_url)
-    mirrors: dict[str, Mirror] = {}
+    MLflow may be away in between: what it did not take is tried again. A try that does not end is ended with the process.
+    """
+    order = Order(**json.loads(sys.stdin.readline()))
+    following = _Following(order)
     ending = False
     while True:
-        for record in store.studies():
-            if record.name in order.studies:
-                if record.name not in mirrors:
-                    mirrors[record.name] = Mirror(store, record, client=client, artefacts=order.artefacts)
-                mirrors[record.name].catch_up()
-                _note(Path(order.note), record)
-        if ending:
-            for mirror in mirrors.values():
-                mirror.close()
-            return 0
+        signal.alarm(SILENT_SECONDS)
+        try:
+            following.catch_up(ending=ending)
+            if ending:
+                return 0
+        except Exception:
+            if ending:
+                raise
+        signal.alarm(0)
         ready, _, _ = select.select([sys.stdin], [], [], FOLLOW_SECONDS)
         ending = bool(ready) and not sys.stdin.read()
+
+
+class _Following:
+    """The mirrors of an order's studies. The mirror of a run that was killed may still be at work: a study has one at a time."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._store = open_store(order.store_url)
+        self._client: Any = None
+        self._mirrors: dict[str, Mirror] = {}
+        self._mine: set[str] = set()
+
+    def catch_up(self, *, ending: bool) -> None:
+        try:
+            self._client = self._client or self._connect()
+            for record in self._store.studies():
+                if record.name in self._order.studies and self._take(record.name, wait=ending):
+                    self._mirror(record).catch_up()
+                    _note(Path(self._order.note), record)
+            if ending:
+                for mirror in self._mirrors.values():
+                    mirror.close()
+        except Exception:
+            self._mirrors.clear()  # next time MLflow is asked again what it has
+            raise
+
+    def _connect(self) -> Any:
+        """MLflow makes its tables at the first contact; two that do so at once spoil the file."""
+        import mlflow
+
+        mlflow.set_tracking_uri(self._order.mlflow_uri)
+        first = self._lock("first")
+        fcntl.flock(first, fcntl.LOCK_EX)
+        try:
+            _make_wal(self._order.mlflow_uri)
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
+        finally:
+            os.close(first)
+        return client
+
+    def _mirror(self, record: StudyRecord) -> Mirror:
+        if record.name not in self._mirrors:
+            self._mirrors[record.name] = Mirror(self._store, record, client=self._client, artefacts=self._order.artefacts)
+        return self._mirrors[record.name]
+
+    def _take(self, study: str, *, wait: bool) -> bool:
+        """Whether the study is this process's to mirror, until it ends."""
+        if study not in self._mine:
+            lock = self._lock(f"of-{study}")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                return False
+            self._mine.add(study)
+        return True
+
+    def _lock(self, name: str) -> int:
+        return os.open(Path(self._order.note).with_suffix(f".{name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 def _make_wal(uri: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ablate.attempt import Outcome, read_outcome, read_points
+from ablate.attempt import Outcome, read_outcome
 from ablate.fingerprint import fingerprint
+from ablate.journal import read_points
 from ablate.stores import Store, open_store
 from ablate.stores.rows import AttemptRow, IdentityRow, JobRow, MetricRow, PointRow, Row
 from ablate.stores.sql_engine import StoreDamaged, check_file, sqlite_file
@@ -176,11 +177,10 @@ def _asked(folder: Path, unreadable: list[str]) -> _Asked | None:
 
 
 def _outcome(folder: Path, unreadable: list[str]) -> Outcome | None:
-    try:
-        return read_outcome(folder)
-    except (KeyError, TypeError, AttributeError) as error:
-        unreadable.append(f"{folder / 'done.json'}: {type(error).__name__}: {error}")
-        return None
+    outcome = read_outcome(folder)
+    if outcome is None and (folder / "done.json").exists():
+        unreadable.append(f"{folder / 'done.json'}: it is no outcome")
+    return outcome
 
 
 def _points(folder: Path, number: int, unreadable: list[str]) -> Iterable[PointRow]:

@@ -39,7 +39,6 @@ class StudyRow(Row):
     spec: dict[str, Any]
     axes: dict[str, list[Any]]
     simulated: bool
-    active: bool
     created: float
     updated: float
 

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ablate.attempt import Outcome, Point
+from ablate.attempt import Outcome
 from ablate.errors import EnvironmentMissing
+from ablate.journal import Point
 from ablate.planner import Plan
 from ablate.stores import (
     LEASE_TTL,
@@ -60,12 +61,8 @@ class SqlStore:
     def record_plan(self, plan: Plan, *, axes: Mapping[str, Sequence[Any]], simulated: bool) -> None:
         self._write(lambda connection: sql_plan.record_plan(connection, plan, axes=axes, simulated=simulated, now=time.time()))
 
-    def set_active(self, study: str, active: bool) -> None:
-        def work(connection: sa.Connection) -> None:
-            connection.execute(studies.update().where(studies.c.name == study).values(active=active, updated=time.time()))
-            _event(connection, study, "run started" if active else "run ended", study, "")
-
-        self._write(work)
+    def add_event(self, study: str, kind: str) -> None:
+        self._write(lambda connection: _event(connection, study, kind, study, ""))
 
     def start(self, study: str, job: str, *, attempt: int) -> None:
         values = {"state": "running", "cause": None, "reason": "", "started": time.time(), "attempts": attempt}
@@ -125,12 +122,11 @@ class SqlStore:
             self._write(lambda connection: insert_new(connection, points, rows))
 
     def studies(self) -> list[StudyRecord]:
-        query = sa.select(studies).order_by(studies.c.created)
-        return self._read(lambda connection: [StudyRecord(**row) for row in connection.execute(query).mappings()])
+        return self._study_records()
 
     def study(self, name: str) -> StudyRecord | None:
-        row = self._read(lambda connection: connection.execute(sa.select(studies).where(studies.c.name == name)).mappings().first())
-        return StudyRecord(**row) if row else None
+        found = self._study_records(studies.c.name == name)
+        return found[0] if found else None
 
     def trials(self, study: str) -> list[TrialRecord]:
         found = self._read(lambda connection: _trial_records(connection, trials, study, order=trials.c.place))
@@ -257,6 +253,17 @@ class SqlStore:
             self._revision = int(check_revision(connection, shown=self._database.shown))
             self._tables = set(sa.inspect(connection).get_table_names())
         self._database.patience = PATIENCE_SECONDS if write else 0.0
+
+    def _study_records(self, *which: sa.ColumnElement[bool]) -> list[StudyRecord]:
+        leased = self._has(leases)
+
+        def work(connection: sa.Connection) -> list[StudyRecord]:
+            alive = sql_leases.alive(connection) if leased else sa.literal(False)
+            tables = studies.outerjoin(leases, leases.c.study == studies.c.name) if leased else studies
+            query = sa.select(studies, alive.label("active")).select_from(tables).where(*which).order_by(studies.c.created)
+            return [StudyRecord(**row) for row in connection.execute(query).mappings()]
+
+        return self._read(work)
 
     def _has(self, table: sa.Table) -> bool:
         """Whether the database has this table: one that was written before there was such a table is read all the same."""

@@ -7,6 +7,7 @@ answer never came is neither lost nor repeated.
 
 import json
 import logging
+import os
 import socket
 import sqlite3
 import time
@@ -215,6 +216,9 @@ def _sqlite_engine(url: sa.URL, *, write: bool) -> sa.Engine:
     path = Path(url.database or "")
     if not write and not path.is_file():
         raise EnvironmentMissing(f"there is no store at {path} yet; `ablate run` makes one (or name another with --workspace or --store)")
+    if not write and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        # nobody can write here, so SQLite needs none of the files that it keeps beside a database in use
+        url = url.set(database=f"{path.resolve().as_uri()}?immutable=1", query={"uri": "true"})
     engine = sa.create_engine(url, json_serializer=_to_json)
 
     @sa.event.listens_for(engine, "connect")

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ablate.stores import Holder, Lease, LeaseLost
+from ablate.stores import LEASE_TTL, Holder, Lease, LeaseLost
 from ablate.stores.tables import leases
 
 _SECONDS = {
@@ -30,6 +30,11 @@ def holder(connection: sa.Connection, study: str) -> tuple[Holder | None, Sign |
     lease = Lease(study=study, owner=row["owner"], host=row["host"], pid=row["pid"], epoch=row["epoch"])
     held, silent = (max(0.0, row["now"] - row[since]) for since in ("taken", "beaten"))
     return Holder(lease, held_seconds=held, silent_seconds=silent), (row["epoch"], row["beats"])
+
+
+def alive(connection: sa.Connection) -> sa.ColumnElement[bool]:
+    """Whether somebody holds a lease and gave a sign lately, for people to see; a clock that jumped says so for no longer than a beat."""
+    return sa.and_(leases.c.owner.is_not(None), sa.func.abs(_now(connection) - leases.c.beaten) <= LEASE_TTL)
 
 
 def take(connection: sa.Connection, wanted: Lease, *, dead: Sign | None) -> Lease | None:

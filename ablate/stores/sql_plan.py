@@ -32,7 +32,7 @@ def record_plan(connection: sa.Connection, plan: Plan, *, axes: Mapping[str, Seq
     if same and stored == kept:
         return
     if before is None:
-        connection.execute(studies.insert().values(name=name, **spec, active=False, created=now, updated=now))
+        connection.execute(studies.insert().values(name=name, **spec, created=now, updated=now))
     else:
         connection.execute(studies.update().where(studies.c.name == name).values(**spec, updated=now))
     if before is None or before["spec"] != spec["spec"]:

@@ -48,7 +48,7 @@ def _replace(connection: sa.Connection, row: JobRow | StudyRow) -> None:
     """Brings a row that others refer to up to date, where it is there."""
     key = jobs.c.id == row.id if isinstance(row, JobRow) else studies.c.name == row.name
     table = metadata.tables[row.table]
-    connection.execute(table.update().where(key).values(**row.model_dump(exclude={"created", "active"})))
+    connection.execute(table.update().where(key).values(**row.model_dump(exclude={"created"})))
 
 
 def _chains(connection: sa.Connection, table: sa.Table, study: str) -> Sequence[list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "2"
+REVISION = "3"
 
 metadata = sa.MetaData()
 meta = sa.Table("meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
@@ -22,7 +22,6 @@ studies = sa.Table(
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("axes", sa.JSON, nullable=False),
     sa.Column("simulated", sa.Boolean, nullable=False),
-    sa.Column("active", sa.Boolean, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("updated", sa.Float, nullable=False),
 )

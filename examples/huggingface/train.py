@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,21 @@ class ReportToAblate(TrainerCallback):
         with open(os.environ["ABLATE_METRICS"], "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **numbers}) + "\n")
 
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Names the checkpoint that is whole: the Trainer writes its files one by one and may be killed between two of them."""
+        Path(f"{newest_name()}.tmp").write_text(f"checkpoint-{state.global_step}", encoding="utf-8")
+        os.replace(f"{newest_name()}.tmp", newest_name())
+
+
+def newest_name() -> Path:
+    return Path(os.environ["ABLATE_CHECKPOINT_DIR"]) / "newest"
+
+
+def newest_checkpoint() -> str | None:
+    """What an attempt before this one has left whole."""
+    newest = newest_name()
+    return str(newest.with_name(newest.read_text(encoding="utf-8"))) if newest.exists() else None
+
 
 def sequences(count: int, *, first: int) -> list[dict[str, torch.Tensor]]:
     """Sequence n starts at n and counts on in steps of 1 to 5."""
@@ -34,7 +50,7 @@ def main() -> None:
     with open(os.environ["ABLATE_CONFIG"], encoding="utf-8") as file:
         config = json.load(file)
     arguments = TrainingArguments(
-        output_dir=os.environ["ABLATE_TRIAL_DIR"],
+        output_dir=os.environ["ABLATE_CHECKPOINT_DIR"],
         seed=int(os.environ["ABLATE_SEED"]),
         max_steps=config["train"]["steps"],
         per_device_train_batch_size=config["train"]["batch"],
@@ -42,7 +58,9 @@ def main() -> None:
         eval_strategy="steps",
         eval_steps=10,
         logging_steps=10,
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=10,
+        save_total_limit=2,  # the one that `newest` names is there until it names the next
         report_to=[],
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
@@ -60,7 +78,10 @@ def main() -> None:
         )
     )
     data, unseen = sequences(256, first=0), sequences(65, first=1000)
-    Trainer(model=model, args=arguments, train_dataset=data, eval_dataset=unseen, callbacks=[ReportToAblate()]).train()
+    trainer = Trainer(model=model, args=arguments, train_dataset=data, eval_dataset=unseen, callbacks=[ReportToAblate()])
+    trainer.train(resume_from_checkpoint=newest_checkpoint())
+    trainer.evaluate()  # said again where the last checkpoint was of the last step
+    trainer.save_model(os.environ["ABLATE_TRIAL_DIR"])
 
 
 if __name__ == "__main__":

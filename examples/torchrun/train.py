@@ -1,8 +1,9 @@
-"""Data-parallel linear regression over gloo, on CPU. Each process has its own half of the data; the first one reports."""
+"""Data-parallel linear regression over gloo, on CPU. Each process has its own half of the data; the first reports and keeps checkpoints."""
 
 import argparse
 import json
 import os
+from pathlib import Path
 
 import torch
 import torch.distributed as distributed
@@ -25,14 +26,26 @@ def main() -> None:
     torch.manual_seed(0)
     model = DistributedDataParallel(torch.nn.Linear(3, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=options.lr)
-    for step in range(1, options.steps + 1):
-        optimizer.zero_grad()
-        torch.nn.functional.mse_loss(model(inputs[mine]), targets[mine]).backward()
-        optimizer.step()
-        if rank == 0 and step % 10 == 0:
+    kept, step = Path(os.environ["ABLATE_CHECKPOINT_DIR"]) / "state.pt", 0
+    if kept.exists():  # every process reads what the first one of the last attempt wrote
+        state = torch.load(kept, weights_only=True)
+        step = state["step"]
+        model.module.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    while True:
+        if rank == 0 and step and (step % 10 == 0 or step == options.steps):
+            state = {"step": step, "model": model.module.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(state, f"{kept}.tmp")
+            os.replace(f"{kept}.tmp", kept)  # whole or not at all
             with torch.no_grad():
                 loss = torch.nn.functional.mse_loss(model.module(inputs[unseen]), targets[unseen])
             print(json.dumps({"step": step, "val_loss": loss.item(), "num_processes": count}), flush=True)
+        if step == options.steps:
+            break
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(model(inputs[mine]), targets[mine]).backward()
+        optimizer.step()
+        step += 1
     distributed.destroy_process_group()
 
 

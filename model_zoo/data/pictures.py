@@ -28,6 +28,8 @@ CANVAS = 2 * DIGIT_SIDE
 PIXEL_MEAN, PIXEL_SD = 0.3, 0.38
 """Of the digits, whose pixels are 0 to 1 after division by 16."""
 
+_POOL = 2  # second word of a seed, so that no two uses of one seed share random numbers
+
 
 class Digits(NamedTuple):
     """One half of the split."""
@@ -79,6 +81,11 @@ def make_pool(digits: Digits, *, num_scenes: int, image_size: int, rng: np.rando
     pixels = resample(np.concatenate((draw_scenes(digits, chosen=chosen), alone)), image_size=image_size)
     singles = tuple(num_scenes + np.flatnonzero(digits.labels == digit) for digit in range(NUM_DIGITS))
     return Pool(pixels, digits.labels[chosen], singles)
+
+
+def training_pool(*, num_scenes: int, image_size: int, seed: int) -> Pool:
+    """What a trial of this seed reads about, whatever stage asks."""
+    return make_pool(training_digits(), num_scenes=num_scenes, image_size=image_size, rng=np.random.default_rng((seed, _POOL)))
 
 
 def draw_scenes(digits: Digits, *, chosen: Ints) -> Floats:

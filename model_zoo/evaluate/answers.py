@@ -1,6 +1,6 @@
 """A model and documents to the logits of every answer, a few documents at a time.
 
-N documents, A answers in a document, V vocabulary, P patches, E width of the encoder.
+N documents, A answers in a document, V vocabulary.
 """
 
 import torch
@@ -8,18 +8,9 @@ from torch import Tensor
 
 from model_zoo.data.batch import collate
 from model_zoo.data.documents import Documents
-from model_zoo.data.pictures import Pool
 from model_zoo.vlm import VisionLanguageModel
 
 TOKENS_AT_ONCE = 8192
-PICTURES_AT_ONCE = 512
-
-
-@torch.no_grad()
-def encode(model: VisionLanguageModel, pool: Pool, *, device: str) -> Tensor:
-    """Features [pictures, P, E] of a whole pool."""
-    parts = torch.split(pool.pixels, PICTURES_AT_ONCE)
-    return torch.cat([model.encoder(part.to(device)) for part in parts])
 
 
 @torch.no_grad()

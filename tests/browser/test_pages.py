@@ -138,6 +138,7 @@ def test_study_appears_and_missing_store_is_waited_for(page: Page, tmp_path: Pat
         expect(page.locator(".progress .said")).to_have_text("1 of 6 done")
 
 
+@pytest.mark.fault("F36")
 def test_page_goes_on_after_the_dashboard_was_away(page: Page, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     writer = Writer(LIVE, workspace=workspace).finish(1)

@@ -90,6 +90,7 @@ def test_job_waits_for_what_it_needs(scheduler: Scheduler) -> None:
     assert [event.outcome.job for event in events if isinstance(event, Finished)] == [job.id for job in jobs]
 
 
+@pytest.mark.fault("F26")
 def test_failure_skips_what_needs_it_and_nothing_else(scheduler: Scheduler) -> None:
     chain = chain_of(make_small_plan(), fail="raise")
     free = list(make_small_plan().jobs.values())
@@ -101,6 +102,7 @@ def test_failure_skips_what_needs_it_and_nothing_else(scheduler: Scheduler) -> N
     assert all(ended[job.id].state == "done" for job in free)
 
 
+@pytest.mark.fault("F27")
 def test_nan_in_the_metric_is_a_failure_with_its_cause(scheduler: Scheduler) -> None:
     jobs = list(make_small_plan(seeds=1, fail="nan").jobs.values())
     ended = outcomes(run(scheduler, jobs))
@@ -126,6 +128,7 @@ def test_stop_ends_the_run_and_starts_nothing_more(scheduler: Scheduler) -> None
     assert len([event for event in events if isinstance(event, Started)]) < len(jobs)
 
 
+@pytest.mark.fault("F26")
 def test_worker_that_dies_is_tried_again_then_failed_and_the_rest_go_on(workspace: Workspace, ray_slots: int) -> None:
     from ablate.schedule.ray_tasks import RayTasks
 
@@ -172,6 +175,7 @@ def test_damaged_artefact_without_its_job_is_a_failure_that_says_so(scheduler: S
     assert outcome.reason == f"the artefact {first.id} is damaged: SHA256SUMS is missing"
 
 
+@pytest.mark.fault("F30")
 def test_damaged_artefact_is_built_again_before_its_reader_runs(scheduler: Scheduler, workspace: Workspace) -> None:
     first, second, _ = chain_of(make_small_plan())
     run(scheduler, [first])
@@ -220,12 +224,12 @@ def test_search_with_two_objectives_tells_both(
 def test_search_trial_that_lacks_an_objective_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
     from optuna.trial import TrialState
 
-    from ablate.schedule.ray_tune import _Search
+    from ablate.schedule.tune_hooks import Suggestions
     from ablate.search import distributions, make_memory
 
     study = searching(trials=6, sampler="tpe", objectives=[{"name": "score/4", "goal": "max"}])
     memory = make_memory(study, [])
-    algorithm = _Search(
+    algorithm = Suggestions(
         distributions(study),
         metric=["loss", "score/4"],
         mode=["min", "max"],
@@ -233,7 +237,12 @@ def test_search_trial_that_lacks_an_objective_is_not_told(caplog: pytest.LogCapt
         storage=memory.storage,
         study_name=memory.study.study_name,
     )
-    results: list[dict[str, float] | None] = [{"loss": 2.0}, {"loss": 2.0, "score/4": float("nan")}, None, {"loss": 2.0, "score/4": 50.0}]
+    results: list[dict[str, float] | None] = [
+        {"loss": 2.0},
+        {"loss": 2.0, "score/4": float("nan")},
+        None,
+        {"loss": 2.0, "score/4": 50.0, "whole": True},
+    ]
     for number, result in enumerate(results):
         algorithm.suggest(str(number))
         algorithm.on_trial_complete(str(number), result=result)

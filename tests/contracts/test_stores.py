@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ablate.attempt import Outcome, Point, make_point
+from ablate.attempt import Outcome
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.fingerprint import fingerprint
+from ablate.journal import Point, make_point
 from ablate.planner import Plan
-from ablate.stores import Lease, LeaseLost, Store, open_store
+from ablate.stores import LEASE_TTL, Lease, LeaseLost, Store, open_store
 from tests.conftest import make_small_plan
 from tests.postgresql import Server
 
@@ -169,6 +170,7 @@ def test_failed_job_says_why(store: Store, plan: Plan) -> None:
 
 
 @pytest.mark.parametrize(("value", "kind"), [(math.nan, "nan"), (math.inf, "+inf"), (-math.inf, "-inf")])
+@pytest.mark.fault("F27")
 def test_value_that_is_not_finite_is_missing_with_its_kind(store: Store, plan: Plan, value: float, kind: str) -> None:
     job = plan.trials[0].chain[-1]
     point = make_point(3, "loss", value)
@@ -260,7 +262,7 @@ def test_newer_schema_is_refused(url: str, store: Store) -> None:
     store.close()
     change(url, "UPDATE ablate_revision SET version_num = '99'")
     for write in (False, True):
-        with pytest.raises(EnvironmentMissing, match="schema 99, this program reads up to 2"):
+        with pytest.raises(EnvironmentMissing, match="schema 99, this program reads up to 3"):
             open_store(url, write=write)
     change(url, "UPDATE ablate_revision SET version_num = '2'")
     open_store(url).close()
@@ -302,6 +304,25 @@ def test_lease_is_held_by_one_until_it_is_given_back(store: Store) -> None:
     store.release(lease)
     assert store.holder("small") is None
     assert store.claim("small", owner="second", ttl=TTL).epoch == 2
+
+
+def test_study_is_live_as_long_as_its_lease_is_beaten(store: Store, plan: Plan, url: str) -> None:
+    lease = store.claim("small", owner="one", ttl=TTL)
+    assert [record.active for record in store.studies()] == [True]
+    silence(url, by=LEASE_TTL + 1)
+    assert [record.active for record in store.studies()] == [False]
+    store.beat(lease)
+    assert store.study("small").active  # type: ignore[union-attr]
+    store.release(lease)
+    assert not store.study("small").active  # type: ignore[union-attr]
+
+
+def silence(url: str, *, by: float) -> None:
+    """As if the last beats were this much longer ago."""
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+pg8000://"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE leases SET beaten = beaten - :by"), {"by": by})
+    engine.dispose()
 
 
 def test_lease_of_a_holder_that_lives_is_refused_by_name(store: Store, url: str) -> None:
@@ -366,6 +387,7 @@ def test_of_many_challengers_one_gets_the_lease(store: Store, url: str) -> None:
     assert [lease.epoch for lease in won] == [2]
 
 
+@pytest.mark.fault("F23")
 def test_writer_whose_lease_was_taken_writes_nothing(store: Store, plan: Plan, url: str) -> None:
     job = plan.trials[0].chain[-1]
     old = store.fenced(store.claim("small", owner="old", ttl=TTL))
@@ -374,7 +396,7 @@ def test_writer_whose_lease_was_taken_writes_nothing(store: Store, plan: Plan, u
     before = content(url)
     for write in (
         lambda: old.record_plan(dataclasses.replace(plan, trials=plan.trials[:1]), axes=AXES, simulated=True),
-        lambda: old.set_active("small", True),
+        lambda: old.add_event("small", "run started"),
         lambda: old.start("small", job, attempt=2),
         lambda: old.finish("small", done(job)),
         lambda: old.skip("small", job, because="x"),
@@ -392,7 +414,7 @@ def test_lease_that_was_given_back_lets_nothing_be_written(store: Store, plan: P
     lease = store.claim("small", owner="old", ttl=TTL)
     store.release(lease)
     with pytest.raises(LeaseLost, match="nobody holds it"):
-        store.fenced(lease).set_active("small", True)
+        store.fenced(lease).add_event("small", "run started")
 
 
 @contextmanager

@@ -94,5 +94,5 @@ def fill(folder: Path) -> Store:
     Writer(LAW, workspace=workspace, base={"noise_sd": 0.004}).finish()
     live = Writer(LIVE, workspace=workspace).finish(3)
     live.start()
-    live.store.set_active(live.name, True)
+    live.store.add_event(live.name, "run started")
     return live.store

@@ -15,6 +15,7 @@ from ablate.schedule import FAST_LOSSES
 from ablate.schedule.ray_tasks import PENDING_VARIABLE
 from ablate.workspace import Workspace
 from tests.faults.conftest import until
+from tests.own import write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
 
@@ -84,6 +85,7 @@ def ended(driver: subprocess.Popen[str]) -> tuple[int, list[list[str]], str]:
     return driver.returncode, [json.loads(line) for line in output.splitlines() if line.startswith("[")], errors
 
 
+@pytest.mark.fault("F08")
 def test_lost_node_is_survived_when_another_one_comes(cluster: Any, drive: Driver, workspace: Workspace) -> None:
     node = cluster.add_node(num_cpus=2)
     driver = drive(resources={}, steps=40, step_seconds=0.1)
@@ -98,6 +100,7 @@ def test_lost_node_is_survived_when_another_one_comes(cluster: Any, drive: Drive
     assert "failed" not in states
 
 
+@pytest.mark.fault("F09")
 def test_node_that_does_not_come_back_ends_the_run_with_the_reason(cluster: Any, drive: Driver, workspace: Workspace) -> None:
     node = cluster.add_node(num_cpus=2)
     driver = drive(resources={}, pending_seconds=5, steps=400, step_seconds=0.1)
@@ -118,6 +121,21 @@ def test_job_of_two_nodes_waits_for_both_and_more_than_there_are_is_refused(clus
     code, _, errors = ended(drive(resources={"nodes": 3}, steps=3))
     assert code == 3
     assert "2 of 3 nodes can hold a job of 1 CPUs and 0 GPUs" in errors
+
+
+@pytest.mark.fault("F31")
+def test_program_of_two_nodes_finds_their_addresses(cluster: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    script = "import os; print('hosts', os.environ['ABLATE_HOSTS']); print('{\"step\": 1, \"loss\": 0.5}')"
+    (tmp_path / "train.py").write_text(script)
+    study = write_study(tmp_path, argv=["{python}", "train.py"], axes={"lr": [0.1]}, extra={"seeds": 1, "resources": {"nodes": 2}})
+    arguments = [study, "--workspace", tmp_path / "work", "--address", cluster.address]
+    ran = subprocess.run([sys.executable, "-m", "ablate", "run", *arguments], capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (log,) = (tmp_path / "work" / "runs").glob("*/attempt-1/log.txt")
+    address = cluster.address.partition(":")[0]
+    assert f"hosts {address},{address}" in log.read_text()
 
 
 def test_node_that_loses_everything_fast_is_left_alone(cluster: Any, drive: Driver, workspace: Workspace) -> None:

@@ -47,6 +47,7 @@ assert execute(job, workspace=workspace, number=number).state == "done"
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.fault("F05")
 def test_training_killed_at_random_steps_ends_with_the_same_bits(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     seed = random.SystemRandom().randrange(10**6)

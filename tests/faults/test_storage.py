@@ -63,6 +63,7 @@ def test_write_waits_for_room_and_is_whole(small_disk: Path, monkeypatch: pytest
 
 
 @needs_mount
+@pytest.mark.fault("F13")
 def test_write_to_a_disk_that_stays_full_says_where_and_keeps_what_was_there(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE_VARIABLE, "0")
     (small_disk / "state").write_bytes(b"old")
@@ -75,6 +76,8 @@ def test_write_to_a_disk_that_stays_full_says_where_and_keeps_what_was_there(sma
 
 @needs_mount
 @pytest.mark.slow
+@pytest.mark.fault("F12")
+@pytest.mark.fault("F13")
 def test_run_on_a_full_disk_says_so_waits_and_completes(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE_VARIABLE, "5")
     workspace = Workspace(small_disk / "work")
@@ -100,6 +103,8 @@ def test_run_on_a_full_disk_says_so_waits_and_completes(small_disk: Path, monkey
 
 @needs_mount
 @pytest.mark.slow
+@pytest.mark.fault("F12")
+@pytest.mark.fault("F13")
 def test_run_on_a_disk_that_stays_full_stops_and_loses_nothing(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PATIENCE_VARIABLE, "1")
     workspace = Workspace(small_disk / "work")
@@ -121,6 +126,7 @@ def test_run_on_a_disk_that_stays_full_stops_and_loses_nothing(small_disk: Path,
 
 
 @needs_mount
+@pytest.mark.fault("F13")
 def test_run_is_refused_on_a_disk_that_is_full_already(small_disk: Path) -> None:
     workspace = Workspace(small_disk / "work")
     workspace.create()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ablate import synthetic
-from ablate.attempt import read_points
 from ablate.checkpoints import newest_checkpoint
 from ablate.errors import EnvironmentMissing
+from ablate.journal import read_points
 from ablate.planner import Job, make_plan
 from ablate.schedule import Event, Scheduler, Started, guardian
 from ablate.workspace import Workspace
@@ -38,6 +38,7 @@ def undisturbed(job: Job, tmp_path: Path) -> object:
     return execute(job, workspace=calm, number=1).metrics
 
 
+@pytest.mark.fault("F05")
 def test_worker_killed_three_times_goes_on_from_its_checkpoint(scheduler: Scheduler, workspace: Workspace, tmp_path: Path) -> None:
     job = one_job(steps=40, step_seconds=0.05)  # F05
     kept = workspace.runs / job.id
@@ -57,6 +58,7 @@ def test_worker_killed_three_times_goes_on_from_its_checkpoint(scheduler: Schedu
 
 
 @pytest.mark.parametrize("fail", ["hang", "hold"])
+@pytest.mark.fault("F28")
 def test_hung_attempt_is_ended_at_its_limit_and_the_slot_used_again(fail: str, scheduler: Scheduler, workspace: Workspace) -> None:
     hung = one_job(steps=2, fail=fail, resources={"minutes": 2 / 60})  # F28
     other = one_job(steps=2, num_tokens=16)
@@ -71,6 +73,7 @@ def test_hung_attempt_is_ended_at_its_limit_and_the_slot_used_again(fail: str, s
     assert ends(run(scheduler, [one_job(num_tokens=32), one_job(num_tokens=48)]), one_job(num_tokens=32))[0].state == "done"
 
 
+@pytest.mark.fault("F28")
 def test_attempt_that_reports_nothing_is_ended_and_one_that_reports_is_not(scheduler: Scheduler) -> None:
     resources = {"stall_minutes": 2 / 60}
     silent = one_job(steps=4, fail="hang", resources=resources)
@@ -89,6 +92,7 @@ def test_attempt_that_stops_when_asked_has_timed_out_all_the_same(scheduler: Sch
     assert outcome.pid
 
 
+@pytest.mark.fault("F07")
 def test_child_in_a_session_of_its_own_does_not_outlive_a_killed_worker(scheduler: Scheduler, workspace: Workspace) -> None:
     job = one_job(steps=2, fail="orphan")  # F07
     outcomes = ends(run(scheduler, [job]), job)
@@ -98,6 +102,7 @@ def test_child_in_a_session_of_its_own_does_not_outlive_a_killed_worker(schedule
     assert [command_lines(f"time.sleep(600) {worker} ") for worker in workers] == [[], [], []]
 
 
+@pytest.mark.fault("F11")
 def test_memory_error_is_tried_once_more_alone_and_then_failed(scheduler: Scheduler) -> None:
     job, other = one_job(fail="memory"), one_job(num_tokens=16)  # F11
     events = run(scheduler, [job, other])
@@ -107,6 +112,7 @@ def test_memory_error_is_tried_once_more_alone_and_then_failed(scheduler: Schedu
     assert ends(events, other)[0].state == "done"
 
 
+@pytest.mark.fault("F11")
 def test_worker_killed_at_the_memory_it_asked_for_is_out_of_memory(scheduler: Scheduler, workspace: Workspace) -> None:
     # a worker has 0.1 GiB in use before it does anything, so this one is at its peak from the start
     job = one_job(steps=100, step_seconds=0.1, resources={"memory_gib": 0.02})
@@ -125,6 +131,7 @@ def event_age(job: Job, workspace: Workspace, attempt: int) -> float:
     return time.time() - (workspace.attempt(job.id, attempt) / "pid").stat().st_mtime
 
 
+@pytest.mark.fault("F35")
 def test_log_of_a_gigabyte_is_capped_and_keeps_head_and_tail(scheduler: Scheduler, workspace: Workspace) -> None:
     job = one_job(steps=1, fail="flood")  # F35
     (outcome,) = ends(run(scheduler, [job]), job)
@@ -137,6 +144,7 @@ def test_log_of_a_gigabyte_is_capped_and_keeps_head_and_tail(scheduler: Schedule
     assert left_out + len(log) == pytest.approx(synthetic.FLOOD_BYTES, rel=0.001)
 
 
+@pytest.mark.fault("F38")
 def test_worker_of_a_failed_attempt_runs_nothing_more(scheduler: Scheduler, workspace: Workspace) -> None:
     failing = [one_job(fail="raise", num_tokens=tokens) for tokens in (1, 2, 3)]  # F38
     outcomes = [ends(run(scheduler, [job]), job)[0] for job in failing]
@@ -145,6 +153,7 @@ def test_worker_of_a_failed_attempt_runs_nothing_more(scheduler: Scheduler, work
     assert "told to raise" in (workspace.attempt(failing[0].id, 1) / "log.txt").read_text()
 
 
+@pytest.mark.fault("F31")
 def test_jobs_that_all_fail_alike_pause_the_run(scheduler: Scheduler) -> None:
     jobs = list(make_small_plan(seeds=40, fail="raise").jobs.values())[40:]  # F31
     failed = []
@@ -153,6 +162,7 @@ def test_jobs_that_all_fail_alike_pause_the_run(scheduler: Scheduler) -> None:
     assert len(jobs) == 40
 
 
+@pytest.mark.fault("F30")
 def test_damaged_artefact_is_built_again_once_and_its_readers_wait(scheduler: Scheduler, workspace: Workspace) -> None:
     from tests.contracts.test_schedulers import chain_of
 
@@ -170,3 +180,14 @@ def test_damaged_artefact_is_built_again_once_and_its_readers_wait(scheduler: Sc
     shutil.rmtree(workspace.artifacts / first.id)
     events = run(scheduler, [third], known={first.id: first, second.id: second})
     assert [outcome.state for outcome in ends(events, third)] == ["lost", "done"]
+
+
+def test_idle_worker_beside_a_job_of_all_cores_stays_warm(scheduler: Scheduler) -> None:
+    both = [one_job(num_tokens=tokens, steps=1, step_seconds=0.3) for tokens in (1, 2)]
+    (wide,) = make_plan(make_study(seeds=1, resources={"cpus": 2}), [make_arm("base", steps=10, step_seconds=0.4)]).jobs.values()
+    before = [ends(events, job)[0].pid for events in [run(scheduler, both)] for job in both]
+    run(scheduler, [wide])
+    again = [one_job(num_tokens=tokens, steps=1, step_seconds=0.3) for tokens in (3, 4)]
+    after = [ends(events, job)[0].pid for events in [run(scheduler, again)] for job in again]
+    assert len(set(before)) == 2
+    assert set(after) == set(before)

@@ -1,25 +1,31 @@
 """A worker that remembers, and a world small enough for milliseconds."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
+from model_zoo import trainable
 from model_zoo.config import Config
 
 
 class Worker:
-    """A `Context` that keeps what it is told; stops after `stop_after` reports of a training loss."""
+    """A `Context` that keeps what it is told; stops when told to, or after `stop_after` reports of a training loss."""
 
-    def __init__(self, folder: Path, *, seed: int = 0, stop_after: int | None = None) -> None:
+    def __init__(self, folder: Path, *, seed: int = 0, stop: bool = False, stop_after: int | None = None) -> None:
         self.seed = seed
         self.dir = folder
         self.dir.mkdir()
         self.device = "cpu"
         self.cpus = 1
         self.points: list[tuple[int, str, float]] = []
+        self.phases: list[str] = []
         self.kept: bytes | None = None
-        self._stop_after = stop_after
+        self._stop, self._stop_after = stop, stop_after
 
     @property
     def last(self) -> dict[str, float]:
@@ -36,7 +42,34 @@ class Worker:
 
     def should_stop(self) -> bool:
         losses = [name for _, name, _ in self.points if name == "train_loss"]
-        return self._stop_after is not None and len(losses) >= self._stop_after
+        return self._stop or (self._stop_after is not None and len(losses) >= self._stop_after)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.phases.append(name)
+        yield
+
+
+def run(config: Config, make_worker, *, name: str = "trial", **settings) -> Worker:
+    """All stages of one trial, each in a folder `<name>-<stage>`; the worker of the last one."""
+    inputs = {}
+    for stage in trainable.stages(config):
+        worker = make_worker(f"{name}-{stage.name}", **(settings if stage.seeded else {}))
+        trainable.train(stage, inputs, worker)
+        inputs[stage.name] = worker.dir
+    return worker
+
+
+def weights(worker: Worker) -> dict[str, Tensor]:
+    return load_file(worker.dir / "model.safetensors")
+
+
+def change(config: Config, **parts) -> Config:
+    """The config with fields of its parts replaced."""
+    written = config.model_dump(mode="json")
+    for part, fields in parts.items():
+        written[part] |= fields
+    return Config.model_validate(written)
 
 
 @pytest.fixture(autouse=True)

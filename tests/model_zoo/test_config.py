@@ -35,6 +35,10 @@ REFUSED = {
     "infinite rate": ({"train": {"learning_rate": float("inf")}}, "finite"),
     "warmup": ({"train": {"steps": 20}}, "40 warmup steps do not fit in 20 steps: at most 20"),
     "unknown field": ({"train": {"learningrate": 1}}, "Extra inputs"),
+    "cache of a trained encoder": (
+        {"encoder": {"features": "cached", "training": "slow"}},
+        "those of a frozen encoder, and training is slow, .*: use training: frozen, or features: computed",
+    ),
     "task": ({"eval": {"tasks": ["captions"]}}, "'caption', 'vqa', 'in_context' or 'text'"),
     "fours": ({"eval": {"num_documents": 10}}, "multiple of 4"),
 }

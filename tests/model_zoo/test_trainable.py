@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,56 +16,9 @@ from model_zoo.build import build_encoder, initialise
 from model_zoo.config import Config
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.evaluate import scores
-from tests.model_zoo.conftest import Worker
+from tests.model_zoo.conftest import change, run, weights
 
 TINY_YAML = Path(__file__).parents[2] / "studies" / "bases" / "tiny.yaml"
-
-
-class TimedWorker(Worker):
-    """Remembers the phases as well, and can be told to stop before any report of a training loss."""
-
-    def __init__(self, folder: Path, *, stop: bool = False, **settings) -> None:
-        super().__init__(folder, **settings)
-        self.phases: list[str] = []
-        self.stop = stop
-
-    @contextmanager
-    def phase(self, name: str):
-        self.phases.append(name)
-        yield
-
-    def should_stop(self) -> bool:
-        return self.stop or super().should_stop()
-
-
-@pytest.fixture
-def make_worker(tmp_path):
-    def make(name: str = "worker", **settings) -> TimedWorker:
-        return TimedWorker(tmp_path / name, **settings)
-
-    return make
-
-
-def run(config: Config, make_worker, *, name: str = "trial", **settings):
-    """All stages of one trial; the worker of the last one."""
-    inputs = {}
-    for stage in trainable.stages(config):
-        worker = make_worker(f"{name}-{stage.name}", **(settings if stage.seeded else {}))
-        trainable.train(stage, inputs, worker)
-        inputs[stage.name] = worker.dir
-    return worker
-
-
-def weights(worker):
-    return load_file(worker.dir / "model.safetensors")
-
-
-def change(config: Config, **parts) -> Config:
-    """The config with fields of its parts replaced."""
-    written = config.model_dump(mode="json")
-    for part, fields in parts.items():
-        written[part] |= fields
-    return Config.model_validate(written)
 
 
 def test_planning_loads_no_torch():
@@ -180,8 +132,12 @@ def test_train_encoder_interrupted_and_resumed_ends_with_the_same_bits(tiny, mak
 
 
 def test_train_says_what_its_time_goes_to(tiny, make_worker):
-    worker = run(tiny, make_worker)
-    assert set(worker.phases) == {"data", "eval"}
+    encoder = make_worker("encoder")
+    trainable.train(trainable.stages(tiny)[0], {}, encoder)
+    assert encoder.phases == ["data", "step"] * tiny.encoder.pretrain.steps
+    pretrain, steps = run(tiny, make_worker).phases, tiny.train.steps
+    assert (pretrain.count("data"), pretrain.count("step")) == (1 + steps, steps)
+    assert pretrain.count("eval") == tiny.eval.num_validations
 
 
 def test_train_resumed_between_reports_repeats_the_curve(tiny, make_worker):
@@ -209,6 +165,7 @@ def test_train_that_diverges_at_the_last_step_has_no_scores(tiny, make_worker):
     assert math.isfinite(last.pop("train_loss"))
     assert last.keys() == {"val_loss", *scores.score_names(config.eval)}
     assert all(math.isnan(value) for value in last.values())
+    assert not list(worker.dir.iterdir())
 
 
 def test_train_encoder_that_diverges_says_what_to_do(tiny, make_worker):

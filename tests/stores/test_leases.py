@@ -91,6 +91,7 @@ def tell(process: subprocess.Popen[str], job: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F21")
 def test_second_driver_is_refused_while_the_first_lives(store: Store, url: str) -> None:
     with driver(url) as first:
         began = time.monotonic()
@@ -103,6 +104,7 @@ def test_second_driver_is_refused_while_the_first_lives(store: Store, url: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F22")
 def test_lease_of_a_killed_driver_is_taken_over(store: Store, url: str) -> None:
     with driver(url) as first:
         first.kill()
@@ -114,6 +116,7 @@ def test_lease_of_a_killed_driver_is_taken_over(store: Store, url: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F23")
 def test_driver_that_was_stopped_beyond_its_time_writes_nothing_when_it_goes_on(store: Store, url: str) -> None:
     with driver(url) as first:
         assert tell(first, "before") == "done\n"
@@ -130,6 +133,7 @@ def test_driver_that_was_stopped_beyond_its_time_writes_nothing_when_it_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F21")
 def test_two_challengers_at_the_same_moment_do_not_both_get_the_lease(postgresql: Server) -> None:
     """The second is caught after it has looked and before it has taken: the first's transaction holds the row."""
     url = postgresql.new_database()
@@ -162,6 +166,7 @@ def test_two_challengers_at_the_same_moment_do_not_both_get_the_lease(postgresql
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jump", [3600, -3600], ids=["ahead", "behind"])
+@pytest.mark.fault("F25")
 def test_clock_that_jumps_ends_no_lease_and_keeps_none_alive(store: Store, url: str, jump: int) -> None:
     """Rows as a database would have written them whose clock was an hour off then."""
     with driver(url) as first:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ablate.attempt import Outcome, make_point
+from ablate.attempt import Outcome
 from ablate.errors import EnvironmentMissing
+from ablate.journal import make_point
 from ablate.planner import Plan
 from ablate.stores import Store, open_store
 from tests.conftest import make_small_plan
@@ -67,6 +68,7 @@ def writing(store: Store, plan: Plan) -> Iterator[list[str]]:
     assert finished == list(plan.jobs)
 
 
+@pytest.mark.fault("F18")
 def test_idle_connection_that_was_ended_costs_nothing(postgresql: Server) -> None:
     store = open_store(postgresql.new_database(), write=True)
     plan = planned(store, seeds=1)
@@ -80,6 +82,7 @@ def test_idle_connection_that_was_ended_costs_nothing(postgresql: Server) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F17")
 def test_server_stopped_and_started_loses_and_repeats_nothing(postgresql: Server, caplog: pytest.LogCaptureFixture) -> None:
     store = open_store(postgresql.new_database(), write=True)
     plan = planned(store, seeds=200)
@@ -100,13 +103,14 @@ def test_server_stopped_and_started_loses_and_repeats_nothing(postgresql: Server
 
 @pytest.mark.slow
 @pytest.mark.parametrize("reached", [True, False], ids=["committed", "not committed"])
+@pytest.mark.fault("F18")
 def test_commit_whose_answer_is_lost_takes_place_once(postgresql: Server, reached: bool) -> None:
     with Proxy(postgresql.port) as proxy:
         store = open_store(postgresql.new_database().replace(f":{postgresql.port}/", f":{proxy.port}/"), write=True)
         plan = planned(store, seeds=5)
         for job in plan.jobs:
             proxy.cut_next_commit(reached=reached)
-            store.set_active("small", True)
+            store.add_event("small", "run started")
             assert proxy.cut.is_set()
             finish(store, job)
         kinds = [event.kind for event in store.events("small")]
@@ -115,6 +119,7 @@ def test_commit_whose_answer_is_lost_takes_place_once(postgresql: Server, reache
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F18")
 def test_server_with_no_connection_left_is_waited_for(postgresql: Server, caplog: pytest.LogCaptureFixture) -> None:
     url = postgresql.new_database()
     store = open_store(url, write=True)
@@ -176,6 +181,7 @@ def fill(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F12")
 def test_full_disk_is_waited_out(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = open_store(f"sqlite:///{small_disk / 'ablate.db'}", write=True)
     plan = planned(store, seeds=50)
@@ -188,6 +194,7 @@ def test_full_disk_is_waited_out(small_disk: Path, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.slow
+@pytest.mark.fault("F12")
 def test_disk_that_stays_full_ends_with_what_was_written_whole(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ablate.stores.sql.PATIENCE_SECONDS", 0.5)
     url = f"sqlite:///{small_disk / 'ablate.db'}"

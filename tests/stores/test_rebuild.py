@@ -38,6 +38,7 @@ def timeless(said: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.fault("F16")
 def test_damaged_database_is_named_and_nothing_in_it_is_changed(how: str, workspace: Workspace) -> None:
     run(small_study(), workspace)
     file = damage(workspace, how)
@@ -50,6 +51,7 @@ def test_damaged_database_is_named_and_nothing_in_it_is_changed(how: str, worksp
 
 
 @pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.fault("F16")
 def test_rebuilt_store_knows_every_finished_job_and_a_run_executes_none_of_them(how: str, workspace: Workspace) -> None:
     study = small_study()
     run(study, workspace)
@@ -120,8 +122,8 @@ def test_files_that_cannot_be_read_are_named_and_passed_over(workspace: Workspac
     (folders[3] / "attempt-1" / "metrics.jsonl").write_text("nonsense\n")
     (workspace.folder / "ablate.db").unlink()
     rebuilt = rebuild(workspace)
-    assert len(rebuilt.unreadable) == 3
-    for folder, name in ((folders[1], "done.json"), (folders[2], "job.json"), (folders[3], "metrics.jsonl")):
+    assert len(rebuilt.unreadable) == 4
+    for folder, name in ((folders[0], "done.json"), (folders[1], "done.json"), (folders[2], "job.json"), (folders[3], "metrics.jsonl")):
         assert sum(str(folder / "attempt-1" / name) in text for text in rebuilt.unreadable) == 1
     store = open_store(workspace.store_url)
     states = store.job_states(folder.name for folder in folders)

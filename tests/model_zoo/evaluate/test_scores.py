@@ -7,10 +7,10 @@ import torch
 from model_zoo.build import build_model, initialise
 from model_zoo.config import Eval
 from model_zoo.data.vocabulary import IMAGE, SIZE
-from model_zoo.evaluate.answers import encode
 from model_zoo.evaluate.held_out import held_out_pool, label_task, recall_task, validation_documents
 from model_zoo.evaluate.loss import validation_loss
 from model_zoo.evaluate.scores import forced_choice, score_names, score_tasks
+from model_zoo.features import encode
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def pool():
 
 
 def score(model, pool, **settings):
-    features = encode(model, pool, device="cpu")
+    features = encode(model.encoder, pool, device="cpu")
     return score_tasks(model, evaluation=Eval(**settings), pool=pool, features=features, num_tokens=4)
 
 
@@ -74,5 +74,5 @@ def test_validation_loss_of_a_model_that_says_nothing_is_that_of_guessing(model,
     with torch.no_grad():
         model.decoder.head.weight.zero_()
     documents = validation_documents(pool, number=8, num_tokens=4)
-    loss = validation_loss(model, documents, features=encode(model, pool, device="cpu"))
+    loss = validation_loss(model, documents, features=encode(model.encoder, pool, device="cpu"))
     assert loss == pytest.approx(np.log(SIZE), abs=1e-5)
