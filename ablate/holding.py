@@ -1,4 +1,4 @@
-"""Holding a study's lease while a run works on it: claimed at the start, beaten by a thread of its own, given back at the end."""
+"""Holding a study while a run works on it: its lease, claimed at the start, beaten by a thread of its own, given back at the end."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ablate.errors import EnvironmentMissing
+from ablate.planner import Plan
 from ablate.stores import BEAT_SECONDS, LEASE_TTL, Lease, LeaseLost, Store
 
 
@@ -35,6 +36,21 @@ def held(store: Store, *, study: str, owner: str) -> Iterator[Held]:
         ended.set()
         beating.join()
         store.release(lease)
+
+
+def refuse_shared_work(plan: Plan, store: Store) -> None:
+    """Two runs that want one job would both execute it, in one folder. Raises EnvironmentMissing where another study's run is to do a
+    job of this plan."""
+    for other in store.studies():
+        if not other.active or other.name == plan.study.name:
+            continue
+        shared = [job.id for job in store.jobs(other.name) if job.id in plan.jobs and job.state in ("queued", "running")]
+        if shared:
+            raise EnvironmentMissing(
+                f"'{plan.study.name}' shares {len(shared)} unfinished jobs, such as {shared[0]}, with '{other.name}', which is being run: "
+                f"start it when that has ended (`ablate status {other.name}`), or let one run do both: ablate run {other.name} "
+                f"{plan.study.name}"
+            )
 
 
 def ask_to_stop(store: Store, study: str) -> str:

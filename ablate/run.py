@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from ablate.continued import trials_to_choose
 from ablate.design import axis_labels
-from ablate.holding import held
+from ablate.holding import held, refuse_shared_work
 from ablate.planner import is_simulated
 from ablate.preview import plan_so_far
 from ablate.record import Progress, Recorder, Summary
@@ -43,7 +43,9 @@ def run_study(
     """
     with held(store, study=study.name, owner=owner) as (store, lost):
         plan = plan_so_far(study, store)
+        refuse_shared_work(plan, store)
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
+        refuse_shared_work(plan, store)  # again, now that the other can see this plan: of two that start at once, one sees the other
         recorder.absorb()
         jobs, slots, halt = recorder.missing(), 1, threading.Event()
         if jobs or (study.search and trials_to_choose(plan)):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ablate.checkpoints import newest_checkpoint
+from ablate.errors import EnvironmentMissing
 from ablate.load import load_study
 from ablate.run import stop_on_signals
 from ablate.stores import LEASE_TTL, open_store
@@ -351,3 +352,26 @@ def test_large_study_killed_in_its_middle_goes_on(tmp_path: Path) -> None:
     assert trials // 2 - 1 <= len(done) < trials
     assert go_on(study, workspace) == trials - len(done)
     check_complete(study, workspace, before=done, expected=stated(study))
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F21")
+def test_study_that_shares_unfinished_jobs_with_one_that_runs_is_refused_until_that_has_ended(tmp_path: Path) -> None:
+    study, workspace = write_study(tmp_path, trials=2, steps=10, seconds=0.1), Workspace(tmp_path / "work")
+    other = study.model_copy(update={"name": "other"})
+    process = drive(tmp_path)
+    with at_work(begun(process), workspace, jobs=1):
+        with pytest.raises(EnvironmentMissing, match=r"'other' shares 2 unfinished jobs, such as .*, with 'small', which is being run"):
+            go_on(other, workspace)
+        apart = other.model_copy(update={"seeds": (7,)})
+        assert go_on(apart, workspace) == 2
+        assert process.wait(60) == 0
+    assert go_on(other, workspace) == 0
+    check_complete(study, workspace, before={}, expected=stated(study) | stated(apart))
+
+
+def begun(process: "subprocess.Popen[str]") -> "subprocess.Popen[str]":
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process
