@@ -132,7 +132,7 @@ class RayTune:
         try:
             self._tuner(folder).fit()
         except Exception as error:
-            # finding 1 of the design's reliability notes: any exception out of fit() means the engine died, not the study
+            # whatever comes out of fit(), such as an OutOfMemoryError that Tune does not know, means that Tune has ended, not the study
             self._trouble = f"{type(error).__name__}: {error}"
             self._events.put(Notice(f"Ray Tune ended ({self._trouble}); going on with what is missing"))
         finally:

@@ -1,4 +1,10 @@
-"""What must be true after every fault of the matrix, whatever it was (docs: I1 to I8 of its list)."""
+"""What must be true after every fault of the matrix, whatever it was.
+
+I1  what was done is done and unchanged            I5  the database is whole and of this schema
+I2  one accepted attempt a job, no point twice     I6  nothing is still `running`
+I3  numbers as if nothing had happened             I7  exit code and reason are right (each test's own)
+I4  no process, lease or half-written file left    I8  once complete, a second run executes nothing
+"""
 
 import contextlib
 import sqlite3
