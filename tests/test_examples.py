@@ -110,7 +110,8 @@ def test_example_killed_in_the_middle_ends_with_the_numbers_of_one_left_alone(na
     for workspace in (work, alone):
         workspace.create()
     with subprocess.Popen([sys.executable, "-c", WORKER, folder, work.folder], cwd=EXAMPLES.parent) as worker:
-        until((kept / checkpoint).exists)
+        reported = lambda: {point.step for point in read_points(work.attempt(job.id, 1) / "metrics.jsonl")[0]}  # noqa: E731
+        until(lambda: (kept / checkpoint).exists() and len(reported()) > 2)  # the row of the checkpoint's step comes again
         worker.kill()
     until(lambda: not running_in(folder))
     assert not (work.attempt(job.id, 1) / "done.json").exists()

@@ -81,7 +81,7 @@ class Database:
                         after_outage(connection, f"could not be used for {outage.seconds:.0f} s: {outage.cause}")
                     unanswered = _Unanswered(transaction, result)
                 return result
-            except DBAPIError as error:
+            except (DBAPIError, ConnectionError) as error:
                 outage = self._wait(error, outage)
 
     @contextmanager
