@@ -189,7 +189,7 @@ def execute(
     log = log or _log_to(folder / "log.txt")
     try:
         outcome = _attempt(job, beginning, workspace=workspace, origin=origin, log=log, context_type=context_type, clock=clock)
-        write_whole(folder / "done.json", json.dumps(vars(outcome), default=vars, allow_nan=False).encode())
+        write_outcome(folder, outcome)
     except OSError as error:
         if cause_of(error) != "storage":
             raise
@@ -292,7 +292,8 @@ def _judge(job: Job, context: AttemptContext) -> tuple[OutcomeState, Cause | Non
         return "done", None, ""
     point = context.journal.last.get(job.metric)
     if point is None:
-        return "failed", "user", f"the metric '{job.metric}' was never reported"
+        reported = ", ".join(sorted(context.journal.last)) or "nothing"
+        return "failed", "user", f"the metric '{job.metric}' was never reported; what was: {reported}"
     if point.kind != "finite":
         return "failed", "nan", f"'{job.metric}' ended as {point.kind}"
     return "done", None, ""
@@ -301,6 +302,11 @@ def _judge(job: Job, context: AttemptContext) -> tuple[OutcomeState, Cause | Non
 def _why_stopped(context: AttemptContext) -> tuple[OutcomeState, Cause, str]:
     reason = context.stop_reason()
     return ("failed", "timeout", reason) if reason else ("lost", "interrupted", "stopped before it was finished")
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """From now on the attempt has ended."""
+    write_whole(folder / "done.json", json.dumps(vars(outcome), default=vars, allow_nan=False).encode())
 
 
 def read_outcome(folder: Path) -> Outcome | None:

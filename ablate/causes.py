@@ -1,6 +1,7 @@
 """Why an attempt ended: an exception becomes the cause that decides whether it is tried again."""
 
 import errno
+import traceback
 from typing import Literal
 
 Cause = Literal["user", "nan", "oom", "timeout", "lost", "storage", "artefact", "interrupted", "pruned"]
@@ -18,17 +19,27 @@ MEMORY_TEXTS = (
     "HIP out of memory",
 )
 
+SIGTERM_HANDLER = "sigterm_handler"
+"""Ray's, in every worker."""
+
 
 def cause_of(error: BaseException) -> Cause:
     """What an exception out of a trainer says, looking at what it was raised from as well."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
+    if _is_asked_to_go(error):
+        return "lost"
     if any(_is_memory(link) for link in chain):
         return "oom"
     if any(_is_storage(link) for link in chain):
         return "storage"
     return "nan" if isinstance(error, FloatingPointError) else "user"
+
+
+def _is_asked_to_go(error: BaseException) -> bool:
+    """Whether the worker was told to end: Ray answers SIGTERM with a SystemExit inside the trainer, which could raise one itself."""
+    return isinstance(error, SystemExit) and any(frame.name == SIGTERM_HANDLER for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _is_memory(error: BaseException) -> bool:

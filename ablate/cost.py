@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ablate.collector import paused_collector
-from ablate.planner import SETTLED_BADLY, Plan
+from ablate.planner import Plan, settled_badly
 from ablate.quantities import GIB
 from ablate.study import Budget, Hardware, Resources
 from ablate.trainers import Stage
@@ -226,21 +226,18 @@ class _Part(NamedTuple):
 def _work(plan: Plan, to_choose: ToChoose | None, states: Mapping[str, str]) -> dict[str, list[_Part]]:
     """Stage -> its jobs. A search runs its last stage once a trial and, as far as anybody knows, what that reads once."""
     found: dict[str, list[_Part]] = {}
+    ended = ("done", *settled_badly(plan.study))  # what failed waits for `ablate retry`
     for job in plan.jobs.values():
-        found.setdefault(job.spec.name, []).append(_Part(job.id, job.spec, tuple(job.needs.values()), 1, int(_runs(states.get(job.id)))))
+        left = int(states.get(job.id) not in ended)
+        found.setdefault(job.spec.name, []).append(_Part(job.id, job.spec, tuple(job.needs.values()), 1, left))
     if to_choose and to_choose.trials:
         last = to_choose.base.trials[0].chain[-1]
         for job in to_choose.base.jobs.values():
             if job.id == last or job.id not in plan.jobs:
                 copies = to_choose.trials if job.id == last else 1
-                left = copies if job.id == last or _runs(states.get(job.id)) else 0
+                left = copies if job.id == last or states.get(job.id) not in ended else 0
                 found.setdefault(job.spec.name, []).append(_Part(job.id, job.spec, tuple(job.needs.values()), copies, left))
     return found
-
-
-def _runs(state: str | None) -> bool:
-    """Whether the next run executes a job in this state: what failed waits for `ablate retry`."""
-    return state != "done" and state not in SETTLED_BADLY
 
 
 def _rate(stage: str, measured: Mapping[str, Throughput], hardware: Hardware | None) -> Throughput | None:

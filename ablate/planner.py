@@ -17,7 +17,6 @@ from ablate.model import Level
 from ablate.study import Resources, Study
 from ablate.trainers import Stage, trainer_of
 
-SETTLED_BADLY = ("failed", "pruned")
 KEPT_STAGES = 10_000
 CONFIG_FIRST = '{"config":'
 
@@ -97,14 +96,20 @@ def job_identity(stage: Stage, *, trainer: str, seed: int, needs: Mapping[str, s
     }
 
 
+def settled_badly(study: Study) -> tuple[str, ...]:
+    """States of jobs that wait for somebody to ask for them. A job that a search ended early is only settled for searches: any other study
+    trains it to its end."""
+    return ("failed", "pruned") if study.search else ("failed",)
+
+
 def unfinished(plan: Plan, *, states: Mapping[str, str], artefacts: frozenset[str]) -> tuple[Job, ...]:
     """The jobs to execute, upstream first: last stages neither done nor failed, and what they read unless its artefact is there.
 
     A failed job stays failed until somebody asks for it again, and so does every trial that needs it.
     """
-    wanted: set[str] = set()
+    wanted, settled = set[str](), settled_badly(plan.study)
     for trial in plan.trials:
-        if states.get(trial.chain[-1]) != "done" and not any(states.get(job) in SETTLED_BADLY for job in trial.chain):
+        if states.get(trial.chain[-1]) != "done" and not any(states.get(job) in settled for job in trial.chain):
             _want(trial.chain[-1], plan.jobs, wanted, artefacts)
     return tuple(job for job in plan.jobs.values() if job.id in wanted)
 

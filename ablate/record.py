@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ablate.attempt import Outcome, read_outcome
+from ablate.continued import trials_to_choose
 from ablate.deviations import register
 from ablate.journal import Point, read_points
 from ablate.model import Level
-from ablate.planner import SETTLED_BADLY, Job, Plan, unfinished
+from ablate.planner import Job, Plan, settled_badly, unfinished
 from ablate.schedule import Event, Finished, Proposed, Skipped, Started, Tick
 from ablate.stores import Store
 from ablate.workspace import Workspace
@@ -113,15 +114,16 @@ class Recorder:
             self._store.requeue(self.plan.study.name, orphans, why="its run ended before it did")
         recorded = self._store.recorded_attempts(known)
         for job, (state, _) in known.items():
-            if state == "done" or state in SETTLED_BADLY:
+            final = ("done", *settled_badly(self.plan.study))
+            if state in final:
                 continue
-            for number in range(1, self._attempts_on_disk(job) + 1):
-                unseen = (job, number) not in recorded
-                outcome = read_outcome(self._workspace.attempt(job, number)) if unseen else None
-                if outcome and outcome.state in ("done", "failed"):
-                    self._tail({job: number})
-                    self._store.finish(self.plan.study.name, outcome)
-                    break
+            unseen = (n for n in range(1, self._workspace.newest_attempt(job) + 1) if (job, n) not in recorded)
+            outcomes = [outcome for n in unseen if (outcome := read_outcome(self._workspace.attempt(job, n)))]
+            ended = [outcome for outcome in outcomes if outcome.state in final]
+            if ended:
+                best = next((outcome for outcome in ended if outcome.state == "done"), ended[-1])
+                self._tail({job: best.attempt})
+                self._store.finish(self.plan.study.name, best)
         self._clear(job for job, (state, _) in known.items() if state != "done")
 
     def _clear(self, jobs: Iterable[str]) -> None:
@@ -143,7 +145,7 @@ class Recorder:
     def attempts(self) -> dict[str, int]:
         """Attempts each job had before, in the store or only on disk."""
         known = self._store.job_states(self.plan.jobs)
-        return {job: max(known[job][1], self._attempts_on_disk(job)) for job in self.plan.jobs}
+        return {job: max(known[job][1], self._workspace.newest_attempt(job)) for job in self.plan.jobs}
 
     def apply(self, event: Event) -> None:
         study = self.plan.study.name
@@ -157,7 +159,8 @@ class Recorder:
             case Finished(outcome=outcome, final=final):
                 self._tail({outcome.job: outcome.attempt})
                 self._running.pop(outcome.job, None)
-                self._outcomes.append(outcome)
+                if not self._is_played_back(outcome):
+                    self._outcomes.append(outcome)
                 if outcome.state == "done":
                     spec = self.plan.jobs[outcome.job].spec
                     self._timings.append((spec.name, spec.train_flops, outcome.seconds))
@@ -199,9 +202,6 @@ class Recorder:
     def _states(self) -> dict[str, str]:
         return {job: state for job, (state, _) in self._store.job_states(self.plan.jobs).items()}
 
-    def _attempts_on_disk(self, job: str) -> int:
-        return max((int(path.name.partition("-")[2]) for path in (self._workspace.runs / job).glob("attempt-*")), default=0)
-
     def _tail(self, attempts: Mapping[str, int]) -> None:
         """Moves the new whole lines of these attempts' journals into the store."""
         fresh: dict[tuple[str, int], list[Point]] = {}
@@ -213,11 +213,22 @@ class Recorder:
                 self._newest[job] = points[-1]
         self._store.add_points(fresh)
 
+    def _is_played_back(self, outcome: Outcome) -> bool:
+        """Whether a search came upon a trial that had ended before: no work of this run."""
+        return bool(self.plan.study.search) and (outcome.job, outcome.attempt) in self._store.recorded_attempts([outcome.job])
+
     def _counts(self) -> dict[str, int]:
         counts: dict[str, int] = {}
         for trial in self._store.trials(self.plan.study.name):
             counts[trial.state] = counts.get(trial.state, 0) + 1
+        if self._to_choose:
+            counts["queued"] = counts.get("queued", 0) + self._to_choose
         return counts
+
+    @property
+    def _to_choose(self) -> int:
+        """Trials a search has still to decide on."""
+        return trials_to_choose(self.plan) if self.plan.study.search else 0
 
     def _left(self) -> list[Job]:
         states = self._states()
@@ -241,6 +252,11 @@ class Recorder:
             for key in ((stage, flops), (stage, -1.0)):
                 by_size.setdefault(key, []).append(seconds)
         total = 0.0
+        if self._to_choose:
+            final = self.plan.jobs[self.plan.trials[-1].chain[-1]].spec.name if self.plan.trials else ""
+            if not (seen := by_size.get((final, -1.0))):
+                return None
+            total += self._to_choose * sum(seen) / len(seen)
         for job in left:
             seen = by_size.get((job.spec.name, job.spec.train_flops)) or by_size.get((job.spec.name, -1.0))
             if not seen:

@@ -41,6 +41,11 @@ class Workspace:
     def attempt(self, job_id: str, number: int) -> Path:
         return self.runs / job_id / f"attempt-{number}"
 
+    def newest_attempt(self, job_id: str) -> int:
+        """Its number; 0 where the job never began."""
+        numbers = (path.name.partition("-")[2] for path in (self.runs / job_id).glob("attempt-*"))
+        return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
     def create(self) -> None:
         """Makes the folder, for its owner only."""
         for folder in (self.folder, self.runs, self.artifacts):

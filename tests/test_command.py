@@ -327,8 +327,8 @@ def test_declared_costs_are_planned_with_and_others_are_unknown(tmp_path: Path) 
     [
         (REPORTS, ("done", None, "")),
         (REPORTS.replace("0.5", "float('nan')"), ("failed", "nan", "'loss' ended as nan")),
-        (REPORTS.replace("'loss'", "'other'"), ("failed", "user", "the metric 'loss' was never reported")),
-        ("import os; os._exit(0)", ("failed", "user", "the metric 'loss' was never reported")),
+        (REPORTS.replace("'loss'", "'other'"), ("failed", "user", "the metric 'loss' was never reported; what was: other")),
+        ("import os; os._exit(0)", ("failed", "user", "the metric 'loss' was never reported; what was: nothing")),
         (REPORTS + "raise SystemExit(3)", ("failed", "user", "CommandFailed: exit code 3: it said nothing")),
         ("raise SystemExit('CUDA out of memory')", ("failed", "oom", "CommandFailed: exit code 1: CUDA out of memory")),
     ],

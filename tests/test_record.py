@@ -10,6 +10,7 @@ import pytest
 from ablate.attempt import Outcome, execute
 from ablate.errors import EnvironmentMissing
 from ablate.planner import Plan
+from ablate.preview import plan_so_far
 from ablate.record import Recorder, Summary
 from ablate.results import curves_frame, results_frame
 from ablate.run import run_study
@@ -33,6 +34,11 @@ def recorder_of(plan: Plan, store: Store, workspace: Workspace) -> Recorder:
     return Recorder(plan, store=store, workspace=workspace, axes={"num_tokens": [16, 64]}, simulated=True)
 
 
+def searching() -> Study:
+    axes = {"peak_lr": {"log": [1e-4, 1e-2]}, "num_tokens": [16, 64]}
+    return make_study(axes=axes, seeds=1, design={"kind": "search", "trials": 8, "sampler": "random"})
+
+
 def run(study: Study, store: Store, workspace: Workspace) -> Summary:
     return run_study(study, store=store, workspace=workspace, open_scheduler=lambda _: LocalScheduler(workspace), stop=threading.Event())
 
@@ -46,6 +52,42 @@ def test_attempt_that_finished_unseen_is_absorbed(store: Store, workspace: Works
     assert first not in recorder.missing()
     assert store.trials("small")[0].metrics == {point.key: point.value for point in outcome.metrics}
     assert store.curve([first.id], keys=["loss"])
+
+
+def test_of_two_attempts_that_ended_unseen_the_one_that_is_done_counts(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    first = next(iter(plan.jobs.values()))
+    execute(replace(first, metric="no such metric"), workspace=workspace, number=1)
+    execute(first, workspace=workspace, number=2)
+    recorder = recorder_of(plan, store, workspace)
+    recorder.absorb()
+    assert store.job_states([first.id]) == {first.id: ("done", 2)}
+
+
+def test_job_that_a_search_ended_early_is_trained_to_its_end_by_another_study(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    first = next(iter(plan.jobs.values()))
+    recorder = recorder_of(plan, store, workspace)
+    recorder.apply(Finished(Outcome(first.id, 1, "pruned", cause="pruned", reason="ended by ASHA at step 2 of 18")))
+    assert store.trials("small")[0].state == "pruned"
+    assert run(plan.study, store, workspace).executed == len(plan.jobs)
+    assert store.trials("small")[0].state == "done"
+
+
+def test_search_counts_trials_that_it_has_still_to_choose(store: Store, workspace: Workspace) -> None:
+    recorder = Recorder(plan_so_far(searching(), store), store=store, workspace=workspace, axes={}, simulated=True)
+    progress = recorder.progress()
+    assert (progress.counts, progress.seconds_left) == ({"queued": 8}, None)
+
+
+def test_trial_that_a_search_plays_back_is_no_work_of_its_run(store: Store, workspace: Workspace) -> None:
+    plan = replace(make_small_plan(), study=searching())
+    outcome = execute(next(iter(plan.jobs.values())), workspace=workspace, number=1)
+    first, second = (Recorder(plan, store=store, workspace=workspace, axes={}, simulated=True) for _ in range(2))
+    first.apply(Finished(outcome))
+    second.apply(Finished(outcome))
+    assert [recorder.summary(slots=1).executed for recorder in (first, second)] == [1, 0]
+    assert second.summary(slots=1).work is None
 
 
 def test_job_that_was_running_when_its_run_died_is_queued_again(store: Store, workspace: Workspace) -> None:

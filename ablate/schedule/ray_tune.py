@@ -19,7 +19,7 @@ from ray import tune
 from ray.tune.search import BasicVariantGenerator
 
 from ablate.artefacts import damage
-from ablate.attempt import Outcome, lost, read_outcome
+from ablate.attempt import Outcome, lost, read_outcome, write_outcome
 from ablate.continued import FROM, Donor
 from ablate.design import search_space
 from ablate.errors import EnvironmentMissing
@@ -30,7 +30,7 @@ from ablate.schedule.course import refuse_full_disk
 from ablate.schedule.early_stopping import FIRST_BRACKET, NAMES, Seen, domains, make_scheduler, why_ended
 from ablate.schedule.placement import bundle, refuse_unplaceable
 from ablate.schedule.ray_tasks import LAST_WORD_SECONDS, RayTasks
-from ablate.schedule.tune_actor import newest_attempt, run_trial, trial_plan
+from ablate.schedule.tune_actor import run_trial, trial_plan
 from ablate.schedule.tune_hooks import Reporter, StopWithRun, Suggestions, driving
 from ablate.search import distributions, goals, make_memory, past_points, population, told
 from ablate.stores import TrialRecord
@@ -148,7 +148,7 @@ class RayTune:
         jobs = {name: job for plan in plans.values() for name, job in plan.jobs.items() if name in plans or self._lacks(name)}
         if not jobs or self.stop.is_set():
             return
-        attempts = {name: newest_attempt(self._workspace, name) for name in jobs}
+        attempts = {name: self._workspace.newest_attempt(name) for name in jobs}
         known = {name: job for plan in plans.values() for name, job in plan.jobs.items()}
         tasks = RayTasks(self._workspace, slots=self.slots)
         for event in tasks.run(list(jobs.values()), attempts=attempts, stop=self.stop, known=known):
@@ -204,7 +204,7 @@ class RayTune:
             self._exploited(name, plan.trials[0], donor)
         elif job in self._known and not flight:
             return
-        newest = newest_attempt(self._workspace, job)
+        newest = self._workspace.newest_attempt(job)
         seen = read_outcome(self._workspace.attempt(job, newest))
         self._flights[name] = _Flight(plan, newest if seen and seen.state == "done" else newest + 1)
         if job not in self._known:
@@ -277,7 +277,7 @@ class RayTune:
 
     def _pruned(self, flight: _Flight, reason: str) -> Outcome:
         last = {point.key: point for point in read_points(self._journal(flight))[0]}
-        return Outcome(
+        outcome = Outcome(
             job=flight.job,
             attempt=flight.attempt,
             state="pruned",
@@ -287,10 +287,12 @@ class RayTune:
             started=flight.since,
             seconds=time.time() - flight.since,
         )
+        write_outcome(self._journal(flight).parent, outcome)  # its worker could not: Tune has ended it
+        return outcome
 
     def _upstream(self, job: str) -> Outcome | None:
         """How a stage before the last one ended, which is recorded once."""
-        outcome = read_outcome(self._workspace.attempt(job, newest_attempt(self._workspace, job)))
+        outcome = read_outcome(self._workspace.attempt(job, self._workspace.newest_attempt(job)))
         if outcome and job not in self._recorded:
             self._recorded.add(job)
             self._events.put(Finished(outcome))

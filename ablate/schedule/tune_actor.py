@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 from ray import tune
 
 from ablate.artefacts import damage, set_aside
-from ablate.attempt import AttemptContext, Outcome, read_outcome
+from ablate.attempt import AttemptContext, Outcome, read_outcome, write_outcome
 from ablate.continued import STATE, WEIGHTS, Donor, continued, keep_weights
 from ablate.design import arm_for
-from ablate.durable import write_whole
 from ablate.planner import Job, Plan, make_plan
 from ablate.schedule.early_stopping import ENDED, PROGRESS, ninth, reported
 from ablate.schedule.worker import execute_watched
@@ -62,7 +61,7 @@ def run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Works
             if damage(workspace.artifacts / job.id) is not None:
                 set_aside(workspace.artifacts / job.id)
                 _build(job, checkpoint=checkpoint, workspace=workspace)
-    number = newest_attempt(workspace, final.id)
+    number = workspace.newest_attempt(final.id)
     outcome = read_outcome(workspace.attempt(final.id, number))
     if outcome is None or outcome.state != "done":
         carried = _carried(checkpoint) if checkpoint else None
@@ -90,11 +89,6 @@ def donor_of(checkpoint: tune.Checkpoint | None, *, tune_id: str) -> Donor | Non
     if carried.tune_id != tune_id:
         return Donor(carried.trial, carried.job, carried.step)
     return None if carried.donor is None else Donor(*carried.donor)
-
-
-def newest_attempt(workspace: Workspace, job: str) -> int:
-    """Its number; 0 where the job never began."""
-    return max((int(path.name.partition("-")[2]) for path in (workspace.runs / job).glob("attempt-*")), default=0)
 
 
 class _TuneContext(AttemptContext):
@@ -159,7 +153,7 @@ class _TuneContext(AttemptContext):
 
 def _build(job: Job, *, checkpoint: tune.Checkpoint | None, workspace: Workspace) -> None:
     if job.spec.name != WEIGHTS:
-        _or_raise(execute_watched(job, workspace=workspace, number=newest_attempt(workspace, job.id) + 1))
+        _or_raise(execute_watched(job, workspace=workspace, number=workspace.newest_attempt(job.id) + 1))
         return
     wanted = job.spec.config
     if checkpoint is None or _carried(checkpoint).job != wanted["job"]:  # its own state by now
@@ -168,7 +162,7 @@ def _build(job: Job, *, checkpoint: tune.Checkpoint | None, workspace: Workspace
         keep_weights(job, (Path(folder) / STATE).read_bytes(), workspace=workspace)
     record, outcome = workspace.attempt(job.id, 1), Outcome(job.id, 1, "done", started=time.time())
     record.mkdir(parents=True, exist_ok=True)
-    write_whole(record / "done.json", json.dumps(vars(outcome), default=vars).encode())
+    write_outcome(record, outcome)
 
 
 def _carried(checkpoint: tune.Checkpoint) -> Carried:

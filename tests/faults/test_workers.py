@@ -57,6 +57,21 @@ def test_worker_killed_three_times_goes_on_from_its_checkpoint(scheduler: Schedu
     assert first_steps[0] == 1
 
 
+def test_worker_that_is_told_to_end_is_lost_and_no_failure_of_its_trainer(
+    scheduler: Scheduler, workspace: Workspace, tmp_path: Path
+) -> None:
+    job = one_job(steps=40, step_seconds=0.05)
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Started) and event.attempt == 1:
+            until(lambda: newest_checkpoint(workspace.runs / job.id) >= 3)
+            os.kill(pid_of(job, workspace, attempt=1), signal.SIGTERM)
+
+    outcomes = ends(run(scheduler, [job], watch=tell), job)
+    assert [(outcome.state, outcome.cause) for outcome in outcomes] == [("lost", "lost"), ("done", None)]
+    assert outcomes[-1].metrics == undisturbed(job, tmp_path)
+
+
 @pytest.mark.parametrize("fail", ["hang", "hold"])
 @pytest.mark.fault("F28")
 def test_hung_attempt_is_ended_at_its_limit_and_the_slot_used_again(fail: str, scheduler: Scheduler, workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ablate.attempt import execute
+from ablate.attempt import execute, read_outcome
 from ablate.continued import FROM, WEIGHTS
 from ablate.journal import Point, read_points
 from ablate.planner import Job
@@ -148,7 +148,9 @@ def steps(store: Store, trial: TrialRecord) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rule", "name"), [("asha", "ASHA"), ("median", "the median rule")])
-def test_trial_that_is_ended_keeps_its_curve_and_says_who_ended_it(rule: str, name: str, run: Callable[..., Summary], store: Store) -> None:
+def test_trial_that_is_ended_keeps_its_curve_and_says_who_ended_it(
+    rule: str, name: str, run: Callable[..., Summary], store: Store, workspace: Workspace
+) -> None:
     study = searching(rule, trials=10)
     summary = run(study)
     trials = store.trials("small")
@@ -163,6 +165,9 @@ def test_trial_that_is_ended_keeps_its_curve_and_says_who_ended_it(rule: str, na
         assert last < STEPS
         assert list(curves[curves.trial == trial.id].step) == steps(store, trial)
         assert trial.metrics["loss"] is not None
+        kept = read_outcome(workspace.attempt(trial.chain[-1], 1))  # from which `store rebuild` knows
+        assert kept
+        assert (kept.state, kept.reason) == ("pruned", trial.reason)
     assert all(steps(store, trial) == list(range(1, STEPS + 1)) for trial in trials if trial.state == "done")
     assert run(study).executed == 0
 
