@@ -10,13 +10,16 @@ import pytest
 
 from ablate import synthetic
 from ablate.checkpoints import newest_checkpoint
+from ablate.design import make_arms
 from ablate.errors import EnvironmentMissing
 from ablate.journal import read_points
+from ablate.load import load_study
 from ablate.planner import Job, make_plan
 from ablate.schedule import Event, Scheduler, Started, guardian
 from ablate.workspace import Workspace
 from tests.conftest import make_arm, make_small_plan, make_study
 from tests.faults.conftest import command_lines, ends, run, until
+from tests.own import write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -206,3 +209,27 @@ def test_idle_worker_beside_a_job_of_all_cores_stays_warm(scheduler: Scheduler) 
     after = [ends(events, job)[0].pid for events in [run(scheduler, again)] for job in again]
     assert len(set(before)) == 2
     assert set(after) == set(before)
+
+
+ENDS = {
+    "segfault": ("import ctypes\n    ctypes.string_at(0)", ("lost", "lost", "failed"), "worker process died"),
+    "no_pickle": ("raise type('Odd', (Exception,), {'__init__': lambda self: None, 'hook': lambda: 0})()", ("failed",), "Odd"),
+    "ten_megabytes": ("raise RuntimeError('much ' * 2_000_000)", ("failed",), "RuntimeError: much much"),
+    "exit_0": ("import os\n    os._exit(0)", ("lost", "lost", "failed"), "worker process died"),
+}
+"""How a trainer may end -> what it does, the states of its attempts, what the reason says."""
+
+
+@pytest.mark.fault("F26")
+@pytest.mark.parametrize("end", ENDS)
+def test_trainer_that_ends_in_an_odd_way_fails_alone(end: str, scheduler: Scheduler, tmp_path: Path) -> None:
+    does, states, reason = ENDS[end]
+    (tmp_path / f"{end}.py").write_text(f"def train(config, context):\n    {does}\n", encoding="utf-8")
+    study = load_study(write_study(tmp_path, trainer="python", function=f"{end}:train", axes={"lr": [0.1]}))
+    (job,), other = make_plan(study, make_arms(study)).jobs.values(), one_job(num_tokens=80)
+    events = run(scheduler, [job, other])
+    outcomes = ends(events, job)
+    assert tuple(outcome.state for outcome in outcomes) == states
+    assert reason in outcomes[-1].reason
+    assert len(outcomes[-1].reason) < 1000
+    assert ends(events, other)[0].state == "done"
