@@ -96,5 +96,10 @@ def refuse_for_study(study: str, **given: object) -> None:
             raise InputError(f"--{option} is for a CSV file; '{study}' is a study, and its file says its {option}")
 
 
+def file_of(reference: str, name: str) -> str:
+    """What a hint names the study by, where the next command reads its file."""
+    return reference if reference != name else "FILE, the study's file"
+
+
 def print_json(value: object) -> None:
     print(json.dumps(value, allow_nan=False, indent=1))

@@ -9,7 +9,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from ablate.arguments import (
     Studies,
     StudyName,
     changes_in,
+    file_of,
     open_store_of,
     place_options,
     print_json,
@@ -114,6 +115,10 @@ def run(
 ) -> None:
     """Execute what is missing; running it again resumes."""
     loaded = studies_of(studies, seeds=seeds)
+    from ablate.schedule.joining import head_of
+
+    if address != "local":
+        head_of(address)  # a malformed one is refused before anything is written
     place = workspace_of(workspace, store)
     from ablate.preview import check_budgets, make_preview
 
@@ -160,47 +165,52 @@ def status(
 ) -> None:
     """Show what is done, running, failed, missing or stale."""
     from ablate.deviations import edited_since, registration
-    from ablate.identity import stale_reasons
-    from ablate.results import json_rows, results_frame, studies_frame
+    from ablate.results import find_study, json_rows, studies_frame
+    from ablate.standing import is_deserted, status_rows
     from ablate.terminal import show_rows, show_standing
 
-    opened = open_store_of(workspace, store)
-    rows: list[dict[str, Any]]
+    opened, options = open_store_of(workspace, store), place_options(workspace, store)
     if study is None:
         rows = json_rows(studies_frame(opened))
-    else:
-        name = study_name_of(study)
-        frame = results_frame(opened, name)
-        trials, stale = opened.trials(name), opened.stale_trials(name)
-        reasons = {trial.id: trial.reason for trial in trials}
-        rows = [row | {"reason": reasons[row["trial"]]} for row in json_rows(frame[["trial", "arm", "seed", "state"]])]
-        moved = stale_reasons(stale, present=trials, store=opened)
-        rows += [
-            {"trial": old.id, "arm": old.arm, "seed": old.seed, "state": "stale", "reason": moved[old.id]}
-            for old in (one.trial for one in stale)
-        ]
+        print_json(rows) if as_json else show_rows(rows)
+        return
+    name = study_name_of(study)
+    active, rows = find_study(opened, name).active, status_rows(opened, name)
     if as_json:
-        print_json(rows)
-    else:
-        show_rows(rows)
-        if study is not None:
-            show_standing(registration(opened, name), study=name, stale=len(stale), options=place_options(workspace, store))
-            if study != name and (changed := edited_since(opened, studies_of([study])[0])):
-                print(f"{study} has changed since ({'; '.join(changed)}): ablate plan {study} shows what is missing")
+        print_json([row | {"active": active} for row in rows])
+        return
+    show_rows(rows)
+    show_standing(registration(opened, name), study=name, stale=len(opened.stale_trials(name)), options=options)
+    if is_deserted(opened, name):
+        print(f"nobody works on it: its run ended without a word; `ablate run{options} {file_of(study, name)}` goes on")
+    if study != name and (changed := edited_since(opened, studies_of([study])[0])):
+        print(f"{study} has changed since ({'; '.join(changed)}): ablate plan {study} shows what is missing")
 
 
 @app.command()
-def retry(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = None) -> None:
+def retry(
+    study: StudyName,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
+    lost: Annotated[bool, typer.Option("--lost", help="Only those whose worker, node or disk failed them.")] = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
     """Put a study's failed and lost jobs back in the queue; `run` then executes them."""
+    from ablate.holding import held
+    from ablate.quantities import counted
     from ablate.results import find_study
+    from ablate.standing import RETRIED, jobs_to_retry
 
     name = study_name_of(study)
     find_study(open_store_of(workspace, store), name)  # a reader makes no database where there is none
-    opened = open_store_of(workspace, store, write=True)
-    jobs = [job.id for job in opened.jobs(name) if job.state in ("failed", "lost")]
-    opened.requeue(name, jobs, why="asked for by retry")
-    file = study if study != name else "FILE, the study's file"
-    print(f"{len(jobs)} jobs queued again; next: ablate run{place_options(workspace, store)} {file}" if jobs else "nothing failed")
+    states = [state for state, asked in zip(RETRIED, (failed, lost), strict=True) if asked or failed == lost]
+    # a run that is at work would not notice
+    with held(open_store_of(workspace, store, write=True), study=name, owner="ablate retry") as (opened, _):
+        found = jobs_to_retry(opened, name, states=states)
+        opened.requeue(name, found.jobs, why="asked for by retry")
+    next_run = f"ablate run{place_options(workspace, store)} {file_of(study, name)}"
+    print(f"{counted(len(found.jobs), 'job')} queued again; next: {next_run}" if found.jobs else f"nothing {' or '.join(states)}")
+    print(found.left_text, end="")
 
 
 @app.command()
@@ -217,27 +227,19 @@ def stop(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = None
 @app.command()
 def logs(
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial's id, or the beginning of it, or a job's id.")],
+    attempt: Annotated[int | None, typer.Option(min=1, help="Which attempt; default: the last one.")] = None,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Print what the last attempt of a trial (or job) wrote, and why it ended."""
+    """Print what an attempt of a trial (or job) wrote, and why it ended."""
+    from ablate.history import attempt_numbers, attempt_text, trials_of_jobs
+
     opened, place = open_store_of(workspace, store), workspace_of(workspace, store)
-    studies = [record.name for record in opened.studies()]
-    trials = [row for name in studies for row in (*opened.trials(name), *(stale.trial for stale in opened.stale_trials(name)))]
-    jobs = {job for row in trials if row.id.startswith(trial) for job in row.chain[-1:]} or {
-        j for row in trials for j in row.chain if j == trial
-    }
-    if not jobs:
-        raise InputError(f"no trial '{trial}' in the store; `ablate status STUDY` lists them")
-    for job in sorted(jobs):
-        number = opened.job_states([job])[job][1]
-        log = place.attempt(job, number) / "log.txt"
-        for row in trials:
-            if job in row.chain:
-                print(f"== {row.study}: {row.id}: {row.state}{': ' if row.reason else ''}{row.reason}")
-        print(f"-- {job}, attempt {number}: {log}")
-        written = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        print(written.rstrip() or "(it wrote nothing)")
+    jobs = trials_of_jobs(opened, trial)
+    for job, number in attempt_numbers(opened, jobs, wanted=attempt).items():
+        for row in jobs[job]:
+            print(f"== {row.study}: {row.id}: {row.state}{': ' if row.reason else ''}{row.reason}")
+        print(attempt_text(opened, job, number, workspace=place))
 
 
 @app.command()
@@ -249,9 +251,10 @@ def explain(
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Say what a trial or a job is made of, or in which fields two of them differ."""
+    """Say what a trial or a job is made of and how its attempts went, or in which fields two of them differ."""
     from ablate import identity, terminal
     from ablate.design import make_arms
+    from ablate.history import past_attempts
     from ablate.planner import make_plan
 
     plans = [make_plan(planned, make_arms(planned)) for planned in studies_of([study])] if study else []
@@ -260,7 +263,17 @@ def explain(
     catalogue = identity.Catalogue(opened, plans=plans)
     if other is None:
         explanation = identity.explain(catalogue, first)
-        print_json(explanation.to_json()) if as_json else terminal.show_explanation(explanation)
+        attempts = past_attempts(opened, [stage.job for stage in explanation.subject.stages], workspace=place) if opened else ()
+        if as_json:
+            print_json(explanation.to_json() | {"attempts": [attempt.to_json() for attempt in attempts]})
+            return
+        terminal.show_explanation(explanation)
+        if attempts:
+            print()
+            terminal.show_rows([attempt.row() for attempt in attempts])
+        for attempt in attempts:
+            if attempt.diff:
+                print(f"{attempt.record.job}, attempt {attempt.record.number}: its uncommitted changes are in {attempt.diff}")
     else:
         comparison = identity.compare(catalogue.find(first), catalogue.find(other))
         print_json(comparison.to_json()) if as_json else terminal.show_comparison(comparison)

@@ -60,7 +60,10 @@ def ask_to_stop(store: Store, study: str) -> str:
         return f"no run works on '{study}'"
     if holder.lease.host != socket.gethostname():
         raise EnvironmentMissing(f"'{study}' is worked on by {holder.lease.who}; ask there")
-    os.kill(holder.lease.pid, signal.SIGTERM)
+    try:
+        os.kill(holder.lease.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return f"no run works on '{study}': its run has just died; the same command goes on"
     return f"asked {holder.lease.who} to end; the same command goes on"
 
 

@@ -1,7 +1,8 @@
 """A small process that outlives a run: when Ray's head dies it ends the driver without an exception or a word, and somebody must say so.
 
 `outlived` forks before anything heavy is imported. The child goes on and does the work; the parent passes signals on, waits, and leaves
-with the child's exit code. A child that did not end in order is reported with its cause and the command that goes on.
+with the child's exit code. A child that did not end in order is reported with its cause and the command that goes on; one that does not end
+at the second signal is ended.
 """
 
 import contextlib
@@ -12,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ablate.errors import EnvironmentMissing
+from ablate.errors import EnvironmentMissing, Interrupted
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_SECONDS = 2
+"""How long a run may take to end after the second signal: one that hangs in C code never gets to its Python handler."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -40,11 +43,10 @@ def outlived(*, resume: str) -> Iterator[None]:
 
 
 def _wait(child: int, *, ended: int, resume: str) -> int:
-    """The child's exit code. Raises EnvironmentMissing where it died."""
-    for number in PASSED_ON:
-        signal.signal(number, lambda number, _: os.kill(child, number))  # a child of `nohup` takes no notice of SIGHUP
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+    """The child's exit code. Raises EnvironmentMissing where it died, Interrupted where it took no notice of two signals."""
+    passed = _pass_on(child)
     _, status = os.waitpid(child, 0)
+    signal.alarm(0)
     in_order = os.read(ended, 1) == b"."
     if not in_order:
         with contextlib.suppress(ProcessLookupError):
@@ -53,8 +55,28 @@ def _wait(child: int, *, ended: int, resume: str) -> int:
         return os.WEXITSTATUS(status)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 130:  # a second signal ends a run at once
         return 130
+    if len(passed) > 1 and os.WIFSIGNALED(status):
+        raise Interrupted(f"the run took no notice of two signals and was ended; what had finished is safe. Go on with: {resume}")
     cause = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "no word; most likely Ray's head is gone"
     raise EnvironmentMissing(f"the run's process died ({cause}); what had finished is safe. Go on with: {resume}")
+
+
+def _pass_on(child: int) -> list[int]:
+    """The signals that the child has been sent; some time after the second it is ended, whatever it does."""
+    passed: list[int] = []
+
+    def _handle(number: int, _frame: object) -> None:
+        passed.append(number)
+        if len(passed) == 2:
+            signal.alarm(PATIENCE_SECONDS)
+        os.kill(child, number)
+
+    signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
+    for number in PASSED_ON:
+        if not (number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN):  # of `nohup`: the run takes no notice of it either
+            signal.signal(number, _handle)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+    return passed
 
 
 def _die_with(parent: int) -> None:

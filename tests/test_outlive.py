@@ -73,6 +73,58 @@ sys.exit(40 if signal.SIGTERM in signal.sigpending() else 41)
     assert outlive(body).returncode == 41
 
 
+HANGS = """
+import atexit, ctypes, subprocess
+subprocess.Popen(["sleep", "100"], stdout=subprocess.DEVNULL)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: None)
+lock, mutex = ctypes.PyDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(128)
+lock(mutex)
+print("ready", flush=True)
+"""
+"""`lock(mutex)` now waits for itself in C with the interpreter's lock in its hands, where no handler runs."""
+TAKES_ITS_TIME = """
+from ablate.outlive import PATIENCE_SECONDS
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+print("ready", flush=True)
+signal.sigwait({signal.SIGTERM})
+signal.sigtimedwait((), PATIENCE_SECONDS + 1)
+sys.exit(41)
+"""
+
+
+def signalled(body: str, *numbers: signal.Signals, under: tuple[str, ...] = ()) -> tuple[int, str]:
+    """Exit code and last words of a process that is sent these signals once its child is at work."""
+    with subprocess.Popen([*under, sys.executable, "-c", CODE, body], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        family = descendants(process)
+        for number in numbers:
+            process.send_signal(number)
+        try:
+            process.wait(timeout=30)
+            assert left_of(family) == []
+        finally:
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+        return process.returncode, process.stdout.read()
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F04")
+@pytest.mark.parametrize("hanging", ["lock(mutex)", "atexit.register(lock, mutex)"])
+def test_second_signal_ends_a_run_that_hangs_in_c(hanging: str) -> None:
+    said = "the run took no notice of two signals and was ended; what had finished is safe. Go on with: ablate run again\n"
+    assert signalled(HANGS + hanging, signal.SIGINT, signal.SIGTERM) == (130, said)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F04")
+def test_one_signal_leaves_a_run_the_time_it_takes_and_a_hangup_under_nohup_is_none() -> None:
+    assert signalled(TAKES_ITS_TIME, signal.SIGHUP, signal.SIGTERM, under=("nohup",)) == (41, "")
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> "subprocess.Popen[str]":
     """A run with both of its jobs at work."""

@@ -1,20 +1,47 @@
 """Why Ray does not start or cannot be joined, in words that say what to do: its own name neither a full disk nor what is missing here."""
 
+import contextlib
 import os
+import socket
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from ablate.errors import EnvironmentMissing
+from ablate.errors import EnvironmentMissing, InputError
 from ablate.schedule.course import fullness
 
 TEMP_BYTES = 50 * 2**20
 """What Ray is to find in its temporary folder: 0.2 MiB will start it, its logs grow, and without room it dies without a reason."""
+ANSWER_SECONDS = 5.0
+"""How long a head may take to accept a connection: minutes of Ray's own patience cannot be interrupted."""
 REFUSED = ("InvalidAuthToken", "AuthenticationError", "Unauthenticated", "UNAUTHENTICATED")
 
 
 def refuse_full_temp() -> None:
     if why := _why_full():
         raise EnvironmentMissing(why)
+
+
+def refuse_unanswered(address: str) -> None:
+    """`ray.init` waits in C for a head that is not there, where no signal reaches Python: whether somebody listens is asked first."""
+    try:
+        socket.create_connection(head_of(address), timeout=ANSWER_SECONDS).close()
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver takes
+        raise EnvironmentMissing(why_not(address, error)) from error
+
+
+def head_of(address: str) -> tuple[str, int]:
+    """Host and port of a cluster's head, out of HOST:PORT or ray://HOST:PORT."""
+    place = address.removeprefix("ray://")
+    with contextlib.suppress(ValueError):  # a port that is no number or too large
+        parts = urlsplit(f"//{place}")
+        if parts.netloc == place and "@" not in place and parts.hostname and parts.port:
+            return parts.hostname, parts.port
+    why = "joins whatever Ray it finds" if address == "auto" else "names no host and port from 1 to 65535"
+    raise InputError(
+        f"--address '{address}' {why}; give the head's HOST:PORT, such as HEAD:6379, or ray://HOST:PORT, such as ray://HEAD:10001, "
+        "or leave --address out to run on this machine"
+    )
 
 
 def why_not(address: str, error: BaseException) -> str:

@@ -22,7 +22,7 @@ from ablate.errors import EnvironmentMissing
 from ablate.planner import Job
 from ablate.schedule import TICK_SECONDS, Event, Finished, Notice, Started, Tick, grace_seconds
 from ablate.schedule.course import Course, Next, refuse_full_disk
-from ablate.schedule.joining import refuse_full_temp, why_not
+from ablate.schedule.joining import refuse_full_temp, refuse_unanswered, why_not
 from ablate.schedule.memory import Claims, with_figures
 from ablate.schedule.placement import asked_of_ray, autoscales, living_nodes, refuse_unplaceable, reserve, task_options, why_unplaceable
 from ablate.schedule.worker import execute_and_recycle
@@ -42,6 +42,8 @@ def start_ray(*, address: str, slots: int | None) -> int:
     started: dict[str, Any] = _own_ray(cpus) if local else {}
     if local:
         refuse_full_temp()
+    else:
+        refuse_unanswered(address)
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **started)
     except (OSError, ImportError, RayError, RuntimeError, ValueError) as error:

@@ -223,7 +223,7 @@ class SqlStore:
             if found is not None and seen != first and time.monotonic() - began >= wait:
                 raise EnvironmentMissing(
                     f"another run works on '{study}': {found.lease.who}, for {found.held_seconds:.0f} s, last heard of "
-                    f"{found.silent_seconds:.1f} s ago; wait for it, or end it"
+                    f"{found.silent_seconds:.1f} s ago; wait for it, or `ablate stop {study}` first"
                 )
             time.sleep(min(POLL_SECONDS, ttl / 20))
 

@@ -1,0 +1,118 @@
+"""What is kept of the attempts of a trial or a job: what they wrote, how they ended, and where their numbers come from."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ablate.deviations import moment
+from ablate.errors import InputError
+from ablate.stores import AttemptRecord, Store, TrialRecord
+from ablate.workspace import Workspace
+
+SHOWN_COMMIT = 12
+
+
+def trials_of_jobs(store: Store, text: str) -> dict[str, list[TrialRecord]]:
+    """The last job of each trial whose id begins so, or else the job of this id, with the trials that use it. Raises InputError."""
+    names = [record.name for record in store.studies()]
+    trials = [row for name in names for row in (*store.trials(name), *(stale.trial for stale in store.stale_trials(name)))]
+    jobs = {row.chain[-1] for row in trials if row.id.startswith(text)} or {job for row in trials for job in row.chain if job == text}
+    if not jobs:
+        raise InputError(f"no trial '{text}' in the store; `ablate status STUDY` lists them")
+    return {job: [row for row in trials if job in row.chain] for job in sorted(jobs)}
+
+
+def attempt_numbers(store: Store, jobs: Collection[str], *, wanted: int | None) -> dict[str, int]:
+    """Job -> its last attempt, 0 where it has not begun, or the wanted one. Raises InputError where there was no such attempt."""
+    states = store.job_states(jobs)
+    last = {job: states[job][1] for job in jobs}
+    if wanted is None:
+        return last
+    problems = [f"{job} has no attempt {wanted}: {_there(number)}" for job, number in last.items() if wanted > number]
+    if problems:
+        raise InputError("\n".join(problems))
+    return dict.fromkeys(last, wanted)
+
+
+def attempt_text(store: Store, job: str, number: int, *, workspace: Workspace) -> str:
+    """What an attempt wrote and how it ended, or where to look for that."""
+    if not number:
+        return f"-- {job}: it has not begun"
+    folder, record = workspace.attempt(job, number), next((one for one in store.attempts([job]) if one.number == number), None)
+    title = f"-- {job}, attempt {number}{f', {_ended(record)}' if record else ''}"
+    log = folder / "log.txt"
+    if log.exists():
+        return f"{title}\n-- {log}\n{log.read_text(encoding='utf-8', errors='replace').rstrip() or '(it wrote nothing)'}"
+    if record and record.host and not folder.exists():
+        return f"{title}\n(it ran on {record.host}, outside this workspace, and its log stayed where it ran)"
+    return f"{title}\n(it wrote nothing)"
+
+
+@dataclass(frozen=True)
+class PastAttempt:
+    """An attempt that ended."""
+
+    record: AttemptRecord
+    diff: Path | None
+    """The uncommitted changes it trained with; None where there were none, or they are not in this workspace."""
+
+    @property
+    def git(self) -> Mapping[str, Any]:
+        """Commit, whether there were changes, files git does not know; empty outside a repository, or where that is not kept."""
+        found: Mapping[str, Any] = (self.record.details or {}).get("git", {})
+        return found
+
+    @property
+    def devices(self) -> Sequence[str]:
+        found: Sequence[str] = (self.record.details or {}).get("devices", ())
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        record = self.record
+        said = {"job": record.job, "number": record.number, "state": record.state, "cause": record.cause, "reason": record.reason}
+        said |= {"host": record.host or None, "started": record.started or None, "seconds": record.seconds}
+        return said | {"git": dict(self.git), "diff": None if self.diff is None else str(self.diff), "devices": list(self.devices)}
+
+    def row(self) -> dict[str, Any]:
+        """The same in a line of a table."""
+        record = self.record
+        return {
+            "job": record.job,
+            "attempt": record.number,
+            "state": record.state,
+            "cause": record.cause,
+            "host": record.host or None,
+            "started": moment(record.started) if record.started else None,
+            "seconds": record.seconds,
+            "commit": self._commit(),
+            "device": ", ".join(self.devices) or None,
+        }
+
+    def _commit(self) -> str | None:
+        if "commit" not in self.git:
+            return None
+        changed = " dirty" if self.git.get("dirty") else "" if "dirty" in self.git else ", changes not known"
+        return f"{str(self.git['commit'])[:SHOWN_COMMIT]}{changed}"
+
+
+def past_attempts(store: Store, jobs: Iterable[str], *, workspace: Workspace) -> tuple[PastAttempt, ...]:
+    """Every attempt of these jobs whose end is recorded, by job in the given order and number."""
+    order = list(jobs)
+    records = sorted(store.attempts(order), key=lambda record: (order.index(record.job), record.number))
+    diffs = [workspace.attempt(record.job, record.number) / "git.diff" for record in records]
+    return tuple(PastAttempt(record, diff if diff.exists() else None) for record, diff in zip(records, diffs, strict=True))
+
+
+def _there(last: int) -> str:
+    match last:
+        case 0:
+            return "it has not begun"
+        case 1:
+            return "there is attempt 1 only"
+    return f"there are attempts 1 to {last}"
+
+
+def _ended(record: AttemptRecord) -> str:
+    cause = f" ({record.cause})" if record.cause else ""
+    return record.state + cause + (f": {record.reason}" if record.reason else "")
