@@ -1,7 +1,8 @@
 """What shared stages save: connector x resolution x tokens with one encoder a resolution, beside the same trials as a plain Tune grid.
 
-The plain side trains its encoder in every trial, as a sweep without stages does, with the same `train` functions and seeds; final metrics
-must be identical. Both sides run on one Ray with the same slots, one after the other. Run it with
+The plain side runs every stage in every trial, as a sweep without stages does, with the same `train` functions and seeds; final metrics
+must be identical. The encoder's stage is several times a trial's own, as where small models are ablated over one trained encoder. Both
+sides run on one Ray with the same slots, one after the other. Run it with
 
     python benchmarks/sharing.py [--slots 2]
 """
@@ -26,12 +27,18 @@ STUDY: dict[str, Any] = {
     "schema": 1,
     "name": "sharing",
     "trainer": "model_zoo",
-    "base": {"extends": "bases/tiny.yaml", "encoder": {"pretrain": {"steps": 600}}, "train": {"steps": 60}},
+    "base": {
+        "extends": "bases/tiny.yaml",
+        "encoder": {"pretrain": {"steps": 600}, "features": "cached"},
+        "train": {"steps": 60},
+        "eval": {"tasks": []},
+    },
     "axes": {
         "encoder.image_size": [16, 24],
         "connector.kind": ["avg_pool", "attention_pool", "c_abstractor"],
         "connector.num_tokens": [1, 4],
     },
+    "seeds": 2,
     "metric": {"name": "val_loss", "goal": "min"},
 }
 Metrics = Mapping[str, Mapping[str, float | None]]
