@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -154,72 +153,18 @@ def test_trainer_that_raises_diverges_or_dies_fails_alone(ablate: Ablate, write_
 
 
 @pytest.mark.slow
-def test_interrupted_run_says_how_to_go_on_and_goes_on(ablate: Ablate, write_study: Callable[..., str], tmp_path: Path) -> None:
-    study = write_study(fields="steps: 20, step_seconds: 0.05")
-    process = subprocess.Popen([*ABLATE, "run", study], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: list(tmp_path.glob(".ablate/runs/*/attempt-1/done.json")) != [], process=process)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "go on with: ablate run small.yaml" in said
-    before = states(ablate)
-    assert set(before) == {"done", "queued"}
-    assert f"{before.count('queued')} jobs" in ablate("run", study).stdout
-
-
-@pytest.mark.slow
-def test_killed_run_loses_nothing_and_repeats_nothing(ablate: Ablate, write_study: Callable[..., str], tmp_path: Path) -> None:
-    study = write_study(fields="steps: 20, step_seconds: 0.05")
-    process = subprocess.Popen([*ABLATE, "run", study], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    wait_until(lambda: len(list(tmp_path.glob(".ablate/runs/*/attempt-1/done.json"))) >= 2, process=process)
-    process.kill()
-    process.wait()
-    finished = {path.parent.parent.name: path.read_bytes() for path in tmp_path.glob(".ablate/runs/*/attempt-1/done.json")}
-    ablate("run", study)
-    assert set(states(ablate)) == {"done"}
-    for job, done in finished.items():
-        attempts = tmp_path / ".ablate" / "runs" / job
-        assert (attempts / "attempt-1" / "done.json").read_bytes() == done
-        assert not (attempts / "attempt-2").exists()
-
-
-@pytest.mark.slow
-def test_search_goes_on_from_the_store(ablate: Ablate, tmp_path: Path) -> None:
+def test_search_whose_driver_was_killed_goes_on_with_what_is_done_and_grows(ablate: Ablate, tmp_path: Path) -> None:
     text = """\
-schema: 1
-name: small
-trainer: synthetic
-base: {steps: 9}
-axes:
-  peak_lr: {log: [1.0e-6, 1.0e-2]}
-  connector: [avg_pool, c_abstractor]
-design: {kind: search, trials: TRIALS, stop_early: asha, max_steps: 9}
-metric: {name: loss, goal: min}
-"""
-    study = tmp_path / "small.yaml"
-    study.write_text(text.replace("TRIALS", "4"))
-    ablate("run", "small.yaml")
-    assert len(states(ablate)) == 4
-    study.write_text(text.replace("TRIALS", "6"))
-    ablate("run", "small.yaml")
-    rows = json.loads(ablate("results", "small", "--format", "json").stdout)
-    assert len(rows) == 6
-    assert {row["state"] for row in rows} <= {"done", "pruned"}
-    assert "nothing to run" in ablate("run", "small.yaml").stdout
-
-
-@pytest.mark.slow
-def test_search_whose_driver_was_killed_goes_on_with_what_is_done(ablate: Ablate, tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text("""\
 schema: 1
 name: small
 trainer: synthetic
 base: {steps: 20, step_seconds: 0.05}
 axes:
   peak_lr: {log: [1.0e-6, 1.0e-2]}
-design: {kind: search, trials: 6}
+design: {kind: search, trials: TRIALS}
 metric: {name: loss, goal: min}
-""")
+"""
+    (tmp_path / "small.yaml").write_text(text.replace("TRIALS", "6"))
     process = subprocess.Popen([*ABLATE, "run", "small.yaml"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     wait_until(lambda: len(list(tmp_path.glob(".ablate/runs/*/attempt-1/done.json"))) >= 2, process=process)
     process.kill()
@@ -235,6 +180,9 @@ metric: {name: loss, goal: min}
     assert begun <= {path.name for path in tmp_path.glob(".ablate/runs/*")}
     assert len(list(tmp_path.glob(".ablate/runs/*"))) <= 8  # a trial that began in the moment of the kill may be in no plan
     assert "nothing to run" in ablate("run", "small.yaml").stdout
+    (tmp_path / "small.yaml").write_text(text.replace("TRIALS", "7"))
+    assert "1 jobs" in ablate("run", "small.yaml").stdout
+    assert states(ablate) == ["done"] * 7
 
 
 @pytest.mark.slow
