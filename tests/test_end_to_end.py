@@ -181,7 +181,7 @@ metric: {name: loss, goal: min}
     assert len(list(tmp_path.glob(".ablate/runs/*"))) <= 8  # a trial that began in the moment of the kill may be in no plan
     assert "nothing to run" in ablate("run", "small.yaml").stdout
     (tmp_path / "small.yaml").write_text(text.replace("TRIALS", "7"))
-    assert "1 jobs" in ablate("run", "small.yaml").stdout
+    assert "1 job in" in ablate("run", "small.yaml").stdout
     assert states(ablate) == ["done"] * 7
 
 
