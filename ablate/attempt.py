@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -215,8 +215,8 @@ def _attempt(
     patiently(lambda: _open_folders(job, folder=folder, partial=partial), path=folder)
     with Journal(folder / "metrics.jsonl", log=log) as journal:
         context = context_type(job, artefact=partial, journal=journal, folder=folder, log=log)
-        state, cause, reason, details = _train(job, context, workspace=workspace, folder=folder, log=log, clock=clock)
-    if state == "done":
+        end, details = _train(job, context, workspace=workspace, folder=folder, log=log, clock=clock)
+    if end.state == "done":
         publish(partial, workspace.artifacts / job.id)
     else:
         shutil.rmtree(partial, ignore_errors=True)
@@ -225,9 +225,7 @@ def _attempt(
     details |= {"seconds": queue | context.seconds, "argv": asked_by, "refused_rows": journal.refused.total()}
     return dataclasses.replace(
         beginning,
-        state=state,
-        cause=cause,
-        reason=reason,
+        **end._asdict(),
         metrics=tuple(journal.last.values()),
         seconds=time.monotonic() - clock,
         details=details,
@@ -258,15 +256,25 @@ def _describe(job: Job) -> dict[str, Any]:
     }
 
 
-_End = tuple[OutcomeState, Cause | None, str, dict[str, Any]]
+class _End(NamedTuple):
+    """How the trainer left its attempt."""
+
+    state: OutcomeState
+    cause: Cause | None = None
+    reason: str = ""
 
 
-def _train(job: Job, context: AttemptContext, *, workspace: Workspace, folder: Path, log: Callable[[str], None], clock: float) -> _End:
+class _Trained(NamedTuple):
+    end: _End
+    details: dict[str, Any]
+
+
+def _train(job: Job, context: AttemptContext, *, workspace: Workspace, folder: Path, log: Callable[[str], None], clock: float) -> _Trained:
     inputs = {stage: workspace.artifacts / upstream for stage, upstream in job.needs.items()}
     damaged = {path.name: trouble for path in inputs.values() if (trouble := damage(path)) is not None}
     if damaged:
         reason = "; ".join(f"the artefact {name} is damaged: {trouble}" for name, trouble in damaged.items())
-        return "lost", "artefact", reason, {"damaged": list(damaged)}
+        return _Trained(_End("lost", "artefact", reason), {"damaged": list(damaged)})
     code: Repository | None = None
     try:
         trainer = load_trainer(job.trainer)
@@ -280,28 +288,30 @@ def _train(job: Job, context: AttemptContext, *, workspace: Workspace, folder: P
         log(traceback.format_exc())
         cause = cause_of(error)
         reason = error.reason if isinstance(error, Diverged) else f"{type(error).__name__}: {error}"
-        return "lost" if cause in RETRIED_CAUSES else "failed", cause, _one_line(reason), provenance(job, code)
-    return (*_judge(job, context), provenance(job, code))
+        end = _End("lost" if cause in RETRIED_CAUSES else "failed", cause, _one_line(reason))
+    else:
+        end = _judge(job, context)
+    return _Trained(end, provenance(job, code))
 
 
-def _judge(job: Job, context: AttemptContext) -> tuple[OutcomeState, Cause | None, str]:
+def _judge(job: Job, context: AttemptContext) -> _End:
     """How an attempt ended whose trainer returned."""
     if context.should_stop():
         return _why_stopped(context)
     if job.metric is None:
-        return "done", None, ""
+        return _End("done")
     point = context.journal.last.get(job.metric)
     if point is None:
         reported = ", ".join(sorted(context.journal.last)) or "nothing"
-        return "failed", "user", f"the metric '{job.metric}' was never reported; what was: {reported}"
+        return _End("failed", "user", f"the metric '{job.metric}' was never reported; what was: {reported}")
     if point.kind != "finite":
-        return "failed", "nan", f"'{job.metric}' ended as {point.kind}"
-    return "done", None, ""
+        return _End("failed", "nan", f"'{job.metric}' ended as {point.kind}")
+    return _End("done")
 
 
-def _why_stopped(context: AttemptContext) -> tuple[OutcomeState, Cause, str]:
+def _why_stopped(context: AttemptContext) -> _End:
     reason = context.stop_reason()
-    return ("failed", "timeout", reason) if reason else ("lost", "interrupted", "stopped before it was finished")
+    return _End("failed", "timeout", reason) if reason else _End("lost", "interrupted", "stopped before it was finished")
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:

@@ -254,7 +254,7 @@ def explain(
     """Say what a trial or a job is made of and how its attempts went, or in which fields two of them differ."""
     from ablate import identity, terminal
     from ablate.design import make_arms
-    from ablate.history import past_attempts
+    from ablate.history import mixtures, past_attempts, trained_with
     from ablate.planner import make_plan
 
     plans = [make_plan(planned, make_arms(planned)) for planned in studies_of([study])] if study else []
@@ -276,7 +276,14 @@ def explain(
                 print(f"{attempt.record.job}, attempt {attempt.record.number}: its uncommitted changes are in {attempt.diff}")
     else:
         comparison = identity.compare(catalogue.find(first), catalogue.find(other))
-        print_json(comparison.to_json()) if as_json else terminal.show_comparison(comparison)
+        jobs = [stage.job for subject in (comparison.first, comparison.second) for stage in subject.stages]
+        mixed = mixtures(trained_with(opened, jobs)) if opened else ()
+        if as_json:
+            print_json(comparison.to_json() | {"mixed": list(mixed)})
+            return
+        terminal.show_comparison(comparison)
+        if mixed:
+            print("\ntrained with", *mixed, sep="\n  ")
 
 
 @app.command()
@@ -318,6 +325,7 @@ def effects(
 ) -> None:
     """Print each level against its baseline, with intervals, and the verdicts on the study's claims."""
     from ablate.conclude import conclude, csv_effects
+    from ablate.history import mixtures, trained_with
     from ablate.terminal import show_conclusion, show_rows
 
     if study.endswith(".csv"):
@@ -325,8 +333,15 @@ def effects(
         print_json(answer) if as_json else show_rows(answer["effects"])
         return
     refuse_for_study(study, baseline=baseline, metric=metric, goal=goal)
-    conclusion = conclude(open_store_of(workspace, store), study_name_of(study))
-    print_json(conclusion.to_json()) if as_json else show_conclusion(conclusion)
+    opened = open_store_of(workspace, store)
+    conclusion = conclude(opened, study_name_of(study))
+    mixed = mixtures(trained_with(opened, [job.id for job in opened.jobs(conclusion.study.name)]))
+    if as_json:
+        print_json(conclusion.to_json() | {"mixed": list(mixed)})
+        return
+    show_conclusion(conclusion)
+    if mixed:
+        print("\n! not all of these trials were trained alike:", *mixed, sep="\n  ")
 
 
 @app.command()

@@ -56,7 +56,8 @@ def store_rebuild(as_json: Json = False, workspace: Folder = WORKSPACE, store: S
     options = place_options(workspace, store)
     print(
         "the folders do not say which studies and trials there were, nor their earlier declarations and events:\n"
-        f"  ablate run{options} FILE.yaml   brings a study back, and executes nothing that is done"
+        f"  ablate run{options} FILE.yaml   brings a study back, and executes nothing that is done;\n"
+        "a search is begun anew: which trials it had decided on was in the store only"
     )
 
 

@@ -20,6 +20,7 @@ from ablate.deviations import Registration, registration
 from ablate.errors import InputError, did_you_mean
 from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
+from ablate.history import trained_with, versions_text
 from ablate.report import StudyReport
 from ablate.results import at_baselines, curves_frame, find_study, law_frame, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord
@@ -27,6 +28,8 @@ from ablate.study import Claim, Contrast, Metric, Study
 from ablate.trainers import trainer_of
 
 SHOTS = (0, 4, 8)
+MADE_WITH = ("ablate", "device", "python", "torch", "trainer's commit", "transformers")
+"""What a report says of how the trials were trained, beside whatever not all of them share."""
 NO_LAW = (
     "the study '{name}' declares no law; add `law: {{hyperparameter: AXIS}}` with the learning rate's axis to its file and run it again"
 )
@@ -112,7 +115,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         law=conclusion.law,
         states=states,
         seconds_total=sum(seconds) if seconds else None,
-        provenance=_provenance(conclusion),
+        provenance=_provenance(conclusion, made_with=trained_with(store, [job.id for job in store.jobs(name)])),
         axes=tuple(axis for axis, levels in record.axes.items() if len(levels) > 1),
         metrics=shot_family(study.metric.name, known=list(conclusion.results.columns)),
         law_runs=conclusion.law_runs,
@@ -219,9 +222,10 @@ def _law(study: Study, runs: pd.DataFrame | None) -> tuple[LawReport | None, str
         return None, str(error)
 
 
-def _provenance(conclusion: Conclusion) -> dict[str, str]:
-    # of this machine now; an attempt does not record its own yet
-    versions = {f"written with {package}": version(package) for package in ("ablate", "plotly", "scipy")}
+def _provenance(conclusion: Conclusion, *, made_with: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    shown = {name: versions for name, versions in made_with.items() if name in MADE_WITH or len(versions) > 1}
+    versions = {f"trained with {name}": versions_text(found) for name, found in shown.items()}
+    versions |= {f"written with {package}": version(package) for package in ("ablate", "plotly", "scipy")}
     changed = datetime.fromtimestamp(conclusion.record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
     return {
         "study file": fingerprint(dict(conclusion.record.spec)),

@@ -1,12 +1,13 @@
 """What is kept of the attempts of a trial or a job: what they wrote, how they ended, and where their numbers come from."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ablate.deviations import moment
 from ablate.errors import InputError
+from ablate.quantities import counted
 from ablate.stores import AttemptRecord, Store, TrialRecord
 from ablate.workspace import Workspace
 
@@ -102,6 +103,44 @@ def past_attempts(store: Store, jobs: Iterable[str], *, workspace: Workspace) ->
     records = sorted(store.attempts(order), key=lambda record: (order.index(record.job), record.number))
     diffs = [workspace.attempt(record.job, record.number) / "git.diff" for record in records]
     return tuple(PastAttempt(record, diff if diff.exists() else None) for record, diff in zip(records, diffs, strict=True))
+
+
+def trained_with(store: Store, jobs: Iterable[str]) -> dict[str, dict[str, int]]:
+    """What the numbers of these jobs were made with: interpreter, package, commit or device -> version -> how many jobs.
+
+    A package counts where the attempt had it in memory. More than one version says that these numbers were not all made alike.
+    """
+    made = {record.job: record.details for record in store.attempts(jobs) if record.state == "done" and record.details}
+    found: dict[str, dict[str, int]] = {}
+    for details in made.values():
+        for name, value in _ingredients(details):
+            versions = found.setdefault(name, {})
+            versions[value] = versions.get(value, 0) + 1
+    return {name: dict(sorted(versions.items())) for name, versions in sorted(found.items())}
+
+
+def versions_text(versions: Mapping[str, int]) -> str:
+    """`2.12.0 (3 jobs), 2.13.0 (9 jobs)`, or the one there is."""
+    if len(versions) == 1:
+        return next(iter(versions))
+    return ", ".join(f"{version} ({counted(jobs, 'job')})" for version, jobs in versions.items())
+
+
+def mixtures(made_with: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    """A line for each part of which `trained_with` saw several versions."""
+    return tuple(f"{name}: {versions_text(versions)}" for name, versions in made_with.items() if len(versions) > 1)
+
+
+def _ingredients(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from details.get("packages", {}).items()
+    if "python" in details:
+        yield "python", details["python"]
+    git = details.get("git", {})
+    if "commit" in git:
+        changes = f" with changes {str(git.get('diff_sha256', ''))[:8]}".rstrip() if git.get("dirty") else ""
+        yield "trainer's commit", str(git["commit"])[:SHOWN_COMMIT] + changes
+    if devices := details.get("devices"):
+        yield "device", ", ".join(devices)
 
 
 def _there(last: int) -> str:

@@ -64,6 +64,8 @@ def ask_to_stop(store: Store, study: str) -> str:
         os.kill(holder.lease.pid, signal.SIGTERM)
     except ProcessLookupError:
         return f"no run works on '{study}': its run has just died; the same command goes on"
+    except PermissionError as error:
+        raise EnvironmentMissing(f"'{study}' is worked on by {holder.lease.who}, which is another user's; ask there") from error
     return f"asked {holder.lease.who} to end; the same command goes on"
 
 

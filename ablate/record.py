@@ -16,7 +16,7 @@ from ablate.deviations import register
 from ablate.journal import Point, read_points
 from ablate.model import Level
 from ablate.planner import Job, Plan, settled_badly, unfinished
-from ablate.schedule import Event, Finished, Proposed, Skipped, Started, Tick
+from ablate.schedule import TRIED_AGAIN, Event, Finished, Proposed, Skipped, Started, Tick
 from ablate.stores import Store
 from ablate.workspace import Workspace
 
@@ -90,6 +90,13 @@ class Work:
         return Work(self.slots, min(self.began, other.began), max(self.ended, other.ended), self.used + other.used)
 
 
+def missing_jobs(plan: Plan, *, store: Store, workspace: Workspace) -> tuple[Job, ...]:
+    """The jobs of a plan, recorded or not, that a run has to execute."""
+    states = {job: state for job, (state, _) in store.job_states(plan.jobs).items()}
+    artefacts = frozenset(job for job in plan.jobs if (workspace.artifacts / job).is_dir())
+    return unfinished(plan, states=states, artefacts=artefacts)
+
+
 class Recorder:
     """Keeps the store in step with one study's run."""
 
@@ -119,7 +126,7 @@ class Recorder:
                 continue
             unseen = (n for n in range(1, self._workspace.newest_attempt(job) + 1) if (job, n) not in recorded)
             outcomes = [outcome for n in unseen if (outcome := read_outcome(self._workspace.attempt(job, n)))]
-            ended = [outcome for outcome in outcomes if outcome.state in final]
+            ended = [outcome for outcome in outcomes if outcome.state in final and outcome.cause not in TRIED_AGAIN]
             if ended:
                 best = next((outcome for outcome in ended if outcome.state == "done"), ended[-1])
                 self._tail({job: best.attempt})
@@ -139,8 +146,7 @@ class Recorder:
 
     def missing(self) -> tuple[Job, ...]:
         """The jobs this run has to execute."""
-        artefacts = frozenset(job for job in self.plan.jobs if (self._workspace.artifacts / job).is_dir())
-        return unfinished(self.plan, states=self._states(), artefacts=artefacts)
+        return missing_jobs(self.plan, store=self._store, workspace=self._workspace)
 
     def attempts(self) -> dict[str, int]:
         """Attempts each job had before, in the store or only on disk."""

@@ -1,6 +1,6 @@
 """The map of the system: a study becomes arms, a plan, jobs, events and rows, and nothing here does any of it.
 
-Study -> plan_so_far (make_arms, make_plan) -> Recorder.missing -> Scheduler.run -> Recorder.apply -> store
+Study -> plan_so_far (make_arms, make_plan) -> Scheduler.preflight -> Recorder.missing -> Scheduler.run -> Recorder.apply -> store
 """
 
 import math
@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from ablate.continued import trials_to_choose
 from ablate.design import axis_labels
 from ablate.holding import held, refuse_shared_work
-from ablate.planner import is_simulated
+from ablate.planner import Plan, is_simulated
 from ablate.preview import plan_so_far
-from ablate.record import Progress, Recorder, Summary
+from ablate.record import Progress, Recorder, Summary, missing_jobs
 from ablate.schedule import Notice, Scheduler, Tick
 from ablate.stores import Store
 from ablate.study import Study
@@ -42,18 +42,20 @@ def run_study(
     `owner` names this run to others that want the study; `say` is told what a person should know meanwhile.
     """
     with held(store, study=study.name, owner=owner) as (store, lost):
-        plan = plan_so_far(study, store)
+        plan, scheduler, slots = plan_so_far(study, store), None, 1
         refuse_shared_work(plan, store)
+        if _work_left(plan, store, workspace):
+            scheduler = open_scheduler(study)
+            scheduler.preflight(study.resources)
+            slots = scheduler.slots
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         refuse_shared_work(plan, store)  # again, now that the other can see this plan: of two that start at once, one sees the other
         recorder.absorb()
-        jobs, slots, halt = recorder.missing(), 1, threading.Event()
-        if jobs or (study.search and trials_to_choose(plan)):
-            scheduler = open_scheduler(study)
-            slots, ends = scheduler.slots, _deadline(study)
+        halt, ends = threading.Event(), _deadline(study)
+        if scheduler and _work_left(recorder.plan, store, workspace):
             store.add_event(study.name, "run started")
             try:
-                for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt, known=plan.jobs):
+                for event in scheduler.run(recorder.missing(), attempts=recorder.attempts(), stop=halt, known=plan.jobs):
                     recorder.apply(event)
                     if isinstance(event, Notice):
                         say(event.text)
@@ -62,12 +64,14 @@ def run_study(
                         if stop.is_set() or lost.is_set() or time.monotonic() > ends:
                             halt.set()
             finally:
-                if not lost.is_set():
-                    store.add_event(study.name, "run ended")
-        left = recorder.missing() or (study.search and trials_to_choose(recorder.plan))
-        if not (halt.is_set() and left):
+                store.add_event(study.name, "run ended")  # raises where the lease was lost, and says to whom
+        if not (halt.is_set() and _work_left(recorder.plan, store, workspace)):
             return recorder.summary(slots=slots)
         return recorder.summary(slots=slots, ended_by="signal" if stop.is_set() else "budget")
+
+
+def _work_left(plan: Plan, store: Store, workspace: Workspace) -> bool:
+    return bool(missing_jobs(plan, store=store, workspace=workspace) or (plan.study.search and trials_to_choose(plan)))
 
 
 def _deadline(study: Study) -> float:

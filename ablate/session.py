@@ -41,7 +41,7 @@ def run_all(
         Mirroring(order, store, say=screen.say) as mirror,
     ):
         summaries: list[Summary] = []
-        engine = _Ray(workspace, store, slots=slots, address=address, before=mirror.start, say=screen.say)
+        engine = _Ray(workspace, store, slots=slots, address=address, before=mirror.start, wait=screen.wait)
         for study in studies:
             summary = run_study(
                 study,
@@ -81,11 +81,11 @@ class _Ray:
         slots: int | None,
         address: str,
         before: Callable[[], None],
-        say: Callable[[str], None],
+        wait: Callable[[str], None],
     ) -> None:
         self._workspace, self._store = workspace, store
         self._asked, self._address = slots, address
-        self._before, self._say = before, say
+        self._before, self._wait = before, wait
         self._slots: int | None = None
 
     def open(self, study: Study) -> Scheduler:
@@ -95,7 +95,7 @@ class _Ray:
 
         if self._slots is None:
             self._before()
-            self._say(f"starting Ray ({self._address})")
+            self._wait("starting Ray on this machine" if self._address == "local" else f"joining Ray at {self._address}")
             with own_handlers():  # Ray puts its own in the place of ours
                 self._slots = start_ray(address=self._address, slots=self._asked)
         if study.search is None:

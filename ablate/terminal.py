@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -78,6 +79,13 @@ class RunScreen:
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
+
+    def wait(self, doing: str) -> None:
+        """Something is under way that says nothing itself, until there is progress to watch."""
+        if self._live:
+            self._live.update(Spinner("dots", doing))
+        else:
+            self.say(doing)
 
     def watch(self, progress: Progress) -> None:
         if self._live:

@@ -1,7 +1,7 @@
 """Where everything of a run lies: one folder, `.ablate/` unless told otherwise.
 
 ablate.db      the store (SQL), unless --store names another
-mlflow.db      the MLflow mirror; its artefacts in mlflow/
+mlflow.db      the MLflow mirror, unless MLFLOW_TRACKING_URI names another; its artefacts in mlflow/
 runs/<job>/attempt-<n>/   job.json, metrics.jsonl, log.txt, done.json: the journal of one attempt
 artifacts/<job>/          what a finished job leaves to those after it
 """

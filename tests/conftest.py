@@ -1,5 +1,6 @@
 """Shared pieces of the tests: small plans of the synthetic trainer, built by hand so that every answer is known."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from ablate.workspace import Workspace
 # the same examples on every machine, however slow: what fails here fails there
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+# nothing of a test belongs on the server of whoever runs them
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def make_study(**changes: Any) -> Study:

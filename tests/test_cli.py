@@ -1,6 +1,8 @@
 """What the verbs about a run say: on stores that runs wrote, or died over."""
 
+import importlib
 import json
+import platform
 import socket
 import subprocess
 import sys
@@ -14,12 +16,14 @@ from ablate.archive import export_study, read_archive
 from ablate.arrival import import_study
 from ablate.attempt import Outcome, lost
 from ablate.cli import main
+from ablate.conclude import study_report
 from ablate.design import make_arms
+from ablate.load import load_study
 from ablate.planner import make_plan
 from ablate.stores import Lease, Store, TrialRecord, open_store
 from ablate.workspace import Workspace
 from tests.conftest import make_study
-from tests.own import REPORTS, load_own
+from tests.own import REPORTS, load_own, write_study
 from tests.stores.ran import run, small_study, workspace_at
 
 Ablate = Callable[..., str]
@@ -228,3 +232,32 @@ def test_explain_lists_the_attempts_of_a_trial_with_their_code(tmp_path: Path, a
     said = ablate("explain", trial.id, place=place)
     assert f"{first['git']['commit'][:12]} dirty" in said
     assert said.endswith(f"{trial.chain[0]}, attempt 2: its uncommitted changes are in {diff}\n")
+
+
+@pytest.mark.fault("F32")
+def test_trials_made_with_different_versions_of_a_package_are_named(
+    tmp_path: Path, workspace: Workspace, ablate: Ablate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package lies where installed ones do, not beside the study: a new version of it is no new trial."""
+    site = tmp_path / "site-packages"
+    (site / "kernels").mkdir(parents=True)
+    monkeypatch.syspath_prepend(site)
+    (tmp_path / "own.py").write_text("import kernels\n\ndef train(config, context):\n    context.report(1, loss=config['lr'])\n")
+    for seeds, version in ((1, "1.0"), (2, "2.0")):
+        (site / "kernels" / "__init__.py").write_text(f"__version__ = '{version}'\n")
+        monkeypatch.delitem(sys.modules, "kernels", raising=False)
+        importlib.invalidate_caches()
+        provenance._packages.cache_clear()
+        file = write_study(tmp_path, trainer="python", function="own:train", extra={"seeds": seeds})
+        run(load_study(file), workspace)
+    monkeypatch.delitem(sys.modules, "kernels")
+    said = ablate("effects", "own", place=workspace)
+    assert "! not all of these trials were trained alike:\n  kernels: 1.0 (2 jobs), 2.0 (2 jobs)\n" in said
+    assert json.loads(ablate("effects", "own", "--json", place=workspace))["mixed"] == ["kernels: 1.0 (2 jobs), 2.0 (2 jobs)"]
+    opened = open_store(workspace.store_url)
+    old, new = sorted(row.id for row in opened.trials("own") if row.arm == "base")
+    assert "trained with\n  kernels: 1.0 (1 job), 2.0 (1 job)\n" in ablate("explain", old, new, place=workspace)
+    made_with = study_report(opened, "own").provenance
+    assert made_with["trained with kernels"] == "1.0 (2 jobs), 2.0 (2 jobs)"
+    assert made_with["trained with python"] == platform.python_version()
+    opened.close()

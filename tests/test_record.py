@@ -17,7 +17,7 @@ from ablate.run import run_study
 from ablate.schedule import Finished, Started
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import Store, open_store
-from ablate.study import Study
+from ablate.study import Resources, Study
 from ablate.terminal import RunScreen
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan, make_study
@@ -88,6 +88,34 @@ def test_trial_that_a_search_plays_back_is_no_work_of_its_run(store: Store, work
     second.apply(Finished(outcome))
     assert [recorder.summary(slots=1).executed for recorder in (first, second)] == [1, 0]
     assert second.summary(slots=1).work is None
+
+
+@pytest.mark.fault("F11")
+def test_attempt_out_of_memory_that_ended_unseen_leaves_its_job_the_other_try(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan(fail="memory")
+    first = next(job for job in plan.jobs.values() if job.spec.config["fail"] == "memory")
+    assert execute(first, workspace=workspace, number=1).cause == "oom"
+    recorder = recorder_of(plan, store, workspace)
+    recorder.absorb()
+    assert first in recorder.missing()
+    assert recorder.attempts()[first.id] == 1
+
+
+def test_run_that_is_refused_for_want_of_room_declares_nothing(store: Store, workspace: Workspace) -> None:
+    class Full(LocalScheduler):
+        def preflight(self, resources: Resources) -> None:
+            raise EnvironmentMissing(f"no node can hold a job of {resources.cpus:g} CPUs")
+
+    with pytest.raises(EnvironmentMissing, match="no node can hold a job of 64 CPUs"):
+        run_study(
+            make_study(resources={"cpus": 64}),
+            store=store,
+            workspace=workspace,
+            open_scheduler=lambda _: Full(workspace),
+            stop=threading.Event(),
+        )
+    assert (store.studies(), store.declarations("small")) == ([], [])
+    assert run(make_study(), store, workspace).deviations == 0
 
 
 def test_job_that_was_running_when_its_run_died_is_queued_again(store: Store, workspace: Workspace) -> None:

@@ -20,6 +20,7 @@ from typing import Protocol
 from ablate.attempt import Outcome
 from ablate.causes import Cause
 from ablate.planner import Job, Trial
+from ablate.study import Resources
 
 TICK_SECONDS = 0.5
 GRACE_SECONDS = 5.0
@@ -40,6 +41,10 @@ ALIKE_FAILURES = 20
 """Jobs that fail in a row for one cause, none done between them: the run pauses, since the next ones would fail too."""
 MALFUNCTIONS: frozenset[Cause | None] = frozenset(("user", "timeout", "lost"))
 """What counts for that; an arm that diverges or does not fit is a result."""
+
+
+TRIED_AGAIN: frozenset[Cause | None] = frozenset(("lost", "oom", "storage", "artefact", "interrupted"))
+"""Where a run ended before it could decide, the next one tries a job again whose attempt ended with one of these."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,9 @@ def grace_seconds(job: Job) -> float:
 class Scheduler(Protocol):
     slots: int
     """Jobs of one CPU that run at a time."""
+
+    def preflight(self, resources: Resources) -> None:
+        """Raises EnvironmentMissing where jobs of these resources can never run here, before anything of them is recorded."""
 
     def run(
         self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None

@@ -105,7 +105,8 @@ def why_ended(study: Study, seen: Mapping[str, Sequence[Seen]], *, trial: str, s
     others = [reports[-1].value for reports in (_until(points, own[-1].step) for name, points in seen.items() if name != trial) if reports]
     better = sum(other < value if study.metric.goal == "min" else other > value for other in others)
     shown = "not finite" if abs(value) >= WORST else f"{value:.4g}"
-    return f"{said}: {study.metric.name} {shown}, place {better + 1} of {len(others) + 1} there"
+    where = "" if own[-1].step == step else f" at step {own[-1].step}"
+    return f"{said}: {study.metric.name} {shown}{where}, place {better + 1} of {len(others) + 1} there"
 
 
 def _until(points: Sequence[Seen], step: int) -> list[Seen]:

@@ -12,6 +12,7 @@ from ablate.attempt import Origin, execute
 from ablate.planner import Job
 from ablate.schedule import TICK_SECONDS, Event, Started, Tick
 from ablate.schedule.course import Course, refuse_full_disk
+from ablate.study import Resources
 from ablate.workspace import Workspace
 
 
@@ -21,10 +22,12 @@ class LocalScheduler:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
+    def preflight(self, resources: Resources) -> None:
+        refuse_full_disk(self._workspace)
+
     def run(
         self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
     ) -> Iterator[Event]:
-        refuse_full_disk(self._workspace)
         course = Course(jobs, attempts=attempts, known=known or {}, workspace=self._workspace)
         while course and not stop.is_set():
             if (following := course.take()) is None:

@@ -40,12 +40,10 @@ def autoscales() -> bool:
     return any(not kind.startswith("node_") for kind in kinds)
 
 
-def refuse_unplaceable(asked: Iterable[Resources]) -> None:
+def refuse_unplaceable(resources: Resources) -> None:
     """Ray would leave a job that fits no node pending for ever. Where nodes may come, the run waits for them for a while instead."""
-    nodes = living_nodes()
-    for resources in set(asked):
-        if (why := why_unplaceable(bundle(resources), nodes, wanted=resources.nodes)) and not autoscales():
-            raise EnvironmentMissing(why)
+    if (why := why_unplaceable(bundle(resources), living_nodes(), wanted=resources.nodes)) and not autoscales():
+        raise EnvironmentMissing(why)
 
 
 def why_unplaceable(asked: Node, nodes: Sequence[Node], *, wanted: int) -> str | None:

@@ -20,12 +20,13 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ablate.attempt import Origin, Outcome, lost, read_outcome
 from ablate.errors import EnvironmentMissing
 from ablate.planner import Job
-from ablate.schedule import TICK_SECONDS, Event, Finished, Notice, Started, Tick, grace_seconds
+from ablate.schedule import TICK_SECONDS, TRIED_AGAIN, Event, Finished, Notice, Started, Tick, grace_seconds
 from ablate.schedule.course import Course, Next, refuse_full_disk
 from ablate.schedule.joining import refuse_full_temp, refuse_unanswered, why_not
 from ablate.schedule.memory import Claims, with_figures
 from ablate.schedule.placement import asked_of_ray, autoscales, living_nodes, refuse_unplaceable, reserve, task_options, why_unplaceable
 from ablate.schedule.worker import execute_and_recycle
+from ablate.study import Resources
 from ablate.workspace import Workspace
 
 LAST_WORD_SECONDS = 5.0
@@ -88,11 +89,13 @@ class RayTasks:
         self._pending = _Pending()
         self._claims = Claims((), ())
 
+    def preflight(self, resources: Resources) -> None:
+        refuse_unplaceable(resources)
+        refuse_full_disk(self._workspace)
+
     def run(
         self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
     ) -> Iterator[Event]:
-        refuse_unplaceable(job.resources for job in jobs)
-        refuse_full_disk(self._workspace)
         course = Course(jobs, attempts=attempts, known=known or {}, workspace=self._workspace)
         nodes = living_nodes()
         self._claims = Claims(jobs, nodes)
@@ -179,8 +182,10 @@ class RayTasks:
             ray.cancel(ref, force=True)
         for ref, flight in running.items():
             outcome, _ = _outcome(ref, flight)
-            said = None if ref in pending else read_outcome(self._workspace.attempt(flight.job.id, flight.number))
-            yield Finished(said or _interrupted(flight) if outcome.cause == "lost" else outcome)
+            if outcome.cause == "lost":
+                said = None if ref in pending else read_outcome(self._workspace.attempt(flight.job.id, flight.number))
+                outcome = said or _interrupted(flight)
+            yield Finished(outcome, final=outcome.cause not in TRIED_AGAIN)
         for flight, outcome, _ in self._dead.values():
             yield Finished(_combined(read_outcome(self._workspace.attempt(flight.job.id, flight.number)), outcome), final=False)
         for flight in self._flying.values():

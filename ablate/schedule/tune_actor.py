@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ray import tune
 
 from ablate.artefacts import damage, set_aside
-from ablate.attempt import AttemptContext, Outcome, read_outcome, write_outcome
+from ablate.attempt import AttemptContext, Origin, Outcome, read_outcome, write_outcome
 from ablate.continued import STATE, WEIGHTS, Donor, continued, keep_weights
 from ablate.design import arm_for
 from ablate.planner import Job, Plan, make_plan
@@ -50,7 +50,7 @@ class _EndedByTune(BaseException):
     """No failure of the trainer, which must not catch it, and no exit of its own."""
 
 
-def run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Workspace) -> None:
+def run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Workspace, origin: Origin) -> None:
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(THREAD_SECONDS)
     declared, checkpoint = Study.model_validate(study), tune.get_checkpoint()
     donor = donor_of(checkpoint, tune_id=_tune_id())
@@ -60,14 +60,14 @@ def run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Works
         with _one_at_a_time(workspace, job):
             if damage(workspace.artifacts / job.id) is not None:
                 set_aside(workspace.artifacts / job.id)
-                _build(job, checkpoint=checkpoint, workspace=workspace)
+                _build(job, checkpoint=checkpoint, workspace=workspace, origin=origin)
     number = workspace.newest_attempt(final.id)
     outcome = read_outcome(workspace.attempt(final.id, number))
     if outcome is None or outcome.state != "done":
         carried = _carried(checkpoint) if checkpoint else None
         told = {"study": declared, "trial": plan.trials[0].id, "donor": donor, "carried": carried}
         context: type[AttemptContext] = type("TuneContext", (_TuneContext,), told)
-        outcome = execute_watched(final, workspace=workspace, number=number + 1, context_type=context)
+        outcome = execute_watched(final, workspace=workspace, number=number + 1, origin=origin, context_type=context)
     _or_raise(outcome)
     last = {point.key: point for point in outcome.metrics}
     values = {name: last[name].value for name in goals(declared) if name in last}
@@ -151,9 +151,9 @@ class _TuneContext(AttemptContext):
             tune.report(due | {PROGRESS: self.carried.round}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def _build(job: Job, *, checkpoint: tune.Checkpoint | None, workspace: Workspace) -> None:
+def _build(job: Job, *, checkpoint: tune.Checkpoint | None, workspace: Workspace, origin: Origin) -> None:
     if job.spec.name != WEIGHTS:
-        _or_raise(execute_watched(job, workspace=workspace, number=workspace.newest_attempt(job.id) + 1))
+        _or_raise(execute_watched(job, workspace=workspace, number=workspace.newest_attempt(job.id) + 1, origin=origin))
         return
     wanted = job.spec.config
     if checkpoint is None or _carried(checkpoint).job != wanted["job"]:  # its own state by now

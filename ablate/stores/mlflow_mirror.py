@@ -2,7 +2,8 @@
 
 It runs as a process of its own beside a run (`Mirroring`), follows the store read-only and writes what is missing in MLflow, so MLflow's
 20 to 40 ms a trial are nobody's wait and its outages cost no trial. What is mirrored is asked of MLflow itself, by tag, hence a mirror
-that was killed, or a file that was lost, is made whole by the next run.
+that was killed, or a file that was lost, is made whole by the next run. It writes into a file of the workspace, or where MLflow's own
+variable MLFLOW_TRACKING_URI says, such as to a server.
 """
 
 import contextlib
@@ -22,6 +23,8 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from ablate.errors import AblateError
+from ablate.fingerprint import fingerprint
+from ablate.repository import redacted
 from ablate.stores import Store, StudyRecord, TrialRecord, open_store
 from ablate.workspace import Workspace
 
@@ -31,6 +34,9 @@ SILENT_SECONDS = 60
 ENDED = ("done", "failed", "lost", "pruned")
 STATUS = {"done": "FINISHED", "pruned": "KILLED"}
 MAX_PARAMS, MAX_LENGTH = 100, 500
+SERVER_VARIABLE = "MLFLOW_TRACKING_URI"
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+"""With a server, unless the environment says otherwise; MLflow's own would go on asking for longer than we wait for an answer."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +45,17 @@ class Order:
 
     store_url: str
     mlflow_uri: str
-    artefacts: str
-    """Folder for MLflow's own artefacts."""
+    artefacts: str | None
+    """Folder for MLflow's own artefacts; None where a server has them."""
     studies: tuple[str, ...]
     note: str
     """File that remembers up to which change each study is mirrored."""
 
 
 def mirror_order(workspace: Workspace, studies: tuple[str, ...]) -> Order:
-    folder = workspace.folder
+    folder, uri = workspace.folder, os.environ.get(SERVER_VARIABLE)
+    if uri:
+        return Order(workspace.store_url, uri, None, studies, str(folder / f"mlflow-mirror-{fingerprint(uri)}.json"))
     return Order(workspace.store_url, workspace.mlflow_uri, str(folder / "mlflow"), studies, str(folder / "mlflow-mirror.json"))
 
 
@@ -83,11 +91,11 @@ class Mirroring:
         if self._process.returncode:
             silent = self._process.returncode == -signal.SIGALRM
             last = f"no answer for {SILENT_SECONDS} s" if silent else complaint.strip().rpartition("\n")[2]
-            self._say(f"MLflow could not be written ({last}); nothing is lost, the next run mirrors what is missing")
+            self._say(f"MLflow could not be written ({redacted(last)}); nothing is lost, the next run mirrors what is missing")
         else:
-            self._say(
-                f"mirrored to MLflow in {time.monotonic() - began:.1f} s more: mlflow ui --backend-store-uri {self._order.mlflow_uri}"
-            )
+            uri = self._order.mlflow_uri
+            pages = f"mlflow ui --backend-store-uri {uri}" if self._order.artefacts else redacted(uri)
+            self._say(f"mirrored to MLflow in {time.monotonic() - began:.1f} s more: {pages}")
 
 
 def _start_process(order: Order) -> "subprocess.Popen[bytes]":
@@ -102,7 +110,7 @@ def _start_process(order: Order) -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=os.environ | quiet,
+        env=PATIENCE | os.environ | quiet,
         start_new_session=True,  # Ctrl-C is for the run; the mirror ends when its input does
     )
     assert process.stdin
@@ -114,12 +122,14 @@ def _start_process(order: Order) -> "subprocess.Popen[bytes]":
 class Mirror:
     """Writes one study's trials to MLflow, each once."""
 
-    def __init__(self, store: Store, study: StudyRecord, *, client: Any, artefacts: str) -> None:
+    def __init__(self, store: Store, study: StudyRecord, *, client: Any, artefacts: str | None) -> None:
         self._store, self._study, self._client = store, study, client
+        self._has_files = artefacts is not None
         found = client.get_experiment_by_name(study.name)
-        folder = f"{Path(artefacts).as_uri()}/{study.name}"
+        folder = f"{Path(artefacts).as_uri()}/{study.name}" if artefacts else None
         self._experiment = found.experiment_id if found else client.create_experiment(study.name, artifact_location=folder)
-        self._runs = {run.data.tags.get("ablate.trial", ""): (run.info.run_id, _mirrored_version(run)) for run in self._all_runs()}
+        ours = [run for run in self._all_runs() if run.data.tags.get("ablate.study") == study.name]
+        self._runs = {run.data.tags.get("ablate.trial", ""): (run.info.run_id, _mirrored_version(run)) for run in ours}
         self._parent = self._runs[""][0] if "" in self._runs else self._make_parent()
 
     def catch_up(self) -> int:
@@ -167,7 +177,7 @@ class Mirror:
         for start in range(0, max(len(metrics), len(params), 1), MAX_PARAMS):
             window = slice(start, start + MAX_PARAMS)
             self._client.log_batch(run.info.run_id, metrics=metrics[window], params=params[window])
-        _keep(run, "config.json", trial.config)
+        self._keep(run, "config.json", trial.config)
         # last: a run that was cut off half-way is still RUNNING, and is written again
         self._client.set_terminated(run.info.run_id, status=STATUS.get(trial.state, "FAILED"), end_time=ended)
         self._runs[trial.id] = run.info.run_id, _version(trial)
@@ -178,9 +188,19 @@ class Mirror:
     def _make_parent(self) -> str:
         question = {"mlflow.note.content": self._study.spec.get("question", "")}
         run = self._client.create_run(self._experiment, tags=self._tags() | question, run_name=self._study.name)
-        _keep(run, "study.json", self._study.spec)
+        self._keep(run, "study.json", self._study.spec)
         run_id: str = run.info.run_id
         return run_id
+
+    def _keep(self, run: Any, name: str, content: Mapping[str, Any]) -> None:
+        """An artefact of a run. In our own folder it is written where MLflow looks for it, which need not be asked for the run again."""
+        text = json.dumps(content, indent=1)
+        if not self._has_files:
+            self._client.log_text(run.info.run_id, text, name)
+            return
+        folder = Path(unquote(urlparse(run.info.artifact_uri).path))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
 
     def _tags(self) -> dict[str, str]:
         return {"ablate.study": self._study.name, "ablate.simulated": str(self._study.simulated).lower()}
@@ -249,7 +269,8 @@ class _Following:
         first = self._lock("first")
         fcntl.flock(first, fcntl.LOCK_EX)
         try:
-            _make_wal(self._order.mlflow_uri)
+            if self._order.artefacts:
+                _make_wal(self._order.mlflow_uri)
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
         finally:
@@ -281,13 +302,6 @@ def _make_wal(uri: str) -> None:
     """A write-ahead log takes a quarter off MLflow's many small commits, and lets `mlflow ui` read meanwhile; the file remembers it."""
     with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _keep(run: Any, name: str, content: Mapping[str, Any]) -> None:
-    """An artefact of a run, written where MLflow looks for it: our own folder, so there is no need to ask MLflow for the run again."""
-    folder = Path(unquote(urlparse(run.info.artifact_uri).path))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _mirrored_version(run: Any) -> str:

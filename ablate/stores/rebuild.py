@@ -1,7 +1,7 @@
 """The attempts' folders of a workspace become the rows of a store that was lost or is damaged.
 
 A job's identity, attempts, curve and last metrics lie in its folders. What no folder knows: which studies and trials there were, what
-they declared, and when. A run of the study file brings trials back, and finds their jobs done.
+they declared, and when. A run of the study file brings trials back, and finds their jobs done; a search draws its trials anew.
 """
 
 import os

@@ -128,6 +128,20 @@ def test_stop_ends_the_run_and_starts_nothing_more(scheduler: Scheduler) -> None
     assert len([event for event in events if isinstance(event, Started)]) < len(jobs)
 
 
+@pytest.mark.fault("F11")
+def test_job_out_of_memory_while_its_run_ends_keeps_its_other_try(workspace: Workspace, ray_slots: int) -> None:
+    from ablate.schedule.ray_tasks import RayTasks
+
+    *_, job = make_small_plan(seeds=1, fail="memory", steps=1, step_seconds=1.0).jobs.values()
+    stop, ended = threading.Event(), []
+    for event in RayTasks(workspace, slots=ray_slots).run([job], attempts={}, stop=stop):
+        if isinstance(event, Started):
+            stop.set()
+        if isinstance(event, Finished):
+            ended.append((event.outcome.cause, event.final))
+    assert ended == [("oom", False)]
+
+
 @pytest.mark.fault("F26")
 def test_worker_that_dies_is_tried_again_then_failed_and_the_rest_go_on(workspace: Workspace, ray_slots: int) -> None:
     from ablate.schedule.ray_tasks import RayTasks
@@ -145,25 +159,18 @@ def test_worker_that_dies_is_tried_again_then_failed_and_the_rest_go_on(workspac
 
 def test_job_that_fits_no_node_is_refused_at_once(workspace: Workspace, ray_slots: int) -> None:
     from ablate.errors import EnvironmentMissing
-    from ablate.planner import make_plan
     from ablate.schedule.ray_tasks import RayTasks
-    from tests.conftest import make_arm, make_study
 
-    plan = make_plan(make_study(resources={"cpus": 64, "gpus": 8}), [make_arm("base")])
     with pytest.raises(EnvironmentMissing, match="64 CPUs and 8 GPUs"):
-        run(RayTasks(workspace, slots=ray_slots), list(plan.jobs.values()))
+        RayTasks(workspace, slots=ray_slots).preflight(Resources(cpus=64, gpus=8))
 
 
 def test_job_that_asks_for_more_memory_than_there_is_is_refused_at_once(workspace: Workspace, ray_slots: int) -> None:
     from ablate.errors import EnvironmentMissing
-    from ablate.planner import make_plan
     from ablate.schedule.ray_tasks import RayTasks
-    from tests.conftest import make_arm, make_study
 
-    plan = make_plan(make_study(resources={"memory_gib": 60000, "gpus": 0.5}), [make_arm("base")])
     with pytest.raises(EnvironmentMissing, match=r"1 CPUs and 0\.5 GPUs and 6e\+04 GiB of memory \(there is: 2 CPUs and 0 GPUs and .* GiB"):
-        run(RayTasks(workspace, slots=ray_slots), list(plan.jobs.values()))
-    assert not list(workspace.runs.iterdir())
+        RayTasks(workspace, slots=ray_slots).preflight(Resources(memory_gib=60000, gpus=0.5))
 
 
 def test_damaged_artefact_without_its_job_is_a_failure_that_says_so(scheduler: Scheduler, workspace: Workspace) -> None:

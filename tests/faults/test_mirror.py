@@ -51,9 +51,9 @@ with Mirroring(mirror_order(workspace, (name,)), store, say=print) as mirror:
 """
 
 
-def in_mlflow(workspace: Workspace, *studies: str) -> list[list[object]]:
+def in_mlflow(uri: str, *studies: str) -> list[list[object]]:
     """Study, trial and points per metric, of every run that MLflow has."""
-    command = [sys.executable, "-c", COUNT, workspace.mlflow_uri, *studies]
+    command = [sys.executable, "-c", COUNT, uri, *studies]
     found: list[list[object]] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     return found
 
@@ -96,7 +96,7 @@ def test_mlflow_that_hangs_holds_up_no_trial_and_gets_everything_once_it_answers
         locked.execute("ROLLBACK")
     store.close()
     assert "mirrored to MLflow" in said[0]
-    assert in_mlflow(workspace, "small") == in_store(workspace, "small")
+    assert in_mlflow(workspace.mlflow_uri, "small") == in_store(workspace, "small")
     check_complete(study, workspace, before={}, expected=stated(study))
 
 
@@ -116,7 +116,7 @@ def test_mirror_that_is_killed_or_finds_a_spoilt_file_is_made_good_by_the_next(t
     assert "MLflow could not be written (" in said[0]
     assert "nothing is lost, the next run mirrors what is missing" in said[0]
     assert "mirrored to MLflow" in said[1]
-    assert in_mlflow(workspace, "small") == in_store(workspace, "small")
+    assert in_mlflow(workspace.mlflow_uri, "small") == in_store(workspace, "small")
     store.close()
 
 
@@ -149,7 +149,7 @@ def test_four_first_runs_at_once_make_store_and_mlflow_once(tmp_path: Path) -> N
         thread.join()
     assert [(errors, code) for _, errors, code in ended] == [("", 0)] * 4
     assert all("mirrored to MLflow" in output for output, _, _ in ended), ended
-    assert in_mlflow(workspace, *names) == in_store(workspace, *names)
+    assert in_mlflow(workspace.mlflow_uri, *names) == in_store(workspace, *names)
 
 
 def holds(process: psutil.Process, workspace: Workspace, lock: str) -> bool:
@@ -193,4 +193,4 @@ def test_mirror_of_a_killed_run_and_of_the_next_write_no_trial_twice(tmp_path: P
     said, errors = second.communicate(timeout=100)
     assert (second.returncode, errors) == (0, "")
     assert "mirrored to MLflow" in said
-    assert in_mlflow(workspace, "small") == in_store(workspace, "small")
+    assert in_mlflow(workspace.mlflow_uri, "small") == in_store(workspace, "small")

@@ -33,7 +33,9 @@ address, folder, resources, fields = sys.argv[1], sys.argv[2], json.loads(sys.ar
 slots = start_ray(address=address, slots=2)
 plan = make_plan(make_study(seeds=4, resources=resources), [make_arm("base", **fields)])
 try:
-    for event in RayTasks(Workspace(Path(folder)), slots=slots).run(list(plan.jobs.values()), attempts={}, stop=threading.Event()):
+    scheduler = RayTasks(Workspace(Path(folder)), slots=slots)
+    scheduler.preflight(plan.study.resources)
+    for event in scheduler.run(list(plan.jobs.values()), attempts={}, stop=threading.Event()):
         if isinstance(event, Finished):
             print(json.dumps([event.outcome.job, event.outcome.state, event.outcome.cause, event.outcome.node]), flush=True)
         if isinstance(event, Notice):

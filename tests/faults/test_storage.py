@@ -15,6 +15,7 @@ from ablate.durable import PATIENCE_VARIABLE, write_whole
 from ablate.errors import EnvironmentMissing
 from ablate.schedule import Event, Notice, Started, Tick
 from ablate.schedule.local import LocalScheduler
+from ablate.study import Resources
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan
 from tests.faults.conftest import ends, run, until
@@ -132,7 +133,7 @@ def test_run_is_refused_on_a_disk_that_is_full_already(small_disk: Path) -> None
     workspace.create()
     fill(small_disk)
     with pytest.raises(EnvironmentMissing, match=r"is 100 % full \(0 MiB left\): make room there"):
-        run(LocalScheduler(workspace), list(make_small_plan().jobs.values()))
+        LocalScheduler(workspace).preflight(Resources())
 
 
 def test_file_over_the_limit_of_the_process_is_storage_trouble_and_leaves_no_half(tmp_path: Path) -> None:

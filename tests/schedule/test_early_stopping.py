@@ -50,7 +50,7 @@ def test_line_says_who_ended_a_trial_when_and_how_it_stood() -> None:
         "not as far": [Seen(2, 1.0)],
     }
     study = searching("asha")
-    assert why_ended(study, seen, trial="this", step=7) == "ended by ASHA at step 7 of 18: loss 3.21, place 2 of 3 there"
+    assert why_ended(study, seen, trial="this", step=7) == "ended by ASHA at step 7 of 18: loss 3.21 at step 6, place 2 of 3 there"
     assert why_ended(study, {"this": [Seen(2, WORST)]}, trial="this", step=2).endswith("loss not finite, place 1 of 1 there")
     assert why_ended(searching("median"), {}, trial="this", step=2) == "ended by the median rule at step 2 of 18"
 
@@ -102,6 +102,7 @@ class Watched:
     def __init__(self, scheduler: Scheduler, see: Callable[[Event], None]) -> None:
         self.slots = scheduler.slots
         self._scheduler, self._see = scheduler, see
+        self.preflight = scheduler.preflight
 
     def run(
         self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
