@@ -1,9 +1,9 @@
 """One job on one worker: runs a stage in its own folder and leaves a journal that outlives every process.
 
     runs/<job>/attempt-<n>/job.json         what was asked
-    runs/<job>/attempt-<n>/pid              the process that runs it
+    runs/<job>/attempt-<n>/pid              the process that runs it; gone once it has ended in order
     runs/<job>/attempt-<n>/metrics.jsonl    one line a point, appended while it runs
-    runs/<job>/attempt-<n>/log.txt          what it printed, and why it ended badly
+    runs/<job>/attempt-<n>/log.txt          what it printed, and why it ended badly; absent where that is nothing
     runs/<job>/attempt-<n>/git.diff         uncommitted changes of the repository that the trainer lies in; absent where there are none
     runs/<job>/attempt-<n>/stop             there once it is asked to stop; says why where that is no interruption
     runs/<job>/attempt-<n>/done.json        the outcome; fsynced and renamed, so whole or absent
@@ -190,6 +190,7 @@ def execute(
     try:
         outcome = _attempt(job, beginning, workspace=workspace, origin=origin, log=log, context_type=context_type, clock=clock)
         write_outcome(folder, outcome)
+        (folder / "pid").unlink(missing_ok=True)
     except OSError as error:
         if cause_of(error) != "storage":
             raise

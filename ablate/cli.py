@@ -157,6 +157,7 @@ def run(
 
 
 @app.command()
+@paused_collector()
 def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name of a study in the store, or its file.")] = None,
     as_json: Json = False,
@@ -165,22 +166,29 @@ def status(
 ) -> None:
     """Show what is done, running, failed, missing or stale."""
     from ablate.deviations import edited_since, registration
-    from ablate.results import find_study, json_rows, studies_frame
-    from ablate.standing import is_deserted, status_rows
+    from ablate.standing import is_deserted, listed, status_rows
+    from ablate.stores import find_study
     from ablate.terminal import show_rows, show_standing
 
     opened, options = open_store_of(workspace, store), place_options(workspace, store)
     if study is None:
+        from ablate.results import json_rows, studies_frame
+
         rows = json_rows(studies_frame(opened))
         print_json(rows) if as_json else show_rows(rows)
         return
     name = study_name_of(study)
-    active, rows = find_study(opened, name).active, status_rows(opened, name)
+    active, trials = find_study(opened, name).active, opened.trials(name)
+    rows = status_rows(opened, name, trials=trials)
     if as_json:
         print_json([row | {"active": active} for row in rows])
         return
-    show_rows(rows)
-    show_standing(registration(opened, name), study=name, stale=len(opened.stale_trials(name)), options=options)
+    found = listed(rows)
+    show_rows(found.rows)
+    if found.said:
+        print(f"\n{found.said}: ablate status {name}{options} --json")
+    stale = sum(row["state"] == "stale" for row in rows)
+    show_standing(registration(opened, name, trials=trials), study=name, stale=stale, options=options)
     if is_deserted(opened, name):
         print(f"nobody works on it: its run ended without a word; `ablate run{options} {file_of(study, name)}` goes on")
     if study != name and (changed := edited_since(opened, studies_of([study])[0])):
@@ -198,8 +206,8 @@ def retry(
     """Put a study's failed and lost jobs back in the queue; `run` then executes them."""
     from ablate.holding import held
     from ablate.quantities import counted
-    from ablate.results import find_study
     from ablate.standing import RETRIED, jobs_to_retry
+    from ablate.stores import find_study
 
     name = study_name_of(study)
     find_study(open_store_of(workspace, store), name)  # a reader makes no database where there is none
@@ -217,7 +225,7 @@ def retry(
 def stop(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = None) -> None:
     """Ask the run that works on a study to end in order, as Ctrl-C does; the same run command goes on later."""
     from ablate.holding import ask_to_stop
-    from ablate.results import find_study
+    from ablate.stores import find_study
 
     opened, name = open_store_of(workspace, store), study_name_of(study)
     find_study(opened, name)

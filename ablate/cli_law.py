@@ -75,7 +75,7 @@ def law_fit(
 ) -> None:
     """Fit the best learning rate against model size, with a prediction interval, beside MM1's law."""
     from ablate.conclude import csv_law, fit_study_law
-    from ablate.results import find_study
+    from ablate.stores import find_study
     from ablate.terminal import show_law
 
     if study.endswith(".csv"):
@@ -104,7 +104,7 @@ def _study_law(name: str, folder: Path, store: str | None) -> "tuple[LawFit, boo
     """The law of a study, and whether it is simulated."""
     from ablate.analysis.laws import PUBLISHED
     from ablate.conclude import fit_study_law
-    from ablate.results import find_study
+    from ablate.stores import find_study
 
     if not workspace_of(folder, store).has_store:
         raise InputError(

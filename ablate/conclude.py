@@ -22,8 +22,8 @@ from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
 from ablate.history import trained_with, versions_text
 from ablate.report import StudyReport
-from ablate.results import at_baselines, curves_frame, find_study, law_frame, results_frame
-from ablate.stores import Store, StudyRecord, TrialRecord
+from ablate.results import at_baselines, curves_frame, law_frame, results_frame
+from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
 from ablate.trainers import trainer_of
 
@@ -76,7 +76,7 @@ class Conclusion:
 
 def conclude(store: Store, name: str) -> Conclusion:
     """Raises InputError for an unknown study. One with nothing finished has no effects, and its claims are inconclusive."""
-    record, frame = find_study(store, name), results_frame(store, name)
+    record, frame, trials = find_study(store, name), results_frame(store, name), store.trials(name)
     paired = at_baselines(frame, axes=record.axes)
     study = Study.model_validate(record.spec)
     runs = law_frame(store, name, law=study.law, metric=study.metric.name) if study.law else None
@@ -86,11 +86,11 @@ def conclude(store: Store, name: str) -> Conclusion:
         study=study,
         results=frame,
         effects=_effects(paired, axes=record.axes, metric=study.metric),
-        verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=_kept(study, store.trials(name))),
+        verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=_kept(study, trials)),
         law=law,
         law_missing=missing,
         law_runs=runs,
-        registration=registration(store, name),
+        registration=registration(store, name, trials=trials),
     )
 
 

@@ -83,8 +83,9 @@ class Registration:
         return f"{said}{count} deviation{'s' * (count != 1)} since, {late} of them after trials were finished"
 
 
-def registration(store: Store, study: str) -> Registration:
-    trials = [*store.trials(study), *(stale.trial for stale in store.stale_trials(study))]
+def registration(store: Store, study: str, *, trials: Sequence[TrialRecord]) -> Registration:
+    """`trials`: those of the study's present plan."""
+    trials = [*trials, *(stale.trial for stale in store.stale_trials(study))]
     return register(store.declarations(study), ended=[_ended(trial) for trial in trials if trial.state == "done"])
 
 

@@ -4,10 +4,13 @@ Curves are read from the attempts' journals while they grow, in whole lines, so 
 workers. A journal that finished unseen (the last run was killed) is absorbed at the start.
 """
 
+import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from ablate.attempt import Outcome, read_outcome
@@ -16,33 +19,10 @@ from ablate.deviations import register
 from ablate.journal import Point, read_points
 from ablate.model import Level
 from ablate.planner import Job, Plan, settled_badly, unfinished
+from ablate.progress import Progress, RunningJob, Tally
 from ablate.schedule import TRIED_AGAIN, Event, Finished, Proposed, Skipped, Started, Tick
 from ablate.stores import Store
 from ablate.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class RunningJob:
-    job: str
-    label: str
-    """The trial it belongs to, or how many share it."""
-    seconds: float
-    step: int | None
-    last: tuple[str, float | None] | None
-    """Newest point: metric and value."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a study stands now; what a screen shows."""
-
-    study: str
-    counts: Mapping[str, int]
-    """Trial state -> how many."""
-    running: tuple[RunningJob, ...]
-    jobs_left: int
-    seconds_left: float | None
-    """None until a job of each kind still to run has finished once."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +73,7 @@ class Work:
 def missing_jobs(plan: Plan, *, store: Store, workspace: Workspace) -> tuple[Job, ...]:
     """The jobs of a plan, recorded or not, that a run has to execute."""
     states = {job: state for job, (state, _) in store.job_states(plan.jobs).items()}
-    artefacts = frozenset(job for job in plan.jobs if (workspace.artifacts / job).is_dir())
+    artefacts = frozenset(entry.name for entry in os.scandir(workspace.artifacts))
     return unfinished(plan, states=states, artefacts=artefacts)
 
 
@@ -110,8 +90,6 @@ class Recorder:
         self._newest: dict[str, Point] = {}
         self._clock = time.monotonic()
         self._record_plan()
-        done = (job for job in store.jobs(plan.study.name) if job.state == "done" and job.seconds is not None)
-        self._timings = [(job.stage, job.train_flops, job.seconds or 0.0) for job in done]
 
     def absorb(self) -> None:
         """Takes over what finished unseen, and puts what was running when the last run died back in the queue."""
@@ -159,8 +137,10 @@ class Recorder:
             case Proposed(trial=trial, jobs=jobs):
                 self.plan = replace(self.plan, trials=(*self.plan.trials, trial), jobs={**self.plan.jobs, **jobs})
                 self._record_plan()
+                self._tally.add([trial], jobs=jobs, states=self._states(jobs))
             case Started(job=job, attempt=attempt):
                 self._running[job] = attempt, time.monotonic()
+                self._tally.put(job, "running")
                 self._store.start(study, job, attempt=attempt)
             case Finished(outcome=outcome, final=final):
                 self._tail({outcome.job: outcome.attempt})
@@ -169,30 +149,40 @@ class Recorder:
                     self._outcomes.append(outcome)
                 if outcome.state == "done":
                     spec = self.plan.jobs[outcome.job].spec
-                    self._timings.append((spec.name, spec.train_flops, outcome.seconds))
+                    self._tally.learn(spec.name, spec.train_flops, outcome.seconds)
                 # an interrupted job is no failure: it is queued, and the next run goes on with it
-                self._store.finish(study, outcome, final=final and outcome.cause != "interrupted")
+                final = final and outcome.cause != "interrupted"
+                self._tally.put(outcome.job, outcome.state if final else "queued")
+                self._store.finish(study, outcome, final=final)
             case Skipped(job=job, because=because):
+                self._tally.put(job, "failed")
                 self._store.skip(study, job, because=because)
             case Tick():
                 self._tail({job: attempt for job, (attempt, _) in self._running.items()})
 
     def progress(self) -> Progress:
-        now, left = time.monotonic(), self._left()
+        now, counts = time.monotonic(), self._tally.counts
+        if self._to_choose:
+            counts["queued"] = counts.get("queued", 0) + self._to_choose
+        running = {job: now - since for job, (_, since) in self._running.items()}
+        last_stage = self.plan.jobs[self.plan.trials[-1].chain[-1]].spec.name if self.plan.trials else ""
         return Progress(
             study=self.plan.study.name,
-            counts=self._counts(),
-            running=tuple(self._running_job(job, now - since) for job, (_, since) in self._running.items()),
-            jobs_left=len(left),
-            seconds_left=self._seconds_left(left, now),
+            counts=counts,
+            running=tuple(self._running_job(job, seconds) for job, seconds in running.items()),
+            jobs_left=self._tally.jobs_left,
+            seconds_left=self._tally.seconds_left(running, at_a_time=len(running), more=self._to_choose, last_stage=last_stage),
         )
 
     def summary(self, *, slots: int, ended_by: Literal["end", "signal", "budget"] = "end") -> Summary:
         ran = [outcome for outcome in self._outcomes if outcome.started]
         trials = self._store.trials(self.plan.study.name)
+        counts = Counter(trial.state for trial in trials)
+        if self._to_choose:
+            counts["queued"] += self._to_choose
         return Summary(
             study=self.plan.study.name,
-            counts=self._counts(),
+            counts=counts,
             executed=len(ran),
             seconds=time.monotonic() - self._clock,
             work=self._work(ran, slots),
@@ -205,8 +195,18 @@ class Recorder:
     def _record_plan(self) -> None:
         self._store.record_plan(self.plan, axes=self._axes, simulated=self._simulated)
 
-    def _states(self) -> dict[str, str]:
-        return {job: state for job, (state, _) in self._store.job_states(self.plan.jobs).items()}
+    @cached_property
+    def _tally(self) -> Tally:
+        """Made after `absorb`, at the first event or look."""
+        tally = Tally()
+        tally.add(self.plan.trials, jobs=self.plan.jobs, states=self._states(self.plan.jobs))
+        for job in self._store.jobs(self.plan.study.name):
+            if job.state == "done" and job.seconds is not None:
+                tally.learn(job.stage, job.train_flops, job.seconds)
+        return tally
+
+    def _states(self, jobs: Iterable[str]) -> dict[str, str]:
+        return {job: state for job, (state, _) in self._store.job_states(jobs).items()}
 
     def _tail(self, attempts: Mapping[str, int]) -> None:
         """Moves the new whole lines of these attempts' journals into the store."""
@@ -223,53 +223,20 @@ class Recorder:
         """Whether a search came upon a trial that had ended before: no work of this run."""
         return bool(self.plan.study.search) and (outcome.job, outcome.attempt) in self._store.recorded_attempts([outcome.job])
 
-    def _counts(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for trial in self._store.trials(self.plan.study.name):
-            counts[trial.state] = counts.get(trial.state, 0) + 1
-        if self._to_choose:
-            counts["queued"] = counts.get("queued", 0) + self._to_choose
-        return counts
-
     @property
     def _to_choose(self) -> int:
         """Trials a search has still to decide on."""
         return trials_to_choose(self.plan) if self.plan.study.search else 0
 
-    def _left(self) -> list[Job]:
-        states = self._states()
-        return [job for job in self.plan.jobs.values() if states.get(job.id) in ("queued", "running")]
-
     def _running_job(self, job: str, seconds: float) -> RunningJob:
-        sharing = [trial.id for trial in self.plan.trials if job in trial.chain]
-        newest = self._newest.get(job)
+        sharing, newest = self._tally.trials_of(job), self._newest.get(job)
         return RunningJob(
             job=job,
-            label=sharing[0] if len(sharing) == 1 else f"{job} (for {len(sharing)} trials)",
+            label=sharing[0].id if len(sharing) == 1 else f"{job} (for {len(sharing)} trials)",
             seconds=seconds,
             step=newest.step if newest else None,
             last=(newest.key, newest.value) if newest else None,
         )
-
-    def _seconds_left(self, left: list[Job], now: float) -> float | None:
-        """Mean time of finished jobs of the same stage and size, or at least of the same stage, over what is left."""
-        by_size: dict[tuple[str, float], list[float]] = {}
-        for stage, flops, seconds in self._timings:
-            for key in ((stage, flops), (stage, -1.0)):
-                by_size.setdefault(key, []).append(seconds)
-        total = 0.0
-        if self._to_choose:
-            final = self.plan.jobs[self.plan.trials[-1].chain[-1]].spec.name if self.plan.trials else ""
-            if not (seen := by_size.get((final, -1.0))):
-                return None
-            total += self._to_choose * sum(seen) / len(seen)
-        for job in left:
-            seen = by_size.get((job.spec.name, job.spec.train_flops)) or by_size.get((job.spec.name, -1.0))
-            if not seen:
-                return None
-            since = self._running.get(job.id, (0, now))[1]
-            total += max(0.0, sum(seen) / len(seen) - (now - since))
-        return total / max(1, len(self._running))
 
     def _work(self, ran: list[Outcome], slots: int) -> Work | None:
         if not ran:

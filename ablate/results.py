@@ -13,22 +13,12 @@ from typing import Any
 import pandas as pd
 
 from ablate.errors import InputError, did_you_mean
-from ablate.stores import Store, StudyRecord, TrialRecord
+from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Law
 
 KEYS = ("trial", "arm", "seed", "state")
 FINAL = ("done", "cached", "pruned")
 FORMATS = ("csv", "json", "parquet", "markdown", "latex")
-
-
-def find_study(store: Store, name: str) -> StudyRecord:
-    """The study's record; an unknown name is an error that lists the known ones."""
-    record = store.study(name)
-    if record is None:
-        names = [known.name for known in store.studies()]
-        listed = ", ".join(names) or "none yet"
-        raise InputError(f"no study '{name}' in the store (there: {listed}){did_you_mean(name, names)}; `ablate run` records one")
-    return record
 
 
 def results_frame(store: Store, study: str) -> pd.DataFrame:

@@ -16,7 +16,8 @@ from ablate.design import axis_labels
 from ablate.holding import held, refuse_shared_work
 from ablate.planner import Plan, is_simulated
 from ablate.preview import plan_so_far
-from ablate.record import Progress, Recorder, Summary, missing_jobs
+from ablate.progress import Progress
+from ablate.record import Recorder, Summary, missing_jobs
 from ablate.schedule import Notice, Scheduler, Tick
 from ablate.stores import Store
 from ablate.study import Study
@@ -44,18 +45,18 @@ def run_study(
     with held(store, study=study.name, owner=owner) as (store, lost):
         plan, scheduler, slots = plan_so_far(study, store), None, 1
         refuse_shared_work(plan, store)
-        if _work_left(plan, store, workspace):
+        if missing_jobs(plan, store=store, workspace=workspace) or _to_choose(plan):
             scheduler = open_scheduler(study)
             scheduler.preflight(study.resources)
             slots = scheduler.slots
         recorder = Recorder(plan, store=store, workspace=workspace, axes=axis_labels(study), simulated=is_simulated(study))
         refuse_shared_work(plan, store)  # again, now that the other can see this plan: of two that start at once, one sees the other
         recorder.absorb()
-        halt, ends = threading.Event(), _deadline(study)
-        if scheduler and _work_left(recorder.plan, store, workspace):
+        jobs, halt, ends = recorder.missing(), threading.Event(), _deadline(study)
+        if scheduler and (jobs or _to_choose(plan)):
             store.add_event(study.name, "run started")
             try:
-                for event in scheduler.run(recorder.missing(), attempts=recorder.attempts(), stop=halt, known=plan.jobs):
+                for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt, known=plan.jobs):
                     recorder.apply(event)
                     if isinstance(event, Notice):
                         say(event.text)
@@ -65,13 +66,14 @@ def run_study(
                             halt.set()
             finally:
                 store.add_event(study.name, "run ended")  # raises where the lease was lost, and says to whom
-        if not (halt.is_set() and _work_left(recorder.plan, store, workspace)):
+        if not (halt.is_set() and (recorder.missing() or _to_choose(recorder.plan))):
             return recorder.summary(slots=slots)
         return recorder.summary(slots=slots, ended_by="signal" if stop.is_set() else "budget")
 
 
-def _work_left(plan: Plan, store: Store, workspace: Workspace) -> bool:
-    return bool(missing_jobs(plan, store=store, workspace=workspace) or (plan.study.search and trials_to_choose(plan)))
+def _to_choose(plan: Plan) -> int:
+    """Trials that a search has still to decide on."""
+    return trials_to_choose(plan) if plan.study.search else 0
 
 
 def _deadline(study: Study) -> float:

@@ -1,32 +1,49 @@
 """Where a study stands in the store: its trials as `status` shows them, whether its run died, and what `retry` puts back in the queue."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.identity import stale_reasons
-from ablate.results import json_rows, results_frame
-from ablate.stores import Store
+from ablate.stores import Store, TrialRecord
 
 RETRIED = ("failed", "lost")
 """States of jobs that are tried again on request; a pruned one was ended on purpose."""
+LISTED = 200
+"""Rows that `status` shows at most."""
 
 
-def status_rows(store: Store, study: str) -> list[dict[str, Any]]:
+def status_rows(store: Store, study: str, *, trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
     """One row a trial in the order of the plan, then the stale ones."""
-    trials, stale = store.trials(study), store.stale_trials(study)
-    reasons = {trial.id: trial.reason for trial in trials}
-    frame = results_frame(store, study)[["trial", "arm", "seed", "state"]]
+    stale = store.stale_trials(study)
     moved = stale_reasons(stale, present=trials, store=store)
-    return [row | {"reason": reasons[row["trial"]]} for row in json_rows(frame)] + [
-        {"trial": old.id, "arm": old.arm, "seed": old.seed, "state": "stale", "reason": moved[old.id]}
-        for old in (one.trial for one in stale)
+    return [_row(trial, state=trial.state, reason=trial.reason) for trial in trials] + [
+        _row(old.trial, state="stale", reason=moved[old.trial.id]) for old in stale
     ]
+
+
+class Listed(NamedTuple):
+    rows: list[dict[str, Any]]
+    said: str
+    """How many there are in all, and which of them are listed; empty where all are."""
+
+
+def listed(rows: Sequence[dict[str, Any]]) -> Listed:
+    """What a person can read of the rows of a large study: first what needs a look."""
+    if len(rows) <= LISTED:
+        return Listed(list(rows), "")
+    states = ", ".join(f"{count:,} {state}" for state, count in Counter(row["state"] for row in rows).items())
+    first = sorted(rows, key=lambda row: row["state"] in ("done", "queued"))[:LISTED]
+    return Listed(
+        first, f"{len(rows):,} trials: {states}; {LISTED} are listed, those that are neither done nor queued first, all of them by"
+    )
 
 
 def is_deserted(store: Store, study: str) -> bool:
     """Whether jobs of it are recorded as running and no run works on them: theirs was killed and could not say so."""
+    if study in {record.name for record in store.studies() if record.active}:
+        return False
     worked_on = {job.id for record in store.studies() if record.active for job in store.jobs(record.name)}
     return any(job.state == "running" and job.id not in worked_on for job in store.jobs(study))
 
@@ -54,6 +71,10 @@ def jobs_to_retry(store: Store, study: str, *, states: Collection[str]) -> Retry
         jobs=tuple(job for job, state in ended.items() if state in states),
         left=Counter(state for state in ended.values() if state not in states),
     )
+
+
+def _row(trial: TrialRecord, *, state: str, reason: str) -> dict[str, Any]:
+    return {"trial": trial.id, "arm": trial.arm, "seed": trial.seed, "state": state, "reason": reason}
 
 
 def _why_left(state: str) -> str:

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from ablate.deviations import moment
 from ablate.difference import differences, value_text
-from ablate.record import Progress, Summary
+from ablate.progress import Progress
+from ablate.record import Summary
 
 if TYPE_CHECKING:
     from ablate.analysis.laws import Prediction

@@ -17,8 +17,8 @@ from ablate.conclude import Conclusion, conclude, fit_study_law
 from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.identity import stale_reasons
-from ablate.results import find_study, results_frame
-from ablate.stores import Store, StudyRecord, TrialRecord, open_store
+from ablate.results import results_frame
+from ablate.stores import Store, StudyRecord, TrialRecord, find_study, open_store
 from ablate.study import Study
 
 Version = list[Any]
@@ -73,7 +73,7 @@ class Reader:
         return self._once("trials", version, lambda store: Snapshot(record, _study(record), tuple(store.trials(record.name))))
 
     def registration(self, snapshot: Snapshot) -> Registration:
-        return self._once("registration", snapshot.version, lambda store: registration(store, snapshot.record.name))
+        return self._once("registration", snapshot.version, lambda store: registration(store, snapshot.record.name, trials=snapshot.trials))
 
     def stale(self, snapshot: Snapshot) -> dict[str, str]:
         """Stale trial -> why it is in the plan no more."""

@@ -192,3 +192,11 @@ def context(workspace: Workspace) -> Iterator[AttemptContext]:
     job = job_with()
     with Journal(workspace.folder / "metrics.jsonl", log=print) as journal:
         yield AttemptContext(job, artefact=workspace.artifacts, journal=journal, folder=workspace.runs, log=print)
+
+
+def test_attempt_that_ended_leaves_four_small_files(workspace: Workspace) -> None:
+    """Ten thousand trials are forty thousand files, no more: no process id of what runs no more, no empty log."""
+    job = next(iter(make_small_plan().jobs.values()))
+    execute(job, workspace=workspace, number=1)
+    left = [path for place in (workspace.runs, workspace.artifacts) for path in place.rglob("*") if path.is_file()]
+    assert {path.name for path in left} - {"git.diff"} == {"job.json", "metrics.jsonl", "done.json", "SHA256SUMS"}

@@ -261,3 +261,20 @@ def test_trials_made_with_different_versions_of_a_package_are_named(
     assert made_with["trained with kernels"] == "1.0 (2 jobs), 2.0 (2 jobs)"
     assert made_with["trained with python"] == platform.python_version()
     opened.close()
+
+
+def test_status_of_a_large_study_lists_what_needs_a_look_first(workspace: Workspace, ablate: Ablate) -> None:
+    study = make_study(axes={"num_tokens": list(range(1, 121))}, seeds=2)
+    store = open_store(workspace.store_url, write=True)
+    plan = make_plan(study, make_arms(study))
+    store.record_plan(plan, axes={}, simulated=True)
+    *_, done, bad = plan.trials
+    store.finish("small", Outcome(done.chain[-1], 1, "done"))
+    store.finish("small", Outcome(bad.chain[-1], 1, "failed", cause="user", reason="told to"))
+    store.close()
+    said = ablate("status", "small", place=workspace).splitlines()
+    assert said[1].startswith(bad.id)
+    summary = "240 trials: 238 queued, 1 done, 1 failed; 200 are listed, those that are neither done nor queued first, all of them by: "
+    assert f"{summary}ablate status small --workspace {workspace.folder} --json" in said
+    assert len([line for line in said if " queued" in line and line is not summary]) == 199 + 1
+    assert len(json.loads(ablate("status", "small", "--json", place=workspace))) == 240

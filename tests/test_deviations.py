@@ -154,12 +154,12 @@ def test_stale_trials_count_as_results_that_were_seen(store: Store, workspace: W
     run(make_study(), store, workspace)
     run(make_study(base={"steps": 3}), store, workspace)
     run(make_study(base={"steps": 3}, seeds=2), store, workspace)
-    assert [one.finished for one in registration(store, "small").deviations] == [2, 4]
+    assert [one.finished for one in registration(store, "small", trials=store.trials("small")).deviations] == [2, 4]
 
 
 def test_trials_another_study_had_finished_are_said_at_the_declaration(store: Store, workspace: Workspace) -> None:
     run(make_study(name="first"), store, workspace)
     run(make_study(name="second"), store, workspace)
-    found = registration(store, "second")
+    found = registration(store, "second", trials=store.trials("second"))
     assert found.finished == 2
     assert "when 2 of its trials were finished already" in found.summary

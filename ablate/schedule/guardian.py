@@ -82,6 +82,8 @@ class Log:
         self.show_tail()
         os.close(self.pipe)
         os.close(self._file)
+        if not (self._head or self._tail):
+            self._path.unlink(missing_ok=True)
 
     def _trim(self) -> None:
         excess = max(0, len(self._tail) - TAIL_BYTES)

@@ -137,7 +137,8 @@ class RayTasks:
 
     def _begun(self) -> Iterator[Event]:
         for flight in self._flying.values():
-            if not flight.has_started and (self._workspace.attempt(flight.job.id, flight.number) / "pid").exists():
+            folder = self._workspace.attempt(flight.job.id, flight.number)
+            if not flight.has_started and ((folder / "pid").exists() or (folder / "done.json").exists()):
                 flight.has_started = True
                 yield Started(flight.job.id, flight.number)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ablate.attempt import Outcome
-from ablate.errors import EnvironmentMissing
+from ablate.errors import EnvironmentMissing, InputError, did_you_mean
 from ablate.journal import Point
 from ablate.planner import Plan
 from ablate.stores.rows import Row
@@ -239,3 +239,13 @@ def open_store(url: str, *, write: bool = False) -> Store:
     from ablate.stores.sql import SqlStore  # planning a study that never ran needs no SQLAlchemy
 
     return SqlStore(url, write=write)
+
+
+def find_study(store: Store, name: str) -> StudyRecord:
+    """The study's record; an unknown name is an error that lists the known ones."""
+    record = store.study(name)
+    if record is None:
+        names = [known.name for known in store.studies()]
+        listed = ", ".join(names) or "none yet"
+        raise InputError(f"no study '{name}' in the store (there: {listed}){did_you_mean(name, names)}; `ablate run` records one")
+    return record

@@ -29,10 +29,14 @@ from ablate.stores import Store, StudyRecord, TrialRecord, open_store
 from ablate.workspace import Workspace
 
 FOLLOW_SECONDS = 2.0
+LOOKING = 0.1
+"""Share of its time that the mirror may spend on looking for what is new: a large study is looked at less often."""
 SILENT_SECONDS = 60
 """How long MLflow may take over one trial before the mirror gives it up."""
 ENDED = ("done", "failed", "lost", "pruned")
 STATUS = {"done": "FINISHED", "pruned": "KILLED"}
+MOST = 19
+"""As nice as a process can be."""
 MAX_PARAMS, MAX_LENGTH = 100, 500
 SERVER_VARIABLE = "MLFLOW_TRACKING_URI"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
@@ -131,15 +135,20 @@ class Mirror:
         ours = [run for run in self._all_runs() if run.data.tags.get("ablate.study") == study.name]
         self._runs = {run.data.tags.get("ablate.trial", ""): (run.info.run_id, _mirrored_version(run)) for run in ours}
         self._parent = self._runs[""][0] if "" in self._runs else self._make_parent()
+        self.looking_seconds = 0.0
+        """What the last look took."""
 
     def catch_up(self) -> int:
         """Mirrors every trial that ended and is not there as it ended, and takes out the stale ones; answers how many it wrote."""
-        for stale in self._store.stale_trials(self._study.name):
+        began = time.monotonic()
+        stale_trials, trials = self._store.stale_trials(self._study.name), self._store.trials(self._study.name)
+        self.looking_seconds = time.monotonic() - began
+        for stale in stale_trials:
             if run := self._runs.pop(stale.trial.id, None):
                 self._client.delete_run(run[0])  # MLflow keeps it among its deleted runs; back in the plan it is written anew
         written = 0
         signal.alarm(SILENT_SECONDS)
-        for trial in self._store.trials(self._study.name):
+        for trial in trials:
             if trial.state in ENDED and self._runs.get(trial.id, ("", ""))[1] != _version(trial):
                 self._write(trial)
                 signal.alarm(SILENT_SECONDS)
@@ -216,10 +225,11 @@ class Mirror:
 
 
 def main() -> int:
-    """The mirror process: catches up every two seconds until its standard input ends, then once more.
+    """The mirror process: catches up every two seconds, or less often, until its standard input ends, then once more.
 
     MLflow may be away in between: what it did not take is tried again. A try that does not end is ended with the process.
     """
+    os.nice(MOST)  # behind Ray's workers, which stand behind the rest
     order = Order(**json.loads(sys.stdin.readline()))
     following = _Following(order)
     ending = False
@@ -233,7 +243,7 @@ def main() -> int:
             if ending:
                 raise
         signal.alarm(0)
-        ready, _, _ = select.select([sys.stdin], [], [], FOLLOW_SECONDS)
+        ready, _, _ = select.select([sys.stdin], [], [], following.pause_seconds)
         ending = bool(ready) and not sys.stdin.read()
 
 
@@ -260,6 +270,10 @@ class _Following:
         except Exception:
             self._mirrors.clear()  # next time MLflow is asked again what it has
             raise
+
+    @property
+    def pause_seconds(self) -> float:
+        return max(FOLLOW_SECONDS, sum(mirror.looking_seconds for mirror in self._mirrors.values()) / LOOKING)
 
     def _connect(self) -> Any:
         """MLflow makes its tables at the first contact; two that do so at once spoil the file."""

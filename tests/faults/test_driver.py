@@ -336,8 +336,8 @@ def test_one_of_two_drivers_runs_and_the_other_takes_over_once_it_is_killed(tmp_
 @pytest.mark.timeout(180)
 @pytest.mark.fault("F34")
 def test_large_study_killed_in_its_middle_goes_on(tmp_path: Path) -> None:
-    """The matrix asks for 10,000 trials, which take too long here; the benchmarks look at what a trial costs as their number grows."""
-    trials = 120
+    """The matrix asks for 10,000 trials on Ray, with times and sizes: `benchmarks/large.py`."""
+    trials = 1000
     study, workspace = write_study(tmp_path, trials=trials, steps=2), Workspace(tmp_path / "work")
     process = drive(tmp_path)
     assert process.stdin
