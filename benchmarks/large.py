@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2)
     options = parser.parse_args()
     trials, half = options.trials, options.trials // 2
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # the mirror of the run that was killed may be at work still
         folder = Path(name)
         (folder / "study.yaml").write_text(STUDY.format(last=1000 + trials), encoding="utf-8")
         process = start(folder, slots=options.slots)

@@ -33,7 +33,7 @@ def test_stale_trials_leave_mlflow_and_come_back(workspace: Workspace) -> None:
         study, said = make_study(base=base), list[str]()
         with Mirroring(mirror_order(workspace, ("small",)), store, say=said.append):
             run_study(study, store=store, workspace=workspace, open_scheduler=lambda _: LocalScheduler(workspace), stop=threading.Event())
-        assert "mirrored to MLflow" in said[0]
+        assert "mirrored to MLflow" in said[-1]
         asked = subprocess.run([sys.executable, "-c", COUNT, workspace.mlflow_uri], capture_output=True, text=True, check=True)
         counted.append(json.loads(asked.stdout))
     store.close()

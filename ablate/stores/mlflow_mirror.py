@@ -31,6 +31,8 @@ from ablate.workspace import Workspace
 FOLLOW_SECONDS = 2.0
 LOOKING = 0.1
 """Share of its time that the mirror may spend on looking for what is new: a large study is looked at less often."""
+PATIENT_SECONDS = 5
+"""After so long at the end of a run a person is told what is waited for."""
 SILENT_SECONDS = 60
 """How long MLflow may take over one trial before the mirror gives it up."""
 ENDED = ("done", "failed", "lost", "pruned")
@@ -90,8 +92,7 @@ class Mirroring:
         if self._process is None:
             return
         began = time.monotonic()
-        # closing its input tells it to finish
-        complaint = self._process.communicate()[1].decode(errors="replace")
+        complaint = self._wait()
         if self._process.returncode:
             silent = self._process.returncode == -signal.SIGALRM
             last = f"no answer for {SILENT_SECONDS} s" if silent else complaint.strip().rpartition("\n")[2]
@@ -100,6 +101,16 @@ class Mirroring:
             uri = self._order.mlflow_uri
             pages = f"mlflow ui --backend-store-uri {uri}" if self._order.artefacts else redacted(uri)
             self._say(f"mirrored to MLflow in {time.monotonic() - began:.1f} s more: {pages}")
+
+    def _wait(self) -> str:
+        """Until the mirror has written the rest; answers its complaint."""
+        assert self._process
+        try:
+            complaint = self._process.communicate(timeout=PATIENT_SECONDS)[1]  # closing its input tells it to finish
+        except subprocess.TimeoutExpired:
+            self._say("MLflow gets the rest; Ctrl-C twice leaves that to the next run")
+            complaint = self._process.communicate()[1]
+        return complaint.decode(errors="replace")
 
 
 def _start_process(order: Order) -> "subprocess.Popen[bytes]":

@@ -95,7 +95,7 @@ def test_mlflow_that_hangs_holds_up_no_trial_and_gets_everything_once_it_answers
         until(lambda: not holds(process, workspace, "first"), seconds=60)  # it has tried, in vain
         locked.execute("ROLLBACK")
     store.close()
-    assert "mirrored to MLflow" in said[0]
+    assert "mirrored to MLflow" in said[-1]
     assert in_mlflow(workspace.mlflow_uri, "small") == in_store(workspace, "small")
     check_complete(study, workspace, before={}, expected=stated(study))
 
@@ -109,13 +109,14 @@ def test_mirror_that_is_killed_or_finds_a_spoilt_file_is_made_good_by_the_next(t
     (workspace.folder / "mlflow.db").write_bytes(b"no database at all" * 1000)
     said: list[str] = []
     store = open_store(workspace.store_url, write=True)
-    for _ in range(2):
-        with Mirroring(mirror_order(workspace, ("small",)), store, say=said.append):
-            pass  # nothing ran, but MLflow is behind
-        (workspace.folder / "mlflow.db").unlink(missing_ok=True) if len(said) == 1 else None
-    assert "MLflow could not be written (" in said[0]
-    assert "nothing is lost, the next run mirrors what is missing" in said[0]
-    assert "mirrored to MLflow" in said[1]
+    with Mirroring(mirror_order(workspace, ("small",)), store, say=said.append):
+        pass  # nothing ran, but MLflow is behind
+    assert "MLflow could not be written (" in said[-1]
+    assert "nothing is lost, the next run mirrors what is missing" in said[-1]
+    (workspace.folder / "mlflow.db").unlink()
+    with Mirroring(mirror_order(workspace, ("small",)), store, say=said.append):
+        pass
+    assert "mirrored to MLflow" in said[-1]
     assert in_mlflow(workspace.mlflow_uri, "small") == in_store(workspace, "small")
     store.close()
 

@@ -110,8 +110,7 @@ def run_beside_mirror(folder: Path, *, meanwhile: Callable[[Study, Workspace], N
             meanwhile(study, workspace)
     finally:
         store.close()
-    (last,) = said
-    return executed, last
+    return executed, said[-1]
 
 
 def mirrored(uri: str) -> int:
