@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +149,12 @@ def test_node_that_loses_everything_fast_is_left_alone(cluster: Any, drive: Driv
 
     def kill_on_one_node() -> bool:
         for path in running(workspace):
-            pid = int((path / "pid").read_text())
-            raylet = parent(pid)  # one a node
-            if raylet and (not bad or raylet == bad[0]):
-                bad[:] = [raylet]
-                os.kill(pid, signal.SIGKILL)
+            with suppress(FileNotFoundError):  # it ended just now
+                pid = int((path / "pid").read_text())
+                raylet = parent(pid)  # one a node
+                if raylet and (not bad or raylet == bad[0]):
+                    bad[:] = [raylet]
+                    os.kill(pid, signal.SIGKILL)
         return driver.poll() is not None
 
     until(kill_on_one_node, seconds=120)
