@@ -211,13 +211,13 @@ def retry(
 
     name = study_name_of(study)
     find_study(open_store_of(workspace, store), name)  # a reader makes no database where there is none
-    states = [state for state, asked in zip(RETRIED, (failed, lost), strict=True) if asked or failed == lost]
+    kinds = [kind for kind, asked in zip(RETRIED, (failed, lost), strict=True) if asked or failed == lost]
     # a run that is at work would not notice
     with held(open_store_of(workspace, store, write=True), study=name, owner="ablate retry") as (opened, _):
-        found = jobs_to_retry(opened, name, states=states)
+        found = jobs_to_retry(opened, name, kinds=kinds)
         opened.requeue(name, found.jobs, why="asked for by retry")
     next_run = f"ablate run{place_options(workspace, store)} {file_of(study, name)}"
-    print(f"{counted(len(found.jobs), 'job')} queued again; next: {next_run}" if found.jobs else f"nothing {' or '.join(states)}")
+    print(f"{counted(len(found.jobs), 'job')} queued again; next: {next_run}" if found.jobs else f"nothing {' or '.join(kinds)}")
     print(found.left_text, end="")
 
 

@@ -1,6 +1,7 @@
 """Bytes to disk so that a reader finds all of them or none, waiting where the disk has trouble that may pass."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ablate.causes import STORAGE_ERRNOS
+from ablate.errors import InputError
 
 PATIENCE_VARIABLE = "ABLATE_STORAGE_PATIENCE_SECONDS"
 PATIENCE_SECONDS = 600.0
@@ -19,7 +21,19 @@ T = TypeVar("T")
 
 
 def storage_patience() -> float:
-    return float(os.environ.get(PATIENCE_VARIABLE, PATIENCE_SECONDS))
+    return seconds_in(PATIENCE_VARIABLE, PATIENCE_SECONDS)
+
+
+def seconds_in(variable: str, default: float) -> float:
+    """What the environment says. Raises InputError where that is no time."""
+    text = os.environ.get(variable, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise InputError(f"{variable}={text}: a number of seconds is needed, such as {default:g}")
+    return seconds
 
 
 def write_whole(path: Path, content: bytes) -> None:

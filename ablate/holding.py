@@ -1,6 +1,5 @@
 """Holding a study while a run works on it: its lease, claimed at the start, beaten by a thread of its own, given back at the end."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -71,8 +70,11 @@ def ask_to_stop(store: Store, study: str) -> str:
 
 def _beat(store: Store, lease: Lease, *, ended: threading.Event, lost: threading.Event) -> None:
     # a thread, so that a long step of the run, such as the plan of a large study, is no silence
-    with contextlib.suppress(LeaseLost):
-        while not ended.wait(BEAT_SECONDS):
+    while not ended.wait(BEAT_SECONDS):
+        try:
             store.beat(lease)
-        return
-    lost.set()
+        except LeaseLost:
+            lost.set()
+            return
+        except EnvironmentMissing:
+            continue  # a store that is away for longer than is waited for; when it is back, it says whether the lease is held still

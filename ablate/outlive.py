@@ -18,6 +18,7 @@ from ablate.errors import EnvironmentMissing, Interrupted
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_SECONDS = 2
 """How long a run may take to end after the second signal: one that hangs in C code never gets to its Python handler."""
+SHOW_CURSOR = "\x1b[?25h"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -49,6 +50,9 @@ def _wait(child: int, *, ended: int, resume: str) -> int:
     signal.alarm(0)
     in_order = os.read(ended, 1) == b"."
     if not in_order:
+        if sys.stdout.isatty():
+            sys.stdout.write(SHOW_CURSOR)  # the live table had hidden it
+            sys.stdout.flush()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # Ray's agents notice a dead raylet by themselves only after a minute
     if in_order and os.WIFEXITED(status):

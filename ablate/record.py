@@ -85,6 +85,7 @@ class Recorder:
         self._store, self._workspace = store, workspace
         self._axes, self._simulated = axes, simulated
         self._outcomes: list[Outcome] = []
+        self._ended: set[str] = set()
         self._running: dict[str, tuple[int, float]] = {}
         self._offsets: dict[str, int] = {}
         self._newest: dict[str, Point] = {}
@@ -145,7 +146,7 @@ class Recorder:
             case Finished(outcome=outcome, final=final):
                 self._tail({outcome.job: outcome.attempt})
                 self._running.pop(outcome.job, None)
-                if not self._is_played_back(outcome):
+                if not (played_back := self._is_played_back(outcome)):
                     self._outcomes.append(outcome)
                 if outcome.state == "done":
                     spec = self.plan.jobs[outcome.job].spec
@@ -153,6 +154,8 @@ class Recorder:
                 # an interrupted job is no failure: it is queued, and the next run goes on with it
                 final = final and outcome.cause != "interrupted"
                 self._tally.put(outcome.job, outcome.state if final else "queued")
+                if final and outcome.started and not played_back:
+                    self._ended.add(outcome.job)
                 self._store.finish(study, outcome, final=final)
             case Skipped(job=job, because=because):
                 self._tally.put(job, "failed")
@@ -183,7 +186,7 @@ class Recorder:
         return Summary(
             study=self.plan.study.name,
             counts=counts,
-            executed=len(ran),
+            executed=len(self._ended),
             seconds=time.monotonic() - self._clock,
             work=self._work(ran, slots),
             failures=tuple((trial.id, trial.reason) for trial in trials if trial.state in ("failed", "lost")),

@@ -62,8 +62,9 @@ def run_study(
                         say(event.text)
                     if isinstance(event, Tick):
                         watch(recorder.progress())
-                        if stop.is_set() or lost.is_set() or time.monotonic() > ends:
+                        if not halt.is_set() and (stop.is_set() or lost.is_set() or time.monotonic() > ends):
                             halt.set()
+                            say("ending: what runs keeps its last checkpoint")
             finally:
                 store.add_event(study.name, "run ended")  # raises where the lease was lost, and says to whom
         if not (halt.is_set() and (recorder.missing() or _to_choose(recorder.plan))):

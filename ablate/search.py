@@ -45,6 +45,15 @@ def distributions(study: Study) -> dict[str, optuna.distributions.BaseDistributi
     return {axis.name: _distribution(axis) for axis in search_space(study)}
 
 
+def listed_levels(study: Study) -> dict[str, Sequence[Any]]:
+    """Axis -> its levels by their labels; empty where an axis lies between bounds, and the levels are without number."""
+    found, choices = distributions(study), dict[str, Sequence[Any]]()
+    for name, each in found.items():
+        if isinstance(each, optuna.distributions.CategoricalDistribution):
+            choices[name] = each.choices
+    return choices if len(choices) == len(found) else {}
+
+
 def goals(study: Study) -> dict[str, Literal["min", "max"]]:
     """The metrics a search looks at and which way is better, the study's own first."""
     assert study.search

@@ -9,7 +9,9 @@ from ablate.identity import stale_reasons
 from ablate.stores import Store, TrialRecord
 
 RETRIED = ("failed", "lost")
-"""States of jobs that are tried again on request; a pruned one was ended on purpose."""
+"""Jobs that are tried again on request: by their own fault, or by that of a worker, a node or a disk. A pruned one was ended on purpose."""
+NOT_ITS_FAULT = ("lost", "storage", "artefact")
+"""Causes of the last attempt."""
 LISTED = 200
 """Rows that `status` shows at most."""
 
@@ -53,7 +55,7 @@ class Retry:
     jobs: tuple[str, ...]
     """To be queued again."""
     left: Mapping[str, int]
-    """State -> how many that ended badly stay as they are."""
+    """Kind -> how many that ended badly stay as they are."""
 
     @property
     def left_text(self) -> str:
@@ -61,15 +63,17 @@ class Retry:
         return "".join(f"{count} {state} {'is' if count == 1 else 'are'} left: {_why_left(state)}\n" for state, count in self.left.items())
 
 
-def jobs_to_retry(store: Store, study: str, *, states: Collection[str]) -> Retry:
-    """The study's jobs that ended in one of these states, and those that were not run because of them."""
+def jobs_to_retry(store: Store, study: str, *, kinds: Collection[str]) -> Retry:
+    """The study's jobs that ended so (see `RETRIED`), and those that were not run because of them."""
     ended = {job.id: job.state for job in store.jobs(study) if job.state in (*RETRIED, "pruned")}
+    causes = {attempt.job: attempt.cause for attempt in store.attempts(ended)}  # the last one's: they come in order
+    ended |= {job: "lost" if causes.get(job) in NOT_ITS_FAULT else "failed" for job, state in ended.items() if state in RETRIED}
     for trial in store.trials(study):
         bad = [job for job in trial.chain if ended.get(job) in RETRIED]
         ended |= dict.fromkeys(bad, ended[bad[0]]) if bad else {}  # the first one is why the others were not run
     return Retry(
-        jobs=tuple(job for job, state in ended.items() if state in states),
-        left=Counter(state for state in ended.values() if state not in states),
+        jobs=tuple(job for job, kind in ended.items() if kind in kinds),
+        left=Counter(kind for kind in ended.values() if kind not in kinds),
     )
 
 

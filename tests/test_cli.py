@@ -18,11 +18,14 @@ from ablate.attempt import Outcome, lost
 from ablate.cli import main
 from ablate.conclude import study_report
 from ablate.design import make_arms
+from ablate.durable import PATIENCE_VARIABLE, storage_patience
+from ablate.errors import EnvironmentMissing, InputError
 from ablate.load import load_study
 from ablate.planner import make_plan
 from ablate.stores import Lease, Store, TrialRecord, open_store
 from ablate.workspace import Workspace
 from tests.conftest import make_study
+from tests.faults.conftest import until
 from tests.own import REPORTS, load_own, write_study
 from tests.stores.ran import run, small_study, workspace_at
 
@@ -278,3 +281,37 @@ def test_status_of_a_large_study_lists_what_needs_a_look_first(workspace: Worksp
     assert f"{summary}ablate status small --workspace {workspace.folder} --json" in said
     assert len([line for line in said if " queued" in line and line is not summary]) == 199 + 1
     assert len(json.loads(ablate("status", "small", "--json", place=workspace))) == 240
+
+
+def test_retry_of_the_lost_takes_what_a_worker_failed_too_often(store: Store, workspace: Workspace, ablate: Ablate) -> None:
+    run(small_study(), workspace)
+    first, second = jobs_in(store, "failed")
+    store.requeue("small", [first], why="test")
+    store.finish("small", Outcome(first, 2, "failed", cause="lost", reason="3 times: its worker process died"))
+    said = ablate("retry", "small", "--lost", place=workspace)
+    assert said.startswith("1 job queued again")
+    assert said.endswith("\n1 failed is left: asked for by --failed\n")
+    assert (jobs_in(store, "queued"), jobs_in(store, "failed")) == ([first], [second])
+
+
+def test_lease_is_beaten_on_through_a_store_that_was_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "BEAT_SECONDS", 0.01)
+    beats, real = list[str](), store.beat
+
+    def beat(lease: Lease) -> None:
+        beats.append(lease.study)
+        if len(beats) == 1:
+            raise EnvironmentMissing("the store is away")
+        real(lease)
+
+    monkeypatch.setattr(store, "beat", beat)
+    with holding.held(store, study="small", owner="test") as (_, lost):
+        until(lambda: len(beats) > 2)
+        assert not lost.is_set()
+
+
+@pytest.mark.parametrize("text", ["10m", "-1", "nan"])
+def test_time_in_the_environment_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PATIENCE_VARIABLE, text)
+    with pytest.raises(InputError, match=rf"{PATIENCE_VARIABLE}={text}: a number of seconds is needed, such as 600"):
+        storage_patience()

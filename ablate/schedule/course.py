@@ -82,7 +82,7 @@ class Course:
         elif decision.outcome.state == "done":
             self._building.discard(job.id)
             self._ready.done(job.id)
-        elif not decision.again:
+        elif not decision.again and decision.outcome.cause != "interrupted":  # which is queued for the next run, and they with it
             yield from (Skipped(skipped, because=job.id) for skipped in self._ready.failed(job.id))
 
     def notices(self) -> Iterator[Notice]:

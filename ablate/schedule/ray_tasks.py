@@ -18,6 +18,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, TaskCancel
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from ablate.attempt import Origin, Outcome, lost, read_outcome
+from ablate.durable import seconds_in, storage_patience
 from ablate.errors import EnvironmentMissing
 from ablate.planner import Job
 from ablate.schedule import TICK_SECONDS, TRIED_AGAIN, Event, Finished, Notice, Started, Tick, grace_seconds
@@ -90,6 +91,8 @@ class RayTasks:
         self._claims = Claims((), ())
 
     def preflight(self, resources: Resources) -> None:
+        seconds_in(PENDING_VARIABLE, PENDING_SECONDS)
+        storage_patience()
         refuse_unplaceable(resources)
         refuse_full_disk(self._workspace)
 
@@ -218,7 +221,7 @@ class _Pending:
             yield Notice(f"{len(waiting)} jobs stay queued: {reason}")
 
     def check(self) -> None:
-        patience = float(os.environ.get(PENDING_VARIABLE, PENDING_SECONDS))
+        patience = seconds_in(PENDING_VARIABLE, PENDING_SECONDS)
         if self._since is not None and time.monotonic() > self._since + patience:
             raise EnvironmentMissing(f"waited {patience:g} s: {self._reason}")
 

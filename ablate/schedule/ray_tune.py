@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from ray import tune
@@ -27,7 +28,7 @@ from ablate.schedule.ray_tasks import RayTasks
 from ablate.schedule.tune_actor import run_trial
 from ablate.schedule.tune_hooks import Reporter, StopWithRun, Suggestions, driving
 from ablate.schedule.tune_trials import TuneTrials
-from ablate.search import distributions, goals, make_memory, population
+from ablate.search import distributions, goals, listed_levels, make_memory, population
 from ablate.stores import TrialRecord
 from ablate.study import Resources, Study
 from ablate.workspace import Workspace
@@ -52,6 +53,7 @@ class RayTune:
         assert study.search
         self.slots = slots
         self._workspace, self._study, self._rule = workspace, study, study.search.stop_early
+        self._past = {trial.chain[-1]: trial for trial in past}
         self._trials = TuneTrials(workspace, study=study, past=past)
         self._trouble = "no error"
 
@@ -64,7 +66,10 @@ class RayTune:
         """First what an earlier run left unfinished, as tasks; then as many new trials as the study still wants."""
         self._trials.stop = stop
         if jobs:
-            yield from RayTasks(self._workspace, slots=self.slots).run(jobs, attempts=attempts, stop=stop, known=known)
+            for event in RayTasks(self._workspace, slots=self.slots).run(jobs, attempts=attempts, stop=stop, known=known):
+                yield event
+                if isinstance(event, Finished) and event.outcome.job in self._past:
+                    self._trials.learn(self._past[event.outcome.job], event.outcome)
         idle = 0
         while self._trials.missing > 0 and not stop.is_set():
             before = self._trials.missing
@@ -81,15 +86,18 @@ class RayTune:
         driving[self._study.name] = self._trials
         thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
         thread.start()
+        ticked = time.monotonic()
         while True:
             try:
-                event = self._trials.events.get(timeout=TICK_SECONDS)
+                event: Event | None = self._trials.events.get(timeout=TICK_SECONDS)
             except queue.Empty:
-                yield Tick()
-                continue
+                event = Tick()
             if event is None:
                 break
             yield event
+            if time.monotonic() - ticked >= TICK_SECONDS:  # by the clock: a fast search leaves no pause between its events
+                ticked = time.monotonic()
+                yield Tick()
         thread.join()
         del driving[self._study.name]
 
@@ -151,6 +159,8 @@ class RayTune:
         one = len(wanted) == 1
         return Suggestions(
             distributions(study),
+            study=study.name,
+            listed=listed_levels(study),
             metric=study.metric.name if one else list(wanted),
             mode=study.metric.goal if one else list(wanted.values()),
             sampler=memory.study.sampler,

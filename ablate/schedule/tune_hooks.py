@@ -1,5 +1,6 @@
 """What Tune calls while it runs: its searcher, its callbacks and its stopper, each of which finds the driver by the study's name."""
 
+import itertools
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,16 @@ from ablate.continued import Donor
 from ablate.schedule.early_stopping import ENDED
 from ablate.schedule.tune_actor import donor_of
 
+MAX_DRAWS = 100
+"""Of a trial that the study has not, before what is left is looked through."""
 ITERATION = "training_iteration"
 """Under which Tune counts reports."""
 
 
 class Driver(Protocol):
     stop: threading.Event
+
+    def is_known(self, config: Mapping[str, Any]) -> bool: ...
 
     def started(self, name: str, config: Mapping[str, Any], donor: Donor | None) -> None: ...
 
@@ -36,9 +41,37 @@ class Suggestions(OptunaSearch):
     """Tells Optuna the values of trials that ran to their end, if they have every metric; Ray's own would tell half of them, and the
     last value of a trial that was ended early as if it were its final one."""
 
-    def __init__(self, space: dict[str, Any], **settings: Any) -> None:
+    def __init__(self, space: dict[str, Any], *, study: str, listed: Mapping[str, Sequence[Any]], **settings: Any) -> None:
         super().__init__(space, **settings)
+        self._study, self._listed = study, listed
+        self._given: list[Mapping[str, Any]] = []
         self._steps: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """No trial that the study has: what the sampler draws next, or the first that is left of a space of listed levels."""
+        for _ in range(MAX_DRAWS):
+            found = super().suggest(trial_id) or {}
+            if self._is_new(found):
+                self._given.append(found)
+                return found
+            self._forget(trial_id)
+        for levels in itertools.product(*self._listed.values()) if self._listed else ():
+            left = dict(zip(self._listed, levels, strict=True))
+            if self._is_new(left):
+                memory: Any = self._ot_study
+                memory.enqueue_trial(left)
+                self._given.append(left)
+                return super().suggest(trial_id)
+        return self.FINISHED
+
+    def _is_new(self, config: Mapping[str, Any]) -> bool:
+        return config not in self._given and not driving[self._study].is_known(config)
+
+    def _forget(self, trial_id: str) -> None:
+        """Optuna asked for this one, and it is not run."""
+        super().on_trial_complete(trial_id, error=True)
+        self._completed_trials.discard(trial_id)
+        del self._ot_trials[trial_id]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         # by the trainer's steps: Tune's count starts anew where a trial that was paused goes on, maybe from a little before

@@ -69,6 +69,10 @@ class TuneTrials:
         """Job -> what it reported in this Tune run."""
         self._stalled_since: float | None = None
 
+    def is_known(self, config: Mapping[str, Any]) -> bool:
+        """Whether the study has this trial already."""
+        return trial_plan(self._study, config, donor=None).trials[0].chain[-1] in self._known
+
     def started(self, name: str, config: Mapping[str, Any], donor: Donor | None) -> None:
         """A suggestion becomes a trial, unless it is one the study has; one that Tune had paused goes on, or gives way to a copy."""
         plan, flight = trial_plan(self._study, config, donor=donor), self._flights.get(name)
@@ -123,6 +127,10 @@ class TuneTrials:
             reason = f"not run: {failed[0].job}, which it needs, failed"
             self.events.put(Finished(lost(flight.job, attempt=flight.attempt, cause="user", reason=reason)))
             return
+        newest = self._workspace.newest_attempt(flight.job)
+        seen = read_outcome(self._workspace.attempt(flight.job, newest))
+        if newest > flight.attempt or (seen and seen.state == "done"):  # another search was at this trial, and this one waited for it
+            flight.attempt = newest
         outcome = self._outcome(flight, failure=failure)
         again = outcome.cause in TRIED_AGAIN and outcome.cause != "interrupted"
         if again:
@@ -179,7 +187,7 @@ class TuneTrials:
             self.events.put(Finished(outcome))
         return outcome
 
-    def learn(self, trial: Trial, outcome: Outcome) -> None:
+    def learn(self, trial: Trial | TrialRecord, outcome: Outcome) -> None:
         """For the next Tune run, should this one end early."""
         metrics = {point.key: point.value for point in outcome.metrics}
         known = told(self._study, levels=trial.levels, metrics=metrics) if outcome.state == "done" and FROM not in trial.changes else None

@@ -86,8 +86,8 @@ class Mirroring:
         if self._process is None:
             self._process = _start_process(self._order)
 
-    def __exit__(self, *_: object) -> None:
-        if self._process is None and is_behind(self._order, self._store):
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._process is None and error is None and is_behind(self._order, self._store):
             self.start()
         if self._process is None:
             return

@@ -84,9 +84,9 @@ class SqlStore:
         last = [{"job": outcome.job, "key": p.key, "step": p.step, "value": p.value, "kind": p.kind} for p in outcome.metrics]
 
         def work(connection: sa.Connection) -> None:
-            _change(connection, outcome.job, values)
+            changed = _change(connection, outcome.job, values)
             insert_new(connection, attempts, [attempt])
-            if final:
+            if final and changed:  # an artefact that is built again is no new result
                 connection.execute(metrics.delete().where(metrics.c.job == outcome.job))
                 insert_new(connection, metrics, last)
             _event(connection, study, outcome.state, outcome.job, reason)
@@ -316,9 +316,10 @@ def _jobs_of(connection: sa.Connection, ids: Iterable[str]) -> Iterator[sa.RowMa
         yield from connection.execute(sa.select(jobs).where(jobs.c.id.in_(chunk))).mappings()
 
 
-def _change(connection: sa.Connection, job: str, values: Mapping[str, Any]) -> None:
-    """A job that is done stays as it is."""
-    connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.state != "done").values(**values))
+def _change(connection: sa.Connection, job: str, values: Mapping[str, Any]) -> bool:
+    """A job that is done stays as it is; answers whether this one was not."""
+    changed = connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.state != "done").values(**values))
+    return changed.rowcount > 0
 
 
 def _event(connection: sa.Connection, study: str, kind: str, subject: str, message: str) -> None:

@@ -220,6 +220,60 @@ def test_search_runs_as_many_different_trials_as_it_is_asked_for(sampler: str, w
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
+def test_search_over_listed_levels_takes_each_combination_once(sampler: str, workspace: Workspace, ray_slots: int) -> None:
+    levels = {"connector": ["avg_pool", "attention_pool", "c_abstractor"], "image_size": [224, 336]}
+    study = make_study(axes=levels, base={"steps": 3}, design={"kind": "search", "trials": 6, "sampler": sampler})
+    events = search(study, workspace=workspace, slots=ray_slots)
+    proposed = [tuple(event.trial.levels.items()) for event in events if isinstance(event, Proposed)]
+    assert (len(proposed), len(set(proposed))) == (6, 6)
+    assert [outcome.state for outcome in outcomes(events).values()] == ["done"] * 6
+
+
+@pytest.mark.slow
+def test_two_searches_at_once_run_each_trial_once(workspace: Workspace, ray_slots: int) -> None:
+    from ablate.schedule.ray_tune import RayTune
+
+    first, second = (
+        searching(trials=3, sampler="tpe").model_copy(update={"name": name, "base": {"steps": 10, "step_seconds": 0.05}})
+        for name in ("first", "second")
+    )
+    found: dict[str, list[Event]] = {}
+
+    def run_it(study: Study) -> None:
+        tune = RayTune(workspace, study=study, past=[], slots=1)
+        found[study.name] = list(tune.run([], attempts={}, stop=threading.Event()))
+
+    threads = [threading.Thread(target=run_it, args=[study]) for study in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    shared = outcomes(found["first"]).keys() & outcomes(found["second"]).keys()
+    assert shared
+    for events in found.values():
+        assert [outcome.state for outcome in outcomes(events).values()] == ["done"] * 3
+    for job in shared:
+        assert len(list((workspace.runs / job).glob("attempt-*"))) == 1
+        assert outcomes(found["first"])[job] == outcomes(found["second"])[job]
+
+
+@pytest.mark.slow
+def test_search_whose_trials_are_short_can_be_stopped(workspace: Workspace, ray_slots: int) -> None:
+    from ablate.schedule import Tick
+    from ablate.schedule.ray_tune import RayTune
+
+    stop, events = threading.Event(), list[Event]()
+    for event in RayTune(workspace, study=searching(trials=200, sampler="random"), past=[], slots=ray_slots).run(
+        [], attempts={}, stop=stop
+    ):
+        events.append(event)
+        if isinstance(event, Tick) and any(isinstance(before, Finished) for before in events):
+            stop.set()
+    assert 0 < len([event for event in events if isinstance(event, Proposed)]) < 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
 def test_search_with_two_objectives_tells_both(
     sampler: str, workspace: Workspace, ray_slots: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -229,16 +283,22 @@ def test_search_with_two_objectives_tells_both(
     assert "optuna" not in caplog.text.lower()
 
 
-def test_search_trial_that_lacks_an_objective_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_search_trial_that_lacks_an_objective_is_not_told(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from optuna.trial import TrialState
 
-    from ablate.schedule.tune_hooks import Suggestions
+    from ablate.schedule.tune_hooks import Suggestions, driving
+    from ablate.schedule.tune_trials import TuneTrials
     from ablate.search import distributions, make_memory
 
     study = searching(trials=6, sampler="tpe", objectives=[{"name": "score/4", "goal": "max"}])
     memory = make_memory(study, [])
+    monkeypatch.setitem(driving, study.name, TuneTrials(workspace, study=study, past=[]))
     algorithm = Suggestions(
         distributions(study),
+        study=study.name,
+        listed={},
         metric=["loss", "score/4"],
         mode=["min", "max"],
         sampler=memory.study.sampler,

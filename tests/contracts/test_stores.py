@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,17 @@ def test_job_goes_through_its_states(store: Store, plan: Plan) -> None:
     store.finish("small", done(job, loss=1.25))
     trial = store.trials("small")[0]
     assert (trial.state, trial.metrics, trial.seconds, trial.attempts) == ("done", {"loss": 1.25}, 2.0, 1)
+
+
+def test_result_stays_what_it_was_when_its_job_runs_again(store: Store, plan: Plan) -> None:
+    """An artefact was damaged, and is built again."""
+    job = plan.trials[0].chain[-1]
+    store.finish("small", done(job, loss=1.5))
+    store.finish("small", done(job, attempt=2, loss=9.0))
+    store.finish("small", replace(done(job, attempt=3, loss=8.0), state="failed", cause="user"))
+    (trial, *_) = store.trials("small")
+    assert (trial.state, trial.metrics, trial.attempts) == ("done", {"loss": 1.5}, 1)
+    assert [attempt.state for attempt in store.attempts([job])] == ["done", "done", "failed"]
 
 
 def test_done_job_is_never_undone(store: Store, plan: Plan) -> None:

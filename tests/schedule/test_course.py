@@ -1,6 +1,7 @@
 """What is next in a run, and when."""
 
 import time
+from dataclasses import replace
 
 from ablate.attempt import Outcome, lost
 from ablate.planner import Job
@@ -41,6 +42,15 @@ def test_job_that_ran_out_of_memory_comes_last_and_alone(workspace: Workspace) -
     assert [following.alone for following in rest if following] == [False] * (len(jobs) - 1) + [True]
     assert rest[-1]
     assert (rest[-1].job, rest[-1].number) == (first.job, 2)
+    assert not course
+
+
+def test_what_waits_for_an_interrupted_job_waits_for_the_next_run(workspace: Workspace) -> None:
+    first, second, *_ = make_small_plan().jobs.values()
+    course = course_of([first, replace(second, needs={"encoder": first.id})], workspace)
+    assert course.take()
+    (event,) = course.ended(first, lost(first.id, attempt=1, cause="interrupted", reason="cancelled"))
+    assert isinstance(event, Finished)
     assert not course
 
 
