@@ -1,9 +1,8 @@
 """Workers that are stopped beyond their time and would go on later (F24): what they say then is not taken."""
 
-import os
-import signal
 import threading
 
+import psutil
 import pytest
 
 from ablate.attempt import execute, lost, read_outcome
@@ -15,6 +14,7 @@ from ablate.stores import open_store
 from ablate.workspace import Workspace
 from tests.conftest import make_arm, make_small_plan, make_study
 from tests.faults.conftest import ends, run, until
+from tests.faults.invariants import survivors
 
 
 @pytest.mark.slow
@@ -24,18 +24,17 @@ def test_worker_that_is_stopped_beyond_its_time_is_ended_and_says_nothing_later(
     study = make_study(seeds=1, resources={"stall_minutes": 2 / 60})
     (job,) = make_plan(study, [make_arm("base", steps=100, step_seconds=0.05)]).jobs.values()
     folder = workspace.attempt(job.id, 1)
-    stopped: list[int] = []
+    stopped: list[psutil.Process] = []
 
     def stop(event: Event) -> None:
         if isinstance(event, Started):
             until(lambda: (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size > 0)
-            stopped.append(int((folder / "pid").read_text()))
-            os.kill(stopped[0], signal.SIGSTOP)
+            stopped.append(psutil.Process(int((folder / "pid").read_text())))
+            stopped[0].suspend()
 
     (outcome,) = ends(run(scheduler, [job], watch=stop), job)
     assert (outcome.state, outcome.cause) == ("failed", "timeout")
-    with pytest.raises(ProcessLookupError):
-        os.kill(stopped[0], signal.SIGCONT)
+    assert survivors(stopped) == []
     assert read_outcome(folder) == outcome
 
 
