@@ -73,7 +73,9 @@ def continued(plan: Plan, donor: Donor) -> Plan:
 
 
 def trials_to_choose(plan: Plan) -> int:
-    """How many a search has still to decide on: those that go on from others do not count."""
+    """How many a search has still to decide on, none in a planned study: those that go on from others do not count."""
+    if not plan.study.search:
+        return 0
     return max(0, wanted_trials(plan.study) - sum(FROM not in trial.changes for trial in plan.trials))
 
 

@@ -165,8 +165,8 @@ class Recorder:
 
     def progress(self) -> Progress:
         now, counts = time.monotonic(), self._tally.counts
-        if self._to_choose:
-            counts["queued"] = counts.get("queued", 0) + self._to_choose
+        if to_choose := trials_to_choose(self.plan):
+            counts["queued"] = counts.get("queued", 0) + to_choose
         running = {job: now - since for job, (_, since) in self._running.items()}
         last_stage = self.plan.jobs[self.plan.trials[-1].chain[-1]].spec.name if self.plan.trials else ""
         return Progress(
@@ -174,15 +174,15 @@ class Recorder:
             counts=counts,
             running=tuple(self._running_job(job, seconds) for job, seconds in running.items()),
             jobs_left=self._tally.jobs_left,
-            seconds_left=self._tally.seconds_left(running, at_a_time=len(running), more=self._to_choose, last_stage=last_stage),
+            seconds_left=self._tally.seconds_left(running, at_a_time=len(running), more=to_choose, last_stage=last_stage),
         )
 
     def summary(self, *, slots: int, ended_by: Literal["end", "signal", "budget"] = "end") -> Summary:
         ran = [outcome for outcome in self._outcomes if outcome.started]
         trials = self._store.trials(self.plan.study.name)
         counts = Counter(trial.state for trial in trials)
-        if self._to_choose:
-            counts["queued"] += self._to_choose
+        if to_choose := trials_to_choose(self.plan):
+            counts["queued"] += to_choose
         return Summary(
             study=self.plan.study.name,
             counts=counts,
@@ -225,11 +225,6 @@ class Recorder:
     def _is_played_back(self, outcome: Outcome) -> bool:
         """Whether a search came upon a trial that had ended before: no work of this run."""
         return bool(self.plan.study.search) and (outcome.job, outcome.attempt) in self._store.recorded_attempts([outcome.job])
-
-    @property
-    def _to_choose(self) -> int:
-        """Trials a search has still to decide on."""
-        return trials_to_choose(self.plan) if self.plan.study.search else 0
 
     def _running_job(self, job: str, seconds: float) -> RunningJob:
         sharing, newest = self._tally.trials_of(job), self._newest.get(job)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from ablate.continued import trials_to_choose
 from ablate.design import axis_labels
 from ablate.holding import held, refuse_shared_work
-from ablate.planner import Plan, is_simulated
+from ablate.planner import is_simulated
 from ablate.preview import plan_so_far
 from ablate.progress import Progress
 from ablate.record import Recorder, Summary, missing_jobs
@@ -45,7 +45,7 @@ def run_study(
     with held(store, study=study.name, owner=owner) as (store, lost):
         plan, scheduler, slots = plan_so_far(study, store), None, 1
         refuse_shared_work(plan, store)
-        if missing_jobs(plan, store=store, workspace=workspace) or _to_choose(plan):
+        if missing_jobs(plan, store=store, workspace=workspace) or trials_to_choose(plan):
             scheduler = open_scheduler(study)
             scheduler.preflight(study.resources)
             slots = scheduler.slots
@@ -53,7 +53,7 @@ def run_study(
         refuse_shared_work(plan, store)  # again, now that the other can see this plan: of two that start at once, one sees the other
         recorder.absorb()
         jobs, halt, ends = recorder.missing(), threading.Event(), _deadline(study)
-        if scheduler and (jobs or _to_choose(plan)):
+        if scheduler and (jobs or trials_to_choose(plan)):
             store.add_event(study.name, "run started")
             try:
                 for event in scheduler.run(jobs, attempts=recorder.attempts(), stop=halt, known=plan.jobs):
@@ -67,14 +67,9 @@ def run_study(
                             say("ending: what runs keeps its last checkpoint")
             finally:
                 store.add_event(study.name, "run ended")  # raises where the lease was lost, and says to whom
-        if not (halt.is_set() and (recorder.missing() or _to_choose(recorder.plan))):
+        if not (halt.is_set() and (recorder.missing() or trials_to_choose(recorder.plan))):
             return recorder.summary(slots=slots)
         return recorder.summary(slots=slots, ended_by="signal" if stop.is_set() else "budget")
-
-
-def _to_choose(plan: Plan) -> int:
-    """Trials that a search has still to decide on."""
-    return trials_to_choose(plan) if plan.study.search else 0
 
 
 def _deadline(study: Study) -> float:
