@@ -61,9 +61,11 @@ def changes_in(arguments: Sequence[str]) -> list[str]:
 
 def study_name_of(reference: str) -> str:
     """Verbs that read the store take a study's name; its file will do."""
+    if not reference.endswith((".yaml", ".yml")):
+        return reference
     from ablate.load import load_study
 
-    return load_study(reference).name if reference.endswith((".yaml", ".yml")) else reference
+    return load_study(reference).name
 
 
 def study_names_of(references: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ from ablate.checkpoints import forget_files, keep_checkpoint, kept_files, read_c
 from ablate.continued import kept_weights
 from ablate.durable import patiently, write_whole
 from ablate.journal import Journal, Point
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.provenance import code_of, provenance
 from ablate.repository import Repository, redacted
 from ablate.trainers import load_trainer

@@ -166,19 +166,17 @@ def status(
 ) -> None:
     """Show what is done, running, failed, missing or stale."""
     from ablate.deviations import edited_since, registration
-    from ablate.standing import is_deserted, listed, status_rows
+    from ablate.standing import is_deserted, listed, status_rows, study_rows
     from ablate.stores import find_study
     from ablate.terminal import show_rows, show_standing
 
     opened, options = open_store_of(workspace, store), place_options(workspace, store)
     if study is None:
-        from ablate.results import json_rows, studies_frame
-
-        rows = json_rows(studies_frame(opened))
+        rows = study_rows(opened)
         print_json(rows) if as_json else show_rows(rows)
         return
     name = study_name_of(study)
-    active, trials = find_study(opened, name).active, opened.trials(name)
+    active, trials = find_study(opened, name).active, opened.standings(name)
     rows = status_rows(opened, name, trials=trials)
     if as_json:
         print_json([row | {"active": active} for row in rows])

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from ablate.artefacts import publish
 from ablate.durable import write_whole
 from ablate.fingerprint import LENGTH, fingerprint, slug
-from ablate.planner import Job, Plan, job_identity, wanted_trials
+from ablate.planned import Job, Plan, job_identity
+from ablate.planner import wanted_trials
 from ablate.workspace import Workspace
 
 FROM = "from"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ablate.collector import paused_collector
-from ablate.planner import Plan, settled_badly
+from ablate.planned import Plan, settled_badly
 from ablate.quantities import GIB
 from ablate.study import Budget, Hardware, Resources
 from ablate.trainers import Stage

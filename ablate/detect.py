@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ablate.analysis.power import ALPHA, POWER, detectable_difference, detectable_shift
 from ablate.draft import Arm
 from ablate.model import Level
-from ablate.planner import Plan
+from ablate.planned import Plan
 
 ENOUGH_SEEDS = 3
 """What a study of one seed is told about."""

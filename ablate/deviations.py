@@ -8,13 +8,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from ablate.difference import Moved, differences, value_text
-from ablate.stores import Declaration, Store, TrialRecord
-from ablate.study import Study
+from ablate.stores import Declaration, Store, TrialStanding
+
+if TYPE_CHECKING:
+    from ablate.study import Study
 
 NO_DEVIATION = ("schema", "name", "question", "resources", "hardware", "budget", "trainer_must_be_committed")
 """Keys that say nothing of what is asked, or of how it is answered."""
@@ -83,13 +83,13 @@ class Registration:
         return f"{said}{count} deviation{'s' * (count != 1)} since, {late} of them after trials were finished"
 
 
-def registration(store: Store, study: str, *, trials: Sequence[TrialRecord]) -> Registration:
+def registration(store: Store, study: str, *, trials: Sequence[TrialStanding]) -> Registration:
     """`trials`: those of the study's present plan."""
     trials = [*trials, *(stale.trial for stale in store.stale_trials(study))]
     return register(store.declarations(study), ended=[_ended(trial) for trial in trials if trial.state == "done"])
 
 
-def edited_since(store: Store, study: Study) -> list[str]:
+def edited_since(store: Store, study: "Study") -> list[str]:
     """What a study says now and did not say at its last run, in words."""
     declared = store.declarations(study.name)
     return [what for _, what in edits(declared[-1].spec, study.model_dump(mode="json", by_alias=True))] if declared else []
@@ -120,12 +120,16 @@ def moment(time: float) -> str:
     return datetime.fromtimestamp(time, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _ended(trial: TrialRecord) -> float:
+def _ended(trial: TrialStanding) -> float:
     return (trial.started or 0.0) + (trial.seconds or 0.0)
 
 
 def _current(spec: Mapping[str, Any]) -> dict[str, Any] | None:
     """The spec with today's defaults filled in, so that a key more in the format is no edit; None where it cannot be read any more."""
+    from pydantic import ValidationError
+
+    from ablate.study import Study  # a study that was declared once has no edits to tell
+
     try:
         study = Study.model_validate(spec)
     except ValidationError:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ablate.errors import EnvironmentMissing
-from ablate.planner import Plan
+from ablate.planned import Plan
 from ablate.stores import BEAT_SECONDS, LEASE_TTL, Lease, LeaseLost, Store
 
 

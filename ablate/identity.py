@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from ablate.deviations import moment
 from ablate.difference import Moved, differences
 from ablate.errors import InputError
-from ablate.planner import Plan, Trial, job_identity
+from ablate.planned import Plan, Trial, job_identity
 from ablate.stores import StaleTrial, Store, TrialRecord
 
 MAX_CANDIDATES = 2_000

@@ -16,7 +16,8 @@ from ablate.cost import Cost, Span, StageCost
 from ablate.detect import ENOUGH_SEEDS, Detectable, Detection
 from ablate.fractional import FractionalDesign
 from ablate.levels import MISSING, label_text
-from ablate.planner import Plan, is_simulated
+from ablate.planned import Plan
+from ablate.planner import is_simulated
 from ablate.preview import Preview
 from ablate.prospects import Prospect
 from ablate.quantities import bytes_text, counted, duration_text, large, money_text, scientific

@@ -17,7 +17,8 @@ from ablate.detect import Detection, SeedNoise, detect, known_noise
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.fractional import FractionalDesign
 from ablate.measured import measured_noise, measured_throughput
-from ablate.planner import Plan, make_plan, plan_json, trial_state, unfinished
+from ablate.planned import Plan, plan_json, trial_state, unfinished
+from ablate.planner import make_plan
 from ablate.prospects import Prospect, prospects
 from ablate.stores import Store, open_store
 from ablate.study import Budget, Study

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ablate.planner import Job, Trial, trial_state
+from ablate.planned import Job, Trial, trial_state
 
 LEFT = ("queued", "running")
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.repository import Repository, repository_of
 from ablate.sources import source_file
 

@@ -18,7 +18,7 @@ from ablate.continued import trials_to_choose
 from ablate.deviations import register
 from ablate.journal import Point, read_points
 from ablate.model import Level
-from ablate.planner import Job, Plan, settled_badly, unfinished
+from ablate.planned import Job, Plan, settled_badly, unfinished
 from ablate.progress import Progress, RunningJob, Tally
 from ablate.schedule import TRIED_AGAIN, Event, Finished, Proposed, Skipped, Started, Tick
 from ablate.stores import Store

@@ -7,13 +7,12 @@ curves    `trial, arm, seed, metric, step, value`
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
 
 from ablate.errors import InputError, did_you_mean
-from ablate.stores import Store, StudyRecord, TrialRecord, find_study
+from ablate.stores import Store, TrialRecord, find_study
 from ablate.study import Law
 
 KEYS = ("trial", "arm", "seed", "state")
@@ -68,13 +67,6 @@ def curves_frame(store: Store, study: str, *, metrics: Iterable[str] | None = No
     return pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
 
 
-def studies_frame(store: Store) -> pd.DataFrame:
-    """One row a study: what was asked, how far it is, what it cost."""
-    rows = [_study_row(store, record) for record in store.studies()]
-    columns = ["study", "question", "simulated", "active", "trials", "done", "running", "failed", "seconds", "updated"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def export(frame: pd.DataFrame, form: str) -> str | bytes:
     """The frame as `csv`, `json`, `markdown`, `latex` or `parquet` (bytes). A missing number is empty (csv, tables) or null (json)."""
     match form:
@@ -100,23 +92,6 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _row(row: TrialRecord, axes: Iterable[str], metrics: Iterable[str]) -> dict[str, Any]:
     keys = {"trial": row.id, "arm": row.arm, "seed": row.seed, "state": row.state}
     return keys | {axis: row.levels.get(axis) for axis in axes} | {metric: _final(row, metric) for metric in metrics}
-
-
-def _study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
-    rows = store.trials(record.name)
-    states = [row.state for row in rows]
-    return {
-        "study": record.name,
-        "question": record.spec.get("question", ""),
-        "simulated": record.simulated,
-        "active": record.active,
-        "trials": len(rows),
-        "done": states.count("done"),
-        "running": states.count("running"),
-        "failed": states.count("failed") + states.count("lost"),
-        "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
-        "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-    }
 
 
 def _final(row: TrialRecord, metric: str) -> float:

@@ -1,12 +1,13 @@
-"""Where a study stands in the store: its trials as `status` shows them, whether its run died, and what `retry` puts back in the queue."""
+"""Where studies stand in the store: how far each is, its trials one by one, whether its run died, and what `retry` queues again."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ablate.identity import stale_reasons
-from ablate.stores import Store, TrialRecord
+from ablate.stores import Store, StudyRecord, TrialStanding
 
 RETRIED = ("failed", "lost")
 """Jobs that are tried again on request: by their own fault, or by that of a worker, a node or a disk. A pruned one was ended on purpose."""
@@ -16,10 +17,15 @@ LISTED = 200
 """Rows that `status` shows at most."""
 
 
-def status_rows(store: Store, study: str, *, trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+def study_rows(store: Store) -> list[dict[str, Any]]:
+    """One row a study: what was asked, how far it is, what it cost in seconds of its jobs, shared ones included."""
+    return [_study_row(store, record) for record in store.studies()]
+
+
+def status_rows(store: Store, study: str, *, trials: Sequence[TrialStanding]) -> list[dict[str, Any]]:
     """One row a trial in the order of the plan, then the stale ones."""
     stale = store.stale_trials(study)
-    moved = stale_reasons(stale, present=trials, store=store)
+    moved = stale_reasons(stale, present=store.trials(study), store=store) if stale else {}
     return [_row(trial, state=trial.state, reason=trial.reason) for trial in trials] + [
         _row(old.trial, state="stale", reason=moved[old.trial.id]) for old in stale
     ]
@@ -44,10 +50,9 @@ def listed(rows: Sequence[dict[str, Any]]) -> Listed:
 
 def is_deserted(store: Store, study: str) -> bool:
     """Whether jobs of it are recorded as running and no run works on them: theirs was killed and could not say so."""
-    if study in {record.name for record in store.studies() if record.active}:
-        return False
-    worked_on = {job.id for record in store.studies() if record.active for job in store.jobs(record.name)}
-    return any(job.state == "running" and job.id not in worked_on for job in store.jobs(study))
+    active = {record.name for record in store.studies() if record.active}
+    left = {job.id for job in store.jobs(study, state="running")} if study not in active else set()
+    return bool(left - {job.id for name in active for job in store.jobs(name, state="running")})
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def jobs_to_retry(store: Store, study: str, *, kinds: Collection[str]) -> Retry:
     ended = {job.id: job.state for job in store.jobs(study) if job.state in (*RETRIED, "pruned")}
     causes = {attempt.job: attempt.cause for attempt in store.attempts(ended)}  # the last one's: they come in order
     ended |= {job: "lost" if causes.get(job) in NOT_ITS_FAULT else "failed" for job, state in ended.items() if state in RETRIED}
-    for trial in store.trials(study):
+    for trial in store.standings(study):
         bad = [job for job in trial.chain if ended.get(job) in RETRIED]
         ended |= dict.fromkeys(bad, ended[bad[0]]) if bad else {}  # the first one is why the others were not run
     return Retry(
@@ -77,7 +82,23 @@ def jobs_to_retry(store: Store, study: str, *, kinds: Collection[str]) -> Retry:
     )
 
 
-def _row(trial: TrialRecord, *, state: str, reason: str) -> dict[str, Any]:
+def _study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
+    states = Counter(trial.state for trial in store.standings(record.name))
+    return {
+        "study": record.name,
+        "question": record.spec.get("question", ""),
+        "simulated": record.simulated,
+        "active": record.active,
+        "trials": states.total(),
+        "done": states["done"],
+        "running": states["running"],
+        "failed": states["failed"] + states["lost"],
+        "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
+        "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+    }
+
+
+def _row(trial: TrialStanding, *, state: str, reason: str) -> dict[str, Any]:
     return {"trial": trial.id, "arm": trial.arm, "seed": trial.seed, "state": state, "reason": reason}
 
 

@@ -17,8 +17,6 @@ from rich.text import Text
 
 from ablate.deviations import moment
 from ablate.difference import differences, value_text
-from ablate.progress import Progress
-from ablate.record import Summary
 
 if TYPE_CHECKING:
     from ablate.analysis.laws import Prediction
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from ablate.conclude import Conclusion
     from ablate.deviations import Registration
     from ablate.identity import Comparison, Explanation, StageView
+    from ablate.progress import Progress
+    from ablate.record import Summary
 
 PLAIN_SECONDS = 10.0
 PIPE_WIDTH = 240
@@ -88,7 +88,7 @@ class RunScreen:
         else:
             self.say(doing)
 
-    def watch(self, progress: Progress) -> None:
+    def watch(self, progress: "Progress") -> None:
         if self._live:
             self._live.update(_live_table(progress))
         elif time.monotonic() - self._said >= PLAIN_SECONDS:
@@ -98,14 +98,14 @@ class RunScreen:
     def say(self, text: str) -> None:
         self._console.print(text, soft_wrap=True)
 
-    def total(self, summaries: Sequence[Summary]) -> None:
+    def total(self, summaries: "Sequence[Summary]") -> None:
         """The work of several studies together."""
         work = [summary.work for summary in summaries if summary.work]
         if len(work) > 1:
             whole = functools.reduce(operator.add, work)
             self.say(f"together: {duration(whole.ended - whole.began)}, slots busy {whole.busy:.0%} of the time")
 
-    def summary(self, summary: Summary, *, command: str, options: str) -> None:
+    def summary(self, summary: "Summary", *, command: str, options: str) -> None:
         total = sum(summary.counts.values())
         self.say(f"{summary.study}: {_counted(summary.counts)} of {total} trials; {_work(summary)}")
         for trial, reason in summary.failures[:20]:
@@ -325,7 +325,7 @@ def _print_comparison(out: Console, comparison: "Comparison") -> None:
         out.print(f"{pair.stage}: {jobs}" + (f": {why}" if why else ""), soft_wrap=True)
 
 
-def _live_table(progress: Progress) -> Group:
+def _live_table(progress: "Progress") -> Group:
     total, done = sum(progress.counts.values()), progress.counts.get("done", 0)
     head = Text.assemble((progress.study, "bold"), f"  {_line(progress).partition(': ')[2]}")
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -339,7 +339,7 @@ def _live_table(progress: Progress) -> Group:
     return Group(head, bar, table)
 
 
-def _line(progress: Progress) -> str:
+def _line(progress: "Progress") -> str:
     total = sum(progress.counts.values())
     left = "" if progress.seconds_left is None else f", about {duration(progress.seconds_left)} left"
     return f"{progress.study}: {_counted(progress.counts)} of {total} trials{left}"
@@ -353,7 +353,7 @@ def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in STYLE if counts.get(state)) or "0"
 
 
-def _work(summary: Summary) -> str:
+def _work(summary: "Summary") -> str:
     if not summary.work:
         return "nothing to run"
     return f"{_jobs(summary.executed)} in {duration(summary.seconds)}, slots busy {summary.work.busy:.0%} of the time"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ablate import synthetic
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import Finished, Readiness
 from ablate.schedule.ray_tasks import RayTasks, start_ray, stop_ray
 from ablate.study import Resources

@@ -19,7 +19,8 @@ from typing import Any
 from ablate.attempt import execute
 from ablate.design import make_arms
 from ablate.load import load_study
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from ablate.workspace import Workspace
 
 ORDER = ("computed", "cached")

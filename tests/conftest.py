@@ -10,7 +10,8 @@ from hypothesis import settings
 
 from ablate import synthetic
 from ablate.draft import Arm
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from ablate.study import Study
 from ablate.workspace import Workspace
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ablate.stores import open_store
+from ablate.workspace import Workspace
+from tests.conftest import make_small_plan
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ablate", "model_zoo", "dashboards")
 HOMES = {
@@ -120,3 +124,21 @@ def test_planning_imports_nothing_heavy(verb: list[str], tmp_path: Path) -> None
     found = subprocess.run([sys.executable, "-c", code, *verb], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert found.stderr.strip() == "[]"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_status_reads_the_store_and_no_study_language(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / ".ablate")
+    workspace.create()
+    store = open_store(workspace.store_url, write=True)
+    store.record_plan(make_small_plan(), axes={}, simulated=True)
+    store.close()
+    code = (
+        "import sys; from ablate.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print([m for m in ('pandas', 'yaml', 'ablate.study', 'ablate.planner', 'ablate.attempt') if m in sys.modules], file=sys.stderr)"
+    )
+    for words in ([], ["small"]):
+        found = subprocess.run([sys.executable, "-c", code, "status", *words], capture_output=True, text=True, cwd=tmp_path, check=True)
+        assert found.stderr.strip() == "[]"
+        assert "small" in found.stdout or "queued" in found.stdout

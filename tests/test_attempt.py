@@ -16,7 +16,7 @@ import pytest
 from ablate.attempt import NOT_FINITE_IN_A_ROW, AttemptContext, Diverged, Origin, Outcome, execute, read_outcome
 from ablate.durable import write_whole
 from ablate.journal import Journal, Point, make_point, read_points
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan
 

@@ -536,7 +536,8 @@ CODE = """
 import json, sys
 from ablate.design import make_arms
 from ablate.load import load_study
-from ablate.planner import make_plan, plan_json
+from ablate.planned import plan_json
+from ablate.planner import make_plan
 for text in json.loads(sys.argv[1]):
     study = load_study(text)
     plan = make_plan(study, make_arms(study))

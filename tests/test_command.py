@@ -17,7 +17,8 @@ from ablate.design import make_arms
 from ablate.errors import InputError
 from ablate.journal import read_points
 from ablate.load import load_study
-from ablate.planner import Job, make_plan
+from ablate.planned import Job
+from ablate.planner import make_plan
 from ablate.preview import preview_with
 from ablate.study import Study
 from ablate.trainers import TrainerFaults, trainer_of

@@ -8,7 +8,8 @@ import pytest
 from ablate.attempt import execute
 from ablate.continued import FROM, WEIGHTS, Donor, continued, keep_weights, trials_to_choose
 from ablate.design import arm_for
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from ablate.preview import plan_so_far
 from ablate.search import past_points
 from ablate.stores import open_store

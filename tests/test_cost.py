@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ablate.cost import Cost, Throughput, ToChoose, make_cost, over_budget
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from ablate.quantities import GIB
 from ablate.study import Budget
 from tests.conftest import make_arm, make_study

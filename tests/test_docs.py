@@ -10,7 +10,8 @@ from ablate.cli import app
 from ablate.compose import shipped_studies, suite_members
 from ablate.design import make_arms
 from ablate.load import load_studies, load_study
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "plans"

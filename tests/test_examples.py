@@ -18,7 +18,8 @@ from ablate.checkpoints import FILES
 from ablate.design import make_arms
 from ablate.journal import read_points
 from ablate.load import load_study
-from ablate.planner import Job, make_plan
+from ablate.planned import Job
+from ablate.planner import make_plan
 from ablate.workspace import Workspace
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

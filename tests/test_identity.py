@@ -17,7 +17,8 @@ from ablate.difference import ABSENT, Moved, differences, value_text
 from ablate.errors import InputError
 from ablate.fingerprint import fingerprint
 from ablate.identity import Catalogue, compare, explain, stale_reasons
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from ablate.run import run_study
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import Store, open_store

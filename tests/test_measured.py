@@ -11,7 +11,8 @@ from ablate.attempt import Outcome, execute
 from ablate.detect import SeedNoise
 from ablate.journal import make_point
 from ablate.measured import measured_noise, measured_throughput
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from ablate.preview import preview_with
 from ablate.stores import Store, open_store
 from ablate.study import Study

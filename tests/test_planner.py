@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ablate.fingerprint import CanonicalTexts, canonical, fingerprint, slug
-from ablate.planner import Plan, job_identity, make_plan, unfinished
+from ablate.planned import Plan, job_identity, unfinished
+from ablate.planner import make_plan
 from model_zoo.trainable import StageSpec
 from tests.conftest import make_arm, make_small_plan, make_study
 

@@ -8,7 +8,8 @@ import pytest
 
 from ablate.attempt import Outcome
 from ablate.design import make_arms
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from ablate.progress import Tally
 from ablate.record import Recorder
 from ablate.schedule import Event, Finished, Skipped, Started

@@ -13,7 +13,8 @@ import pytest
 from ablate import provenance
 from ablate.attempt import Origin, Outcome, execute
 from ablate.design import make_arms
-from ablate.planner import Job, make_plan
+from ablate.planned import Job
+from ablate.planner import make_plan
 from ablate.study import Resources
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan

@@ -9,7 +9,7 @@ import pytest
 
 from ablate.attempt import Outcome, execute
 from ablate.errors import EnvironmentMissing
-from ablate.planner import Plan
+from ablate.planned import Plan
 from ablate.preview import plan_so_far
 from ablate.record import Recorder, Summary
 from ablate.results import curves_frame, results_frame

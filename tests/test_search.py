@@ -130,7 +130,7 @@ def test_trial_outside_bounds_that_were_narrowed_is_not_told() -> None:
 
 def record(state: str, **metrics: float | None) -> TrialRecord:
     levels = {"peak_lr": 1e-4, "image_size": 224}
-    return TrialRecord("small", state, state, 0, state, None, "", levels, {}, {}, ("job",), metrics, 1, 1.0, 1.0, None, 1)
+    return TrialRecord("small", state, state, 0, state, None, "", ("job",), 1.0, None, 1, levels, {}, {}, metrics, 1, 1.0)
 
 
 def test_past_points_are_finished_trials_with_every_metric() -> None:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from ablate.attempt import Outcome
 from ablate.causes import Cause
-from ablate.planner import Job, Trial
+from ablate.planned import Job, Trial
 from ablate.study import Resources
 
 TICK_SECONDS = 0.5

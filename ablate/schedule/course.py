@@ -16,7 +16,7 @@ from ablate.causes import STORAGE_ERRNOS
 from ablate.checkpoints import newest_checkpoint
 from ablate.durable import PAUSE_SECONDS, storage_patience
 from ablate.errors import EnvironmentMissing
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import MAX_REBUILT, Decision, Event, Finished, Notice, Readiness, Retries, Skipped
 from ablate.workspace import Workspace
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from ablate.attempt import Origin, execute
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import TICK_SECONDS, Event, Started, Tick
 from ablate.schedule.course import Course, refuse_full_disk
 from ablate.schedule.turns import executed_once

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ablate.attempt import Outcome
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.quantities import bytes_text
 from ablate.trainers import load_trainer
 

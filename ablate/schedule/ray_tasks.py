@@ -20,7 +20,7 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ablate.attempt import Origin, Outcome, lost, read_outcome
 from ablate.durable import seconds_in, storage_patience
 from ablate.errors import EnvironmentMissing
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import TICK_SECONDS, TRIED_AGAIN, Event, Finished, Notice, Started, Tick, grace_seconds
 from ablate.schedule.course import Course, Next, refuse_full_disk
 from ablate.schedule.joining import refuse_full_temp, refuse_unanswered, why_not

@@ -20,7 +20,7 @@ from ablate.artefacts import damage
 from ablate.attempt import Origin
 from ablate.design import search_space
 from ablate.errors import EnvironmentMissing
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import TICK_SECONDS, Event, Finished, Notice, Tick
 from ablate.schedule.early_stopping import FIRST_BRACKET, domains, make_scheduler
 from ablate.schedule.placement import bundle

@@ -20,7 +20,8 @@ from ablate.artefacts import damage, set_aside
 from ablate.attempt import AttemptContext, Origin, Outcome, read_outcome, write_outcome
 from ablate.continued import STATE, WEIGHTS, Donor, continued, keep_weights
 from ablate.design import arm_for
-from ablate.planner import Job, Plan, make_plan
+from ablate.planned import Job, Plan
+from ablate.planner import make_plan
 from ablate.schedule.early_stopping import ENDED, PROGRESS, ninth, reported
 from ablate.schedule.turns import turn
 from ablate.schedule.worker import execute_watched

@@ -15,7 +15,8 @@ from typing import Any
 from ablate.attempt import Outcome, lost, read_outcome, write_outcome
 from ablate.continued import FROM, Donor
 from ablate.journal import read_points
-from ablate.planner import Plan, Trial, wanted_trials
+from ablate.planned import Plan, Trial
+from ablate.planner import wanted_trials
 from ablate.schedule import TRIED_AGAIN, Event, Finished, Proposed, Started
 from ablate.schedule.early_stopping import NAMES, Seen, why_ended
 from ablate.schedule.ray_tasks import LAST_WORD_SECONDS

@@ -18,7 +18,7 @@ from typing import Any
 import ray
 
 from ablate.attempt import AttemptContext, Origin, Outcome, execute, log_to_output
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import grace_seconds, guardian
 from ablate.schedule.turns import executed_once
 from ablate.workspace import Workspace

@@ -6,13 +6,15 @@ A reader opens with `write=False` and can change nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ablate.attempt import Outcome
 from ablate.errors import EnvironmentMissing, InputError, did_you_mean
 from ablate.journal import Point
-from ablate.planner import Plan
+from ablate.planned import Plan
 from ablate.stores.rows import Row
+
+if TYPE_CHECKING:
+    from ablate.attempt import Outcome  # an attempt knows trainers, and a reader of a store needs none
 
 LEASE_TTL = 4.0
 """Seconds without a beat after which a lease may be taken over."""
@@ -37,7 +39,9 @@ class StudyRecord:
 
 
 @dataclass(frozen=True)
-class TrialRecord:
+class TrialStanding:
+    """How far a trial has come."""
+
     study: str
     id: str
     arm: str
@@ -45,19 +49,23 @@ class TrialRecord:
     state: str
     cause: str | None
     reason: str
+    chain: tuple[str, ...]
+    seconds: float | None
+    """Of its own last stage."""
+    started: float | None
+    attempts: int
+
+
+@dataclass(frozen=True)
+class TrialRecord(TrialStanding):
     levels: Mapping[str, Any]
     changes: Mapping[str, Any]
     config: Mapping[str, Any]
-    chain: tuple[str, ...]
     metrics: Mapping[str, float | None]
     """Final metrics; None where the value was not finite."""
     num_params: int
     train_flops: float
     """Of all stages, shared ones included."""
-    seconds: float | None
-    """Of its own last stage."""
-    started: float | None
-    attempts: int
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,7 @@ class Store(Protocol):
 
     def start(self, study: str, job: str, *, attempt: int) -> None: ...
 
-    def finish(self, study: str, outcome: Outcome, *, final: bool = True) -> None:
+    def finish(self, study: str, outcome: "Outcome", *, final: bool = True) -> None:
         """Records an attempt's end with its last metrics; a job that is not final goes back to the queue."""
 
     def skip(self, study: str, job: str, *, because: str) -> None: ...
@@ -179,16 +187,20 @@ class Store(Protocol):
 
     def trials(self, study: str) -> list[TrialRecord]: ...
 
+    def standings(self, study: str) -> list[TrialStanding]:
+        """The same trials without what they are made of and what they gave, which of a large study takes several times as long to read."""
+
     def stale_trials(self, study: str) -> list[StaleTrial]:
         """The last to become stale first."""
 
     def declarations(self, study: str) -> list[Declaration]:
         """In order of time; empty where the store is from before they were kept."""
 
-    def jobs(self, study: str) -> list[JobRecord]: ...
+    def jobs(self, study: str, *, state: str | None = None) -> list[JobRecord]:
+        """Those of its present trials, or those of them that are in this state."""
 
     def identities(self, jobs: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        """Job -> what its id is the fingerprint of (`ablate.planner.job_identity`), for the jobs whose identity is kept."""
+        """Job -> what its id is the fingerprint of (`ablate.planned.job_identity`), for the jobs whose identity is kept."""
 
     def job_states(self, jobs: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Job -> (state, attempts so far), for the jobs the store knows from any study."""

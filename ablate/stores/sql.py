@@ -11,14 +11,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from ablate.attempt import Outcome
 from ablate.errors import EnvironmentMissing
 from ablate.journal import Point
-from ablate.planner import Plan
+from ablate.planned import Plan
 from ablate.stores import (
     LEASE_TTL,
     AttemptRecord,
@@ -30,6 +29,7 @@ from ablate.stores import (
     StaleTrial,
     StudyRecord,
     TrialRecord,
+    TrialStanding,
     sql_leases,
     sql_plan,
     sql_whole,
@@ -37,9 +37,12 @@ from ablate.stores import (
 from ablate.stores.rows import KINDS, Row
 from ablate.stores.sql_engine import PATIENCE_SECONDS, Database, check_file
 from ablate.stores.sql_insert import chunks, insert_new
-from ablate.stores.sql_rows import joined, storable, trial_record
+from ablate.stores.sql_rows import joined, storable, trial_record, trial_standing
 from ablate.stores.sql_schema import check_revision, prepare
 from ablate.stores.tables import attempts, declarations, events, identities, jobs, leases, metrics, points, stale_trials, studies, trials
+
+if TYPE_CHECKING:
+    from ablate.attempt import Outcome  # an attempt knows trainers, and a reader of a store needs none
 
 POLL_SECONDS = 0.1
 T = TypeVar("T")
@@ -73,7 +76,7 @@ class SqlStore:
 
         self._write(work)
 
-    def finish(self, study: str, outcome: Outcome, *, final: bool = True) -> None:
+    def finish(self, study: str, outcome: "Outcome", *, final: bool = True) -> None:
         reason = storable(outcome.reason)
         ended = {"cause": outcome.cause, "reason": reason, "seconds": outcome.seconds}
         values = ended | {"state": outcome.state if final else "queued", "attempts": outcome.attempt}
@@ -132,6 +135,17 @@ class SqlStore:
         found = self._read(lambda connection: _trial_records(connection, trials, study, order=trials.c.place))
         return [record for record, _ in found]
 
+    def standings(self, study: str) -> list[TrialStanding]:
+        query = sa.select(trials.c.id, trials.c.arm, trials.c.seed, trials.c.chain).where(trials.c.study == study).order_by(trials.c.place)
+        columns = [jobs.c[name] for name in ("id", "state", "cause", "reason", "seconds", "started", "attempts")]
+
+        def work(connection: sa.Connection) -> list[TrialStanding]:
+            rows = connection.execute(query).all()
+            states = {row.id: row for row in _jobs_of(connection, {job for row in rows for job in row.chain}, columns)}
+            return [trial_standing(study, row, states) for row in rows]
+
+        return self._read(work)
+
     def stale_trials(self, study: str) -> list[StaleTrial]:
         if not self._has(stale_trials):
             return []
@@ -148,19 +162,24 @@ class SqlStore:
         rows = self._rows_of(identities, sorted(set(jobs_))) if self._has(identities) else []
         return {row["job"]: row["identity"] for row in rows}
 
-    def jobs(self, study: str) -> list[JobRecord]:
-        def work(connection: sa.Connection) -> tuple[dict[str, None], dict[str, sa.RowMapping]]:
+    def jobs(self, study: str, *, state: str | None = None) -> list[JobRecord]:
+        names = [field.name for field in dataclasses.fields(JobRecord)]
+        columns = [jobs.c[name] for name in names]
+
+        def work(connection: sa.Connection) -> list[JobRecord]:
+            found: Sequence[Any] = [] if state is None else connection.execute(sa.select(*columns).where(jobs.c.state == state)).all()
+            if state is not None and not found:  # as nearly always of `running`: then no chain is read
+                return []
             chains = connection.scalars(sa.select(trials.c.chain).where(trials.c.study == study).order_by(trials.c.place)).all()
             ordered = dict.fromkeys(job for chain in chains for job in chain)
-            return ordered, {row["id"]: row for row in _jobs_of(connection, ordered)}
+            rows = {row.id: JobRecord(*row) for row in (_jobs_of(connection, ordered, columns) if state is None else found)}
+            return [rows[job] for job in ordered if job in rows]
 
-        ordered, rows = self._read(work)
-        names = [field.name for field in dataclasses.fields(JobRecord)]
-        return [JobRecord(**{name: rows[job][name] for name in names}) for job in ordered]
+        return self._read(work)
 
     def job_states(self, jobs_: Iterable[str]) -> dict[str, tuple[str, int]]:
-        wanted = set(jobs_)
-        return self._read(lambda connection: {row["id"]: (row["state"], row["attempts"]) for row in _jobs_of(connection, wanted)})
+        wanted, columns = set(jobs_), [jobs.c.id, jobs.c.state, jobs.c.attempts]
+        return self._read(lambda connection: {job: (state, count) for job, state, count in _jobs_of(connection, wanted, columns)})
 
     def recorded_attempts(self, jobs_: Iterable[str]) -> set[tuple[str, int]]:
         return {(row["job"], row["number"]) for row in self._rows_of(attempts, list(jobs_), columns=("job", "number"))}
@@ -303,17 +322,18 @@ def _trial_records(
     connection: sa.Connection, table: sa.Table, study: str, *, order: sa.ColumnElement[Any]
 ) -> list[tuple[TrialRecord, sa.RowMapping]]:
     rows = connection.execute(sa.select(table).where(table.c.study == study).order_by(order, table.c.place)).mappings().all()
-    states = {row["id"]: row for row in _jobs_of(connection, {up for row in rows for up in row["chain"]})}
+    states = {row.id: row for row in _jobs_of(connection, {up for row in rows for up in row["chain"]}, jobs.c)}
     finals = sa.select(table.c.final).where(table.c.study == study)
     values: dict[str, dict[str, float | None]] = {}
-    for metric in connection.execute(sa.select(metrics).where(metrics.c.job.in_(finals))).mappings():
-        values.setdefault(metric["job"], {})[metric["key"]] = metric["value"]
+    for job, key, value in connection.execute(sa.select(metrics.c.job, metrics.c.key, metrics.c.value).where(metrics.c.job.in_(finals))):
+        values.setdefault(job, {})[key] = value
     return [(trial_record(row, states, values.get(row["final"], {})), row) for row in rows]
 
 
-def _jobs_of(connection: sa.Connection, ids: Iterable[str]) -> Iterator[sa.RowMapping]:
+def _jobs_of(connection: sa.Connection, ids: Iterable[str], columns: Iterable[sa.Column[Any]]) -> Iterator[Any]:
+    query = sa.select(*columns)
     for chunk in chunks(sorted(ids)):
-        yield from connection.execute(sa.select(jobs).where(jobs.c.id.in_(chunk))).mappings()
+        yield from connection.execute(query.where(jobs.c.id.in_(chunk)))
 
 
 def _change(connection: sa.Connection, job: str, values: Mapping[str, Any]) -> bool:

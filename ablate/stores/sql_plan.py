@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ablate.planner import Job, Plan
+from ablate.planned import Job, Plan
 from ablate.stores.sql_insert import chunks, insert_new
 from ablate.stores.sql_rows import identity_of, job_row, trial_row
 from ablate.stores.tables import declarations, identities, jobs, stale_trials, studies, trials

@@ -2,13 +2,13 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from ablate.planner import Job, Trial, job_identity, trial_state
-from ablate.stores import TrialRecord
+from ablate.planned import Job, Trial, job_identity, trial_state
+from ablate.stores import TrialRecord, TrialStanding
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -42,29 +42,41 @@ def trial_row(study: str, trial: Trial, *, place: int) -> dict[str, Any]:
     }
 
 
-def trial_record(row: sa.RowMapping, states: Mapping[str, sa.RowMapping], values: Mapping[str, float | None]) -> TrialRecord:
+def trial_standing(study: str, row: Any, states: Mapping[str, Any]) -> TrialStanding:
+    return TrialStanding(study=study, id=row.id, arm=row.arm, seed=row.seed, chain=tuple(row.chain), **_standing(row.chain, states))
+
+
+def trial_record(row: sa.RowMapping, states: Mapping[str, Any], values: Mapping[str, float | None]) -> TrialRecord:
     chain = [states[job] for job in row["chain"]]
-    final = chain[-1]
-    broken = next((job for job in chain if job["state"] in ("failed", "lost", "pruned")), final)
     return TrialRecord(
         study=row["study"],
         id=row["id"],
         arm=row["arm"],
         seed=row["seed"],
-        state=trial_state([job["state"] for job in chain]),
-        cause=broken["cause"],
-        reason=broken["reason"],
+        chain=tuple(row["chain"]),
         levels=row["levels"],
         changes=row["changes"],
         config=row["config"],
-        chain=tuple(row["chain"]),
         metrics=values,
-        num_params=final["num_params"],
-        train_flops=sum(job["train_flops"] for job in chain),
-        seconds=final["seconds"],
-        started=final["started"],
-        attempts=final["attempts"],
+        num_params=chain[-1].num_params,
+        train_flops=sum(job.train_flops for job in chain),
+        **_standing(row["chain"], states),
     )
+
+
+def _standing(names: Sequence[str], states: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial's jobs say of it."""
+    chain = [states[job] for job in names]
+    final = chain[-1]
+    broken = next((job for job in chain if job.state in ("failed", "lost", "pruned")), final)
+    return {
+        "state": trial_state([job.state for job in chain]),
+        "cause": broken.cause,
+        "reason": broken.reason,
+        "seconds": final.seconds,
+        "started": final.started,
+        "attempts": final.attempts,
+    }
 
 
 def joined(rows: Iterable[Any]) -> list[tuple[int, float | None]]:

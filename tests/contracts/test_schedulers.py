@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ablate.attempt import Outcome, read_outcome
-from ablate.planner import Job, Plan
+from ablate.planned import Job, Plan
 from ablate.schedule import Event, Finished, Proposed, Scheduler, Skipped, Started
 from ablate.study import Resources, Study
 from ablate.workspace import Workspace

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ablate.attempt import Outcome
+from ablate.attempt import Outcome, lost
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.fingerprint import fingerprint
 from ablate.journal import Point, make_point
-from ablate.planner import Plan
-from ablate.stores import LEASE_TTL, Lease, LeaseLost, Store, open_store
+from ablate.planned import Plan
+from ablate.stores import LEASE_TTL, Lease, LeaseLost, Store, TrialStanding, open_store
 from tests.conftest import make_small_plan
 from tests.postgresql import Server
 
@@ -70,6 +70,27 @@ def test_plan_recorded_twice_keeps_what_is_done(store: Store, plan: Plan) -> Non
     store.finish("small", done(plan.trials[0].chain[-1]))
     store.record_plan(plan, axes=AXES, simulated=True)
     assert [trial.state for trial in store.trials("small")] == ["done", "queued", "queued", "queued"]
+
+
+def test_standings_are_the_trials_without_what_they_are_made_of(store: Store, plan: Plan) -> None:
+    first, second, third, _ = (trial.chain[-1] for trial in plan.trials)
+    store.finish("small", done(first))
+    store.finish("small", lost(second, attempt=1, cause="oom", reason="out of memory"))
+    store.start("small", third, attempt=1)
+    names = [field.name for field in dataclasses.fields(TrialStanding)]
+    said = [[getattr(trial, name) for name in names] for trial in store.trials("small")]
+    assert said == [[getattr(standing, name) for name in names] for standing in store.standings("small")]
+    assert [standing.state for standing in store.standings("small")] == ["done", "failed", "running", "queued"]
+    assert store.standings("another") == []
+
+
+def test_jobs_in_one_state_are_found(store: Store, plan: Plan) -> None:
+    assert store.jobs("small", state="running") == []
+    third = plan.trials[2].chain[-1]
+    store.start("small", third, attempt=1)
+    assert [job.id for job in store.jobs("small", state="running")] == [third]
+    assert store.jobs("small", state="running") == [job for job in store.jobs("small") if job.id == third]
+    assert store.jobs("another", state="running") == []
 
 
 def test_first_plan_declares_the_study(store: Store, plan: Plan) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate.draft import Arm
-from ablate.planner import Job, make_plan
+from ablate.planned import Job
+from ablate.planner import make_plan
 from ablate.record import Recorder
 from ablate.schedule import Started
 from ablate.schedule.local import LocalScheduler

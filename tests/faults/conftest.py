@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablate.attempt import Outcome
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import Event, Finished, Scheduler
 from ablate.schedule.guardian import MARKER
 from ablate.workspace import Workspace

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import EnvironmentMissing
-from ablate.results import studies_frame
+from ablate.standing import study_rows
 from ablate.stores import open_store
 from ablate.workspace import Workspace
 from dashboards.app import advance
@@ -34,7 +34,7 @@ import sys, time
 from pathlib import Path
 from ablate.attempt import Outcome
 from ablate.journal import make_point
-from ablate.results import studies_frame
+from ablate.standing import study_rows
 from ablate.stores import open_store
 from ablate.workspace import Workspace
 from dashboards.app import advance
@@ -56,7 +56,7 @@ while time.monotonic() < ends:
         store.add_points({(job, turns): [make_point(step, "loss", 1.0) for step in range(50)]})
         store.finish(what, Outcome(job=job, attempt=turns, state="lost", cause="lost", started=1.0), final=False)
     elif what == "status":
-        studies_frame(opened := open_store(url))
+        study_rows(opened := open_store(url))
         opened.close()
     else:
         reader.studies_version()
@@ -235,7 +235,7 @@ def test_pages_that_are_killed_while_many_look_are_nothing_to_a_run(tmp_path: Pa
 def _look(workspace: Workspace, stopping: threading.Event) -> None:
     reader = Reader(workspace.store_url)
     while not stopping.wait(0.5):
-        reader.read(studies_frame)
+        reader.read(study_rows)
 
 
 def _children() -> Iterator[tuple[int, str]]:

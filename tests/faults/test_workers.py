@@ -15,7 +15,8 @@ from ablate.design import make_arms
 from ablate.errors import EnvironmentMissing
 from ablate.journal import read_points
 from ablate.load import load_study
-from ablate.planner import Job, make_plan
+from ablate.planned import Job
+from ablate.planner import make_plan
 from ablate.schedule import Event, Scheduler, Started, guardian
 from ablate.workspace import Workspace
 from tests.conftest import make_arm, make_small_plan, make_study

@@ -10,7 +10,8 @@ import torch
 from ablate.design import make_arms
 from ablate.errors import InputError
 from ablate.load import load_study
-from ablate.planner import Plan, make_plan
+from ablate.planned import Plan
+from ablate.planner import make_plan
 from model_zoo import flops, trainable
 from model_zoo.build import build_encoder, initialise
 from model_zoo.config import Config

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 from ablate.attempt import Outcome, lost
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.schedule import FIRST_PAUSE_SECONDS, Finished
 from ablate.schedule.course import Course
 from ablate.workspace import Workspace

@@ -14,7 +14,7 @@ import pytest
 from ablate.attempt import execute, read_outcome
 from ablate.continued import FROM, WEIGHTS
 from ablate.journal import Point, read_points
-from ablate.planner import Job
+from ablate.planned import Job
 from ablate.preview import plan_so_far
 from ablate.record import Summary
 from ablate.results import curves_frame

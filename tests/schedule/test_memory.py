@@ -7,7 +7,8 @@ import pytest
 
 from ablate.attempt import Outcome, lost
 from ablate.design import make_arms
-from ablate.planner import Job, make_plan
+from ablate.planned import Job
+from ablate.planner import make_plan
 from ablate.schedule.memory import PEAK_DETAIL, Claims, estimated_bytes, with_figures
 from ablate.study import Resources
 from tests.conftest import make_small_plan

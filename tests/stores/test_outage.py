@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from ablate.attempt import Outcome
 from ablate.errors import EnvironmentMissing
 from ablate.journal import make_point
-from ablate.planner import Plan
+from ablate.planned import Plan
 from ablate.stores import Store, open_store
 from tests.conftest import make_small_plan
 from tests.postgresql import Server
