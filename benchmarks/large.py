@@ -1,7 +1,8 @@
 """One study of 10,000 trials of zero work whose driver is killed at 5,000 and goes on: what its size costs.
 
 Prints the time a trial takes at the beginning and in the middle, the driver's memory, how long `status` takes, how long the next run takes
-to its first new trial (Ray's start included), and the files of a trial; the bounds are those of the fault matrix, row F34. Run it with
+to its first new trial, and a Ray that does nothing else to its first task, and the files of a trial; the bounds are those of the fault
+matrix, row F34. Run it with
 
     python benchmarks/large.py [--trials 10000] [--slots 2]
 """
@@ -25,6 +26,7 @@ base: {{steps: 1}}
 axes: {{num_params: {{range: [1001, {last}], step: 1}}}}
 metric: {{name: loss, goal: min}}
 """
+BARE_RAY = "import ray; ray.init(address='local', num_cpus=2, include_dashboard=False); ray.get(ray.remote(lambda: 1).remote())"
 ABLATE = [sys.executable, "-m", "ablate"]
 FIRST = 300
 
@@ -84,6 +86,9 @@ def main() -> None:
         began = time.perf_counter()
         subprocess.run([*ABLATE, "status", "large"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
         status = time.perf_counter() - began
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", BARE_RAY], capture_output=True, check=True)
+        bare = time.perf_counter() - began
         done, began = finished(folder), time.perf_counter()
         process = start(folder, slots=options.slots)
         wait_for(done + 1, process, folder=folder)
@@ -111,6 +116,7 @@ def main() -> None:
         ("the driver's memory (under 600)", f"{largest / 1e6:6.0f} MB"),
         (f"`ablate status`, {done:,} trials done (under 1)", f"{status:6.2f} s"),
         ("the next run, to its first new trial (under 5)", f"{resumed:6.2f} s"),
+        ("  of which Ray alone, to the end of its first task", f"{bare:6.2f} s"),
         ("files a trial (under 5)", f"{files / trials:6.2f}"),
         ("trials that ran to their end twice", f"{len(twice):6}"),
     ):
