@@ -96,7 +96,8 @@ class Course:
             raise EnvironmentMissing(f"paused: {why}; mend what they have in common and run again (`ablate retry` for those that failed)")
 
     def _numbered(self, job: Job, *, alone: bool) -> Next:
-        self._numbers[job.id] = self._numbers.get(job.id, 0) + 1
+        before = self._numbers[job.id] if job.id in self._numbers else self._workspace.newest_attempt(job.id)  # of what is built again
+        self._numbers[job.id] = before + 1
         return Next(job, self._numbers[job.id], alone)
 
     def _again(self, job: Job, *, pause: float, alone: bool) -> None:

@@ -200,7 +200,8 @@ def test_attempt_that_another_run_has_begun_is_taken_as_it_ended(scheduler: Sche
     first, second, third, *_ = make_small_plan(seeds=2).jobs.values()
     by_another = execute(first, workspace=workspace, number=1)
     workspace.attempt(second.id, 1).mkdir(parents=True)  # begun by one that died
-    ended = [event.outcome for event in run(scheduler, [first, second, third]) if isinstance(event, Finished)]
+    events = scheduler.run([first, second, third], attempts=dict.fromkeys((first.id, second.id, third.id), 0), stop=threading.Event())
+    ended = [event.outcome for event in events if isinstance(event, Finished)]
     expected = [(first.id, 1, "done"), (second.id, 1, "lost"), (second.id, 2, "done"), (third.id, 1, "done")]
     assert sorted((outcome.job, outcome.attempt, outcome.state) for outcome in ended) == sorted(expected)
     assert by_another in ended
@@ -282,7 +283,8 @@ def test_planned_study_and_search_at_once_run_each_trial_once(workspace: Workspa
     jobs, found = list(make_plan(planned, make_arms(planned)).jobs.values()), dict[str, list[Event]]()
 
     def plan_it() -> None:
-        found["planned"] = list(RayTasks(workspace, slots=1).run(jobs, attempts={}, stop=threading.Event()))
+        attempts = dict.fromkeys((job.id for job in jobs), 0)
+        found["planned"] = list(RayTasks(workspace, slots=1).run(jobs, attempts=attempts, stop=threading.Event()))
 
     def search_it() -> None:
         found["search"] = list(RayTune(workspace, study=search, past=[], slots=1).run([], attempts={}, stop=threading.Event()))
