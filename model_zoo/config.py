@@ -4,38 +4,20 @@ Invariant: a `Config` that validates can be built. Whatever does not fit togethe
 heads and width, shares that do not sum to 1) is refused here: what was found, what is allowed, the nearest value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from math import isqrt
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from model_zoo.connectors import Connector
+from model_zoo.connectors.avg_pool import AvgPool
+from model_zoo.connectors.connector import Shape
+from model_zoo.fields import Count, Fraction, NonNegative, NonNegativeInt, Pixels, Positive, Settings, nearest_multiples
 
 SOURCES = ("caption", "interleaved", "text")
 """Order of the parts in a ratio such as "45:45:10"."""
-
-
-def _refuse_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError(f"{value} is not a number")  # pydantic's lax float would read it as 0.0 or 1.0
-    return value
-
-
-Count = Annotated[int, Field(strict=True, gt=0)]
-Pixels = Annotated[int, Field(strict=True, gt=0, le=4096)]
-NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
-Positive = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-def _nearest_multiples(value: int, divisor: int) -> str:
-    below = value // divisor * divisor
-    return f"{below}, {below + divisor}" if below else str(divisor)
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
 
 class Objective(StrEnum):
@@ -89,7 +71,7 @@ class Task(StrEnum):
     """Continue progressions and recall pairs, no image."""
 
 
-class EncoderPretrain(_Frozen):
+class EncoderPretrain(Settings):
     """The encoder stage. Its seed is its own, so that all trials that agree on the encoder share one."""
 
     objective: Objective = Objective.CONTRASTIVE
@@ -104,7 +86,7 @@ class EncoderPretrain(_Frozen):
     """Seed of weights and images of this stage."""
 
 
-class Encoder(_Frozen):
+class Encoder(Settings):
     """A vision transformer over square patches."""
 
     patch_size: Pixels = 4
@@ -129,7 +111,7 @@ class Encoder(_Frozen):
     def _patches_fill_image(cls, value: int, info: ValidationInfo) -> int:
         patch = info.data.get("patch_size")
         if patch and value % patch:
-            raise ValueError(f"{value} is not a multiple of patch {patch}: nearest {_nearest_multiples(value, patch)}")
+            raise ValueError(f"{value} is not a multiple of patch {patch}: nearest {nearest_multiples(value, patch)}")
         return value
 
     @field_validator("width")
@@ -137,7 +119,7 @@ class Encoder(_Frozen):
     def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
         heads = info.data.get("num_heads")
         if heads and value % heads:
-            raise ValueError(f"{value} is not divisible by {heads} heads: nearest {_nearest_multiples(value, heads)}")
+            raise ValueError(f"{value} is not divisible by {heads} heads: nearest {nearest_multiples(value, heads)}")
         return value
 
     @field_validator("features")
@@ -161,50 +143,7 @@ class Encoder(_Frozen):
         return self.grid**2
 
 
-class AvgPool(_Frozen):
-    """Average pooling and a linear map."""
-
-    kind: Literal["avg_pool"] = "avg_pool"
-    """Which connector."""
-    num_tokens: Count = 4
-    """Visual tokens an image becomes: a square up to the number of patches."""
-
-    def reachable_tokens(self, grid: int) -> list[int]:
-        """Token counts on a grid of `grid` x `grid` patches."""
-        return [side**2 for side in range(1, grid + 1)]
-
-
-class AttentionPool(_Frozen):
-    """Learnt queries that attend to the patches."""
-
-    kind: Literal["attention_pool"] = "attention_pool"
-    """Which connector."""
-    num_tokens: Count = 4
-    """Visual tokens an image becomes: any number up to the number of patches."""
-
-    def reachable_tokens(self, grid: int) -> Sequence[int]:
-        """Token counts on a grid of `grid` x `grid` patches."""
-        return range(1, grid**2 + 1)
-
-
-class CAbstractor(_Frozen):
-    """Convolutions around adaptive average pooling (Honeybee)."""
-
-    kind: Literal["c_abstractor"] = "c_abstractor"
-    """Which connector."""
-    num_tokens: Count = 4
-    """Visual tokens an image becomes: a square up to the number of patches."""
-
-    def reachable_tokens(self, grid: int) -> list[int]:
-        """Token counts on a grid of `grid` x `grid` patches."""
-        return [side**2 for side in range(1, grid + 1)]
-
-
-# The three share their fields, so an arm that changes only `kind` leaves nothing behind that the new kind would refuse.
-Connector = Annotated[AvgPool | AttentionPool | CAbstractor, Field(discriminator="kind")]
-
-
-class Decoder(_Frozen):
+class Decoder(Settings):
     """A decoder-only language model in the shape of Llama: RoPE, RMSNorm, SwiGLU."""
 
     num_heads: Count = 2
@@ -221,7 +160,7 @@ class Decoder(_Frozen):
     def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
         heads = info.data.get("num_heads")
         if heads and value % (2 * heads):  # the rotation of RoPE works on pairs, so a head's width is even
-            nearest = _nearest_multiples(value, 2 * heads)
+            nearest = nearest_multiples(value, 2 * heads)
             raise ValueError(f"{value} is not divisible by {heads} heads of even width: nearest {nearest}")
         return value
 
@@ -238,7 +177,7 @@ class Decoder(_Frozen):
         return self.depth * (layer + smear) + self.width
 
 
-class Mix(_Frozen):
+class Mix(Settings):
     """Shares of the three data sources, as a mapping or as text such as "45:45:10" (caption:interleaved:text)."""
 
     caption: Fraction = 0.0
@@ -301,7 +240,7 @@ def _check_shares(shares: Mapping[str, Any]) -> Mapping[str, Any]:
     return shares
 
 
-class Data(_Frozen):
+class Data(Settings):
     """What the decoder reads."""
 
     mix: Mix = Mix(caption=0.45, interleaved=0.45, text=0.10)
@@ -310,7 +249,7 @@ class Data(_Frozen):
     """Scenes drawn once per trial from the 1,400 training digits; documents pick theirs from this pool."""
 
 
-class Train(_Frozen):
+class Train(Settings):
     """AdamW with linear warmup and cosine decay."""
 
     steps: Count = 400
@@ -337,7 +276,7 @@ class Train(_Frozen):
         return value
 
 
-class Eval(_Frozen):
+class Eval(Settings):
     """What is measured, always on images that training never saw."""
 
     tasks: tuple[Task, ...] = tuple(Task)
@@ -355,7 +294,7 @@ class Eval(_Frozen):
         return tuple(task for task in Task if task in value)  # the order someone wrote them in is not identity
 
 
-class Config(_Frozen):
+class Config(Settings):
     """One trial of the zoo."""
 
     encoder: Encoder = Encoder()
@@ -370,6 +309,11 @@ class Config(_Frozen):
     """The pretrain stage."""
     eval: Eval = Eval()
     """The measurements."""
+
+    @property
+    def connector_shape(self) -> Shape:
+        """What the connector stands between."""
+        return Shape(self.encoder.num_patches, self.encoder.width, self.decoder.width)
 
     @field_validator("connector", mode="before")
     @classmethod

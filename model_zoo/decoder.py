@@ -15,9 +15,12 @@ from torch.nn import functional as F
 
 from model_zoo.config import Decoder as DecoderConfig
 from model_zoo.config import Keys
+from model_zoo.initial import residual
 
 ROPE_BASE = 10_000.0
 """Su et al. 2021 (arXiv 2104.09864, section 3.2.2) and Llama."""
+SMEAR_LOGIT = 2.0
+"""A smeared key starts as 0.88 of the one before: from one half (0), induction did not start within 400 steps."""
 
 
 class Group(NamedTuple):
@@ -57,8 +60,8 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = config.num_heads
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.out = nn.Linear(config.width, config.width, bias=False)
-        self.smear = nn.Parameter(torch.empty(config.num_heads)) if config.keys is Keys.SMEARED else None
+        self.out = residual(nn.Linear(config.width, config.width, bias=False), depth=config.depth)
+        self.smear = nn.Parameter(torch.full((config.num_heads,), SMEAR_LOGIT)) if config.keys is Keys.SMEARED else None
 
     def forward(self, x: Tensor, *, groups: Sequence[Group], where: Rotation) -> Tensor:
         """[T, D] -> [T, D]"""
@@ -92,7 +95,7 @@ class Layer(nn.Module):
         self.attention = Attention(config)
         self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.gate_up = nn.Linear(config.width, 2 * config.mlp_width, bias=False)
-        self.down = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.down = residual(nn.Linear(config.mlp_width, config.width, bias=False), depth=config.depth)
 
     def forward(self, x: Tensor, *, groups: Sequence[Group], where: Rotation) -> Tensor:
         """[T, D] -> [T, D]"""

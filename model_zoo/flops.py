@@ -7,19 +7,7 @@ section 2.1; for linear layers the sum is the C = 6 N D of Hoffmann et al. 2022,
 Documents are counted at their expected number, so a trial's own FLOPs scatter about these by what its mix drew.
 """
 
-from model_zoo.config import (
-    SOURCES,
-    AttentionPool,
-    AvgPool,
-    CAbstractor,
-    Config,
-    Connector,
-    Decoder,
-    Encoder,
-    Features,
-    Keys,
-    Training,
-)
+from model_zoo.config import SOURCES, Config, Decoder, Encoder, Features, Keys, Training
 from model_zoo.data.rows import ROWS
 from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES, SIZE
 
@@ -37,18 +25,6 @@ def encoder_params(encoder: Encoder) -> int:
     return (encoder.patch_size**2 + 1) * d + encoder.num_patches * d + encoder.depth * layer + 2 * d
 
 
-def connector_params(connector: Connector, *, encoder_width: int, width: int) -> int:
-    """All parameters between encoder and decoder."""
-    e, project = encoder_width, (encoder_width + 1) * width
-    match connector:
-        case AvgPool():
-            return project
-        case AttentionPool():
-            return connector.num_tokens * e + 2 * e + 2 * (e**2 + e) + e**2 + e + project
-        case CAbstractor():
-            return 2 * (2 * (e**2 + e) + 10 * e + 6 * e) + project  # two blocks: two 1 x 1, one 3 x 3, three norms
-
-
 def contrast_params(width: int) -> int:
     """All parameters of the encoder stage's objective, which are thrown away after it."""
     e = width
@@ -62,7 +38,7 @@ def embedding_params(decoder: Decoder) -> int:
 
 def total_params(config: Config) -> int:
     """Encoder, connector and decoder, embeddings and head included."""
-    connector = connector_params(config.connector, encoder_width=config.encoder.width, width=config.decoder.width)
+    connector = config.connector.num_params(config.connector_shape)
     return encoder_params(config.encoder) + connector + config.decoder.num_params + embedding_params(config.decoder)
 
 
@@ -70,19 +46,6 @@ def encoder_forward_flops(encoder: Encoder) -> float:
     """One image."""
     d, p = encoder.width, encoder.num_patches
     return 2.0 * p * d * (encoder.patch_size**2 + encoder.depth * (12 * d + 2 * p))
-
-
-def connector_forward_flops(connector: Connector, *, encoder: Encoder, width: int) -> float:
-    """One image."""
-    e, p, q = encoder.width, encoder.num_patches, connector.num_tokens
-    project = 2.0 * q * e * width
-    match connector:
-        case AvgPool():
-            return project
-        case AttentionPool():
-            return project + 2 * (p * 2 * e**2 + 2 * q * p * e + q * e**2)
-        case CAbstractor():
-            return project + 2 * (p + q) * (2 * e**2 + 9 * e)
 
 
 def document_forward_flops(decoder: Decoder, *, length: int, answers: int) -> float:
@@ -94,7 +57,7 @@ def document_forward_flops(decoder: Decoder, *, length: int, answers: int) -> fl
 
 def step_forward_flops(config: Config) -> float:
     """Connector and decoder over the rows of one step, at the expected number of documents."""
-    connector = connector_forward_flops(config.connector, encoder=config.encoder, width=config.decoder.width)
+    connector = config.connector.forward_flops(config.connector_shape)
     flops = 0.0
     for source, share in zip(SOURCES, config.data.mix.shares, strict=True):
         for kind in ROWS[source].values():
@@ -155,19 +118,6 @@ def encoder_activation_bytes(encoder: Encoder, *, images: float) -> float:
     return BYTES * images * encoder.num_patches * encoder.width * (16 * encoder.depth + 1)
 
 
-def connector_activation_bytes(connector: Connector, *, encoder: Encoder, images: float) -> float:
-    """Kept for the backward pass, in widths of the encoder: the projection's input, and two blocks or the keys."""
-    p, q = encoder.num_patches, connector.num_tokens
-    match connector:
-        case AvgPool():
-            widths = q
-        case AttentionPool():
-            widths = 4 * p + 2 * q
-        case CAbstractor():
-            widths = 10 * (p + q)
-    return BYTES * images * encoder.width * widths
-
-
 def decoder_activation_bytes(decoder: Decoder, *, tokens: float) -> float:
     """Kept for the backward pass, per token: norms and attention 13 widths, smearing 1, the MLP 4 of its own."""
     attention = (14 if decoder.keys is Keys.SMEARED else 13) * decoder.width
@@ -191,7 +141,7 @@ def pretrain_stage_memory(config: Config) -> float:
     encoder, images = config.encoder, pictures_per_step(config)
     pool = (config.data.num_scenes + NUM_TRAINING_DIGITS) * BYTES
     activations = decoder_activation_bytes(config.decoder, tokens=tokens_per_step(config))
-    activations += connector_activation_bytes(config.connector, encoder=encoder, images=images)
+    activations += BYTES * images * config.connector.numbers_kept(config.connector_shape)
     fixed = pool * encoder.image_size**2 + activations
     if encoder.training is Training.FROZEN:
         held = encoder_params(encoder)

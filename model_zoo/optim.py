@@ -18,18 +18,19 @@ def parameter_groups(model: nn.Module, *, weight_decay: float, encoder: Training
 
     | parameter                                    | rate                              | decay        |
     |----------------------------------------------|-----------------------------------|--------------|
-    | matrices of connector and decoder            | 1                                 | weight_decay |
-    | gains, biases, embeddings, positions, queries| 1                                 | 0            |
+    | linear maps and convolutions                 | 1                                 | weight_decay |
+    | all others, and the embedding of patches     | 1                                 | 0            |
     | the same under `encoder.`                    | 1 (full), SLOW (slow), 0 (frozen) | as above     |
     """
     scales = {Training.FROZEN: 0.0, Training.SLOW: SLOW, Training.FULL: 1.0}
+    maps = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         scale = scales[encoder] if name.startswith("encoder.") else 1.0
         parameter.requires_grad_(scale > 0)
         if scale > 0:
-            is_matrix = parameter.ndim >= 2 and not any(word in name for word in ("embedding", "query"))
-            groups.setdefault((scale, weight_decay if is_matrix else 0.0), []).append(parameter)
+            decays = id(parameter) in maps and "embedding" not in name
+            groups.setdefault((scale, weight_decay if decays else 0.0), []).append(parameter)
     return [{"params": members, "weight_decay": decay, "scale": scale} for (scale, decay), members in groups.items()]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_zoo.build import build_encoder, build_model, initialise
+from model_zoo.build import build_encoder, build_model
 from model_zoo.checkpoint import load_weights, pack, save_weights, unpack
 from model_zoo.config import Config, Encoder, Eval, Train, Training
 from model_zoo.context import Context
@@ -28,6 +28,7 @@ from model_zoo.evaluate.held_out import ValidationDocuments, held_out_pool, vali
 from model_zoo.evaluate.loss import answer_loss, validation_loss
 from model_zoo.evaluate.scores import score_names, score_tasks
 from model_zoo.features import PoolFeatures, encode, encode_pools, load_features, save_features
+from model_zoo.initial import initialise
 from model_zoo.optim import make_optimizer, parameter_groups, rate_at, set_rate
 from model_zoo.vlm import VisionLanguageModel
 

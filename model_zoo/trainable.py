@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_zoo import flops
-from model_zoo.config import Config, Connector, Data, Decoder, Encoder, Eval, Features, Objective, Train
+from model_zoo.config import Config, Data, Decoder, Encoder, Eval, Features, Objective, Train
+from model_zoo.connectors import Connector
 from model_zoo.context import Context
 
 __all__ = ["METRICS", "Config", "StageSpec", "stages", "train"]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_zoo.initial import embedding
+
 NUM_CLASSES = 10
 
 
@@ -30,7 +32,7 @@ class Contrast(nn.Module):
 
     def __init__(self, width: int, *, caption_length: int) -> None:
         super().__init__()
-        self.caption_embedding = nn.Parameter(torch.empty(caption_length, NUM_CLASSES, width))
+        self.caption_embedding = embedding(caption_length, NUM_CLASSES, width)
         self.caption_in = nn.Linear(width, 2 * width)
         self.caption_out = nn.Linear(2 * width, width)
         self.image_out = nn.Linear(width, width)

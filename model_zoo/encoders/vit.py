@@ -3,11 +3,11 @@
 B images, S side in pixels, P patches, p side of a patch, D width, H heads.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model_zoo.config import Encoder
+from model_zoo.initial import embedding, residual
 
 MLP_RATIO = 4
 """Hidden width of a layer's MLP over its own width."""
@@ -16,15 +16,15 @@ MLP_RATIO = 4
 class Layer(nn.Module):
     """Pre-norm transformer layer with attention in both directions."""
 
-    def __init__(self, width: int, *, num_heads: int) -> None:
+    def __init__(self, width: int, *, num_heads: int, depth: int) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
-        self.attention_out = nn.Linear(width, width)
+        self.attention_out = residual(nn.Linear(width, width), depth=depth)
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp_in = nn.Linear(width, MLP_RATIO * width)
-        self.mlp_out = nn.Linear(MLP_RATIO * width, width)
+        self.mlp_out = residual(nn.Linear(MLP_RATIO * width, width), depth=depth)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, P, D] -> [B, P, D]"""
@@ -46,8 +46,9 @@ class VisionTransformer(nn.Module):
         self.patch_size = config.patch_size
         self.image_size = config.image_size
         self.patch_embedding = nn.Linear(config.patch_size**2, config.width)
-        self.position_embedding = nn.Parameter(torch.empty(config.num_patches, config.width))
-        self.layers = nn.ModuleList(Layer(config.width, num_heads=config.num_heads) for _ in range(config.depth))
+        self.position_embedding = embedding(config.num_patches, config.width)
+        layers = (Layer(config.width, num_heads=config.num_heads, depth=config.depth) for _ in range(config.depth))
+        self.layers = nn.ModuleList(layers)
         self.final_norm = nn.LayerNorm(config.width)
 
     def forward(self, pixels: Tensor) -> Tensor:

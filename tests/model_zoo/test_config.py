@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from model_zoo.config import AttentionPool, Config, Decoder, Encoder, Mix, Task
+from model_zoo.config import Config, Decoder, Encoder, Mix, Task
+from model_zoo.connectors.attention_pool import AttentionPool
 
 REFUSED = {
     "patches": ({"encoder": {"image_size": 30, "patch_size": 8}}, "30 is not a multiple of patch 8: nearest 24, 32"),
@@ -19,7 +20,7 @@ REFUSED = {
         r"50, which attention_pool cannot give on a grid of 4 x 4 patches \(1 to 16\): nearest 16",
     ),
     "coarse grid": ({"encoder": {"image_size": 4}}, r"num_tokens is 4, which avg_pool .* \(1\): nearest 1"),
-    "kind": ({"connector": {"kind": "mlp"}}, "'avg_pool', 'attention_pool', 'c_abstractor'"),
+    "kind": ({"connector": {"kind": "q_former"}}, "'avg_pool', 'attention_pool', 'c_abstractor', 'mlp'"),
     "sum": ({"data": {"mix": {"caption": 0.5, "text": 0.49}}}, "sum is 0.99; use 45:45:10 or shares that sum to 1"),
     "source": ({"data": {"mix": {"vqa": 1.0}}}, "unknown source vqa; sources are caption, interleaved, text"),
     "negative share": ({"data": {"mix": {"caption": -0.5, "text": 1.5}}}, "negative share: caption -0.5"),

@@ -13,11 +13,12 @@ from ablate.load import load_study
 from ablate.planned import Plan
 from ablate.planner import make_plan
 from model_zoo import flops, trainable
-from model_zoo.build import build_encoder, initialise
+from model_zoo.build import build_encoder
 from model_zoo.config import Config
 from model_zoo.data.pictures import training_pool
 from model_zoo.evaluate.held_out import held_out_pool
 from model_zoo.features import PICTURES_AT_ONCE, encode, encode_pools, load_features, save_features
+from model_zoo.initial import initialise
 from tests.model_zoo.conftest import change, run, weights
 
 STUDY: dict[str, Any] = {

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from model_zoo import flops
-from model_zoo.build import build_model, initialise
+from model_zoo.build import build_model
 from model_zoo.config import Config
 from model_zoo.data.batch import collate
 from model_zoo.data.pictures import make_pool, training_digits
@@ -16,7 +14,9 @@ from model_zoo.data.stream import draw_step
 from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.evaluate.loss import answer_loss
+from model_zoo.initial import initialise
 from model_zoo.trainable import stages
+from tests.model_zoo.counting import count_flops, count_saved_bytes
 
 SHAPES = {
     "avg_pool": {"connector": {"kind": "avg_pool"}},
@@ -43,34 +43,14 @@ def make_step(config: Config):
     return model, batch, pool.pixels[batch.pictures]
 
 
-def count_flops(function) -> int:
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # other kernels go uncounted on CPU
-        function()
-    return counter.get_total_flops()
-
-
-def count_saved_bytes(function) -> int:
-    storages = {}
-
-    def remember(tensor):
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        result = function()  # kept alive, so that no address is used twice
-    del result
-    return sum(storages.values())
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_params_equal_those_of_the_built_model(shape):
     config = Config.model_validate(SHAPES[shape])
     model = build_model(config, vocabulary_size=SIZE, image_token=IMAGE)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     decoder = model.decoder
-    widths = {"encoder_width": config.encoder.width, "width": config.decoder.width}
     assert counts["encoder"] == flops.encoder_params(config.encoder)
-    assert counts["connector"] == flops.connector_params(config.connector, **widths)
+    assert counts["connector"] == config.connector.num_params(config.connector_shape)
     embeddings = decoder.embedding.weight.numel() + decoder.head.weight.numel()
     assert embeddings == flops.embedding_params(config.decoder)
     assert counts["decoder"] - embeddings == config.decoder.num_params
@@ -109,7 +89,7 @@ def test_forward_flops_equal_torchs_count(shape):
     images = len(pixels)
     assert count_flops(lambda: model.encoder(pixels)) == images * flops.encoder_forward_flops(config.encoder)
     features = model.encoder(pixels)
-    connector = flops.connector_forward_flops(config.connector, encoder=config.encoder, width=config.decoder.width)
+    connector = config.connector.forward_flops(config.connector_shape)
     documents = (g.number * flops.document_forward_flops(config.decoder, length=g.length, answers=0) for g in batch.groups)
     head = 2 * len(batch.answers) * config.decoder.width * SIZE
     assert count_flops(lambda: answer_loss(model, batch, features=features)) == images * connector + sum(documents) + head
@@ -162,7 +142,7 @@ def test_activation_bytes_are_near_what_autograd_keeps(shape):
     model, batch, pixels = make_step(config)
     encoder = flops.encoder_activation_bytes(config.encoder, images=len(pixels))
     rest = flops.decoder_activation_bytes(config.decoder, tokens=len(batch.tokens))
-    rest += flops.connector_activation_bytes(config.connector, encoder=config.encoder, images=len(pixels))
+    rest += 4 * len(pixels) * config.connector.numbers_kept(config.connector_shape)
     weights = 4 * sum(p.numel() for p in model.parameters())
     features = model.encoder(pixels).detach()
     # measured within 9 %: small buffers and, for layers, statistics of norms are left out

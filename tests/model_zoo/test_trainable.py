@@ -12,10 +12,11 @@ import yaml
 from safetensors.torch import load_file
 
 from model_zoo import trainable
-from model_zoo.build import build_encoder, initialise
+from model_zoo.build import build_encoder
 from model_zoo.config import Config
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.evaluate import scores
+from model_zoo.initial import initialise
 from tests.model_zoo.conftest import change, run, weights
 
 TINY_YAML = Path(__file__).parents[2] / "studies" / "bases" / "tiny.yaml"

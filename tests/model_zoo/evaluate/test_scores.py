@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from model_zoo.build import build_model, initialise
+from model_zoo.build import build_model
 from model_zoo.config import Eval
 from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.evaluate.held_out import held_out_pool, label_task, recall_task, validation_documents
 from model_zoo.evaluate.loss import validation_loss
 from model_zoo.evaluate.scores import forced_choice, score_names, score_tasks
 from model_zoo.features import encode
+from model_zoo.initial import initialise
 
 
 @pytest.fixture
