@@ -25,6 +25,8 @@ class Objective(StrEnum):
 
     CONTRASTIVE = "contrastive"
     """Images against their captions (CLIP, arXiv 2103.00020)."""
+    RECONSTRUCTIVE = "reconstructive"
+    """Patches in raster order, each from those before it, without captions (AIM, arXiv 2401.08541)."""
     NONE = "none"
     """Not at all: the trial has no encoder stage and starts from random weights."""
 
@@ -75,11 +77,11 @@ class EncoderPretrain(Settings):
     """The encoder stage. Its seed is its own, so that all trials that agree on the encoder share one."""
 
     objective: Objective = Objective.CONTRASTIVE
-    """`contrastive` or `none`."""
+    """`contrastive`, `reconstructive` or `none`."""
     steps: Count = 300
     """Optimizer steps."""
     batch_size: Annotated[int, Field(strict=True, ge=2)] = 96
-    """Images a step; each is contrasted with the captions of all the others."""
+    """Images a step; `contrastive` sets each against the captions of all the others."""
     learning_rate: Positive = 2e-3
     """Peak rate of AdamW."""
     seed: NonNegativeInt = 0
@@ -130,6 +132,17 @@ class Encoder(Settings):
             raise ValueError(
                 f"cached features are those of a frozen encoder, and training is {training}, which changes them at every step: "
                 "use training: frozen, or features: computed"
+            )
+        return value
+
+    @field_validator("pretrain")
+    @classmethod
+    def _next_patch_exists(cls, value: EncoderPretrain, info: ValidationInfo) -> EncoderPretrain:
+        patch = info.data.get("patch_size")
+        if value.objective is Objective.RECONSTRUCTIVE and patch and info.data.get("image_size") == patch:
+            raise ValueError(
+                f"reconstructive foretells patches from those before, and an image of {patch} px is one patch of {patch}: "
+                "use a larger image_size or a smaller patch_size"
             )
         return value
 

@@ -7,10 +7,12 @@ section 2.1; for linear layers the sum is the C = 6 N D of Hoffmann et al. 2022,
 Documents are counted at their expected number, so a trial's own FLOPs scatter about these by what its mix drew.
 """
 
-from model_zoo.config import SOURCES, Config, Decoder, Encoder, Features, Keys, Training
+from model_zoo.config import SOURCES, Config, Decoder, Encoder, Features, Keys, Objective, Training
 from model_zoo.data.rows import ROWS
 from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES, SIZE
 
+HEAD_BLOCKS = 2
+"""Blocks of the head that foretells patches."""
 NUM_TRAINING_DIGITS = 1400
 BYTES = 4
 """Of a float32."""
@@ -25,10 +27,16 @@ def encoder_params(encoder: Encoder) -> int:
     return (encoder.patch_size**2 + 1) * d + encoder.num_patches * d + encoder.depth * layer + 2 * d
 
 
-def contrast_params(width: int) -> int:
+def objective_params(encoder: Encoder) -> int:
     """All parameters of the encoder stage's objective, which are thrown away after it."""
-    e = width
-    return NUM_PLACES * NUM_DIGITS * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
+    e = encoder.width
+    match encoder.pretrain.objective:
+        case Objective.CONTRASTIVE:
+            return NUM_PLACES * NUM_DIGITS * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
+        case Objective.RECONSTRUCTIVE:
+            return HEAD_BLOCKS * (8 * e**2 + 7 * e) + 2 * e + (e + 1) * encoder.patch_size**2
+        case Objective.NONE:
+            return 0
 
 
 def embedding_params(decoder: Decoder) -> int:
@@ -81,11 +89,22 @@ def tokens_per_step(config: Config) -> float:
     return config.train.rows_per_step * text + pictures_per_step(config) * config.connector.num_tokens
 
 
+def objective_forward_flops(encoder: Encoder) -> float:
+    """One image of the encoder stage, after the encoder."""
+    e = encoder.width
+    match encoder.pretrain.objective:
+        case Objective.CONTRASTIVE:
+            return 2.0 * (4 * e**2 + e**2) + 2.0 * encoder.pretrain.batch_size * e
+        case Objective.RECONSTRUCTIVE:
+            return 2.0 * (encoder.num_patches - 1) * (HEAD_BLOCKS * 8 * e**2 + e * encoder.patch_size**2)
+        case Objective.NONE:
+            return 0.0
+
+
 def encoder_stage_flops(encoder: Encoder) -> float:
-    """Training only: images and captions forward and backward."""
-    settings, e = encoder.pretrain, encoder.width
-    towers = encoder_forward_flops(encoder) + 2.0 * (4 * e**2 + e**2) + 2.0 * settings.batch_size * e
-    return 3 * settings.steps * settings.batch_size * towers
+    """Training only: images, and captions where the objective reads them, forward and backward."""
+    stage = encoder.pretrain
+    return 3 * stage.steps * stage.batch_size * (encoder_forward_flops(encoder) + objective_forward_flops(encoder))
 
 
 def pretrain_step_flops(config: Config) -> float:
@@ -126,8 +145,11 @@ def decoder_activation_bytes(decoder: Decoder, *, tokens: float) -> float:
 
 def encoder_stage_memory(encoder: Encoder) -> float:
     """Bytes at the peak: parameters four times over, and one step's activations."""
-    weights = ADAM_BYTES * (encoder_params(encoder) + contrast_params(encoder.width))
-    return weights + encoder_activation_bytes(encoder, images=encoder.pretrain.batch_size)
+    weights, images = ADAM_BYTES * (encoder_params(encoder) + objective_params(encoder)), encoder.pretrain.batch_size
+    head = 0.0
+    if encoder.pretrain.objective is Objective.RECONSTRUCTIVE:  # a block keeps its input, its norm, and the MLP's 8 widths
+        head = BYTES * images * (encoder.num_patches - 1) * encoder.width * 10 * HEAD_BLOCKS
+    return weights + encoder_activation_bytes(encoder, images=images) + head
 
 
 def features_stage_memory(encoder: Encoder, *, num_scenes: int) -> float:

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from model_zoo.build import build_encoder, build_model
 from model_zoo.checkpoint import load_weights, pack, save_weights, unpack
-from model_zoo.config import Config, Encoder, Eval, Train, Training
+from model_zoo.config import Config, Encoder, Eval, Objective, Train, Training
 from model_zoo.context import Context
 from model_zoo.data import vocabulary
 from model_zoo.data.batch import collate
 from model_zoo.data.pictures import Pool, draw_scenes, resample, training_digits, training_pool
 from model_zoo.data.stream import draw_step
 from model_zoo.encoders.contrast import Contrast
+from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
 from model_zoo.evaluate.held_out import ValidationDocuments, held_out_pool, validation_documents
 from model_zoo.evaluate.loss import answer_loss, validation_loss
 from model_zoo.evaluate.scores import score_names, score_tasks
@@ -44,18 +45,31 @@ CONFIG_FILE = "config.json"
 _PICTURES = 4  # second word of a seed, so that no two uses of one seed share random numbers
 
 
-class _EncoderTraining(nn.Module):
+class EncoderTraining(nn.Module):
+    """The encoder and what it is trained by."""
+
     def __init__(self, config: Encoder) -> None:
         super().__init__()
         self.encoder = build_encoder(config)
-        self.contrast = Contrast(config.width, caption_length=vocabulary.NUM_PLACES)
+        contrastive = config.pretrain.objective is Objective.CONTRASTIVE
+        self.objective = Contrast(config.width, caption_length=vocabulary.NUM_PLACES) if contrastive else Reconstruction(config)
+
+    def forward(self, pixels: Tensor, *, captions: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and what else there is to report."""
+        if isinstance(self.objective, Contrast):
+            score = self.objective(self.encoder(pixels), captions=captions)
+            return score.loss, {"encoder_accuracy": 100 * score.accuracy}
+        num_patches = self.encoder.num_patches
+        prefix = torch.from_numpy(rng.integers(1, num_patches, size=len(pixels))).to(pixels.device)
+        features = self.encoder(pixels, mask=prefix_mask(prefix, num_patches=num_patches))
+        return self.objective(features, images=pixels, prefix=prefix), {}
 
 
 def train_encoder(config: Encoder, *, context: Context) -> None:
-    """Scenes against their captions, to the encoder's weights. Raises FloatingPointError if it diverges."""
+    """Scenes to the encoder's weights, by its objective. Raises FloatingPointError if it diverges."""
     settings = config.pretrain
     schedule = Train(steps=settings.steps, learning_rate=settings.learning_rate, warmup_steps=min(40, settings.steps // 2))
-    model = _EncoderTraining(config)
+    model = EncoderTraining(config)
     initialise(model, seed=settings.seed)
     model.to(context.device)
     optimizer = make_optimizer(parameter_groups(model, weight_decay=schedule.weight_decay))
@@ -70,14 +84,14 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
             pixels = resample(draw_scenes(digits, chosen=chosen), image_size=config.image_size).to(context.device)
             captions = torch.from_numpy(digits.labels[chosen]).to(context.device)
         with context.phase("step"):
-            score = model.contrast(model.encoder(pixels), captions=captions)
-            _descend(model, optimizer, loss=score.loss, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
-            loss, done = score.loss.item(), step + 1
+            error, also = model(pixels, captions=captions, rng=rng)
+            _descend(model, optimizer, loss=error, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
+            loss, done = error.item(), step + 1
         if not math.isfinite(loss):
             context.report(done, encoder_loss=math.nan)
             raise FloatingPointError(f"the encoder's loss is {loss} at step {done}; lower encoder.pretrain.learning_rate")
         if done % REPORT_EVERY == 0 or done == schedule.steps:
-            context.report(done, encoder_loss=loss, encoder_accuracy=100 * score.accuracy.item())
+            context.report(done, encoder_loss=loss, **{name: value.item() for name, value in also.items()})
         is_stopping = done % REPORT_EVERY == 0 and context.should_stop()
         if done < schedule.steps and (is_stopping or time.monotonic() - kept_at > CHECKPOINT_SECONDS):
             context.checkpoint(pack(model, optimizer=optimizer, step=done, extra={}))

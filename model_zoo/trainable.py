@@ -25,8 +25,8 @@ METRICS: dict[str, str] = {
     "text_score": "mean of progressions continued and pairs recalled right, no image, percent",
     "val_loss": "held-out loss, mean over caption, interleaved and text with equal weights, nats",
     "train_loss": "loss of the trial's own mix, mean over the steps since the last point, nats",
-    "encoder_loss": "image-caption contrast of the encoder stage, nats",
-    "encoder_accuracy": "images of a batch that find their own caption, percent",
+    "encoder_loss": "of the encoder stage: image-caption contrast in nats, or squared error of the next patch's normalised pixels",
+    "encoder_accuracy": "images of a batch that find their own caption, percent; contrastive alone",
 }
 
 CHANGEABLE = ("train.learning_rate", "train.weight_decay", "train.clip_norm")
@@ -132,7 +132,7 @@ def _encoder_stage(encoder: Encoder) -> StageSpec:
         num_params=0,
         embedding_params=0,
         active_params=0,
-        total_params=flops.encoder_params(encoder) + flops.contrast_params(encoder.width),
+        total_params=flops.encoder_params(encoder) + flops.objective_params(encoder),
         train_flops=flops.encoder_stage_flops(encoder),
         memory_bytes=flops.encoder_stage_memory(encoder),
     )

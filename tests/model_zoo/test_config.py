@@ -40,6 +40,10 @@ REFUSED = {
         {"encoder": {"features": "cached", "training": "slow"}},
         "those of a frozen encoder, and training is slow, .*: use training: frozen, or features: computed",
     ),
+    "one patch": (
+        {"encoder": {"image_size": 4, "pretrain": {"objective": "reconstructive"}}, "connector": {"num_tokens": 1}},
+        "an image of 4 px is one patch of 4: use a larger image_size or a smaller patch_size",
+    ),
     "task": ({"eval": {"tasks": ["captions"]}}, "'caption', 'vqa', 'in_context' or 'text'"),
     "fours": ({"eval": {"num_documents": 10}}, "multiple of 4"),
 }

@@ -15,6 +15,7 @@ from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.initial import initialise
+from model_zoo.train import EncoderTraining
 from model_zoo.trainable import stages
 from tests.model_zoo.counting import count_flops, count_saved_bytes
 
@@ -105,15 +106,20 @@ def test_backward_is_twice_forward(shape):
     assert both == pytest.approx(3 * forward, rel=0.02)  # the connector's first layer passes no gradient on
 
 
-def test_encoder_stage_flops_equal_torchs_count():
-    config = Config().encoder
-    model, _, _ = make_step(Config())
-    contrast = Contrast(config.width, caption_length=4)
-    initialise(contrast, seed=0)
-    batch = config.pretrain.batch_size
-    pixels, captions = torch.zeros(batch, 16, 16), torch.zeros(batch, 4, dtype=torch.long)
-    counted = count_flops(lambda: contrast(model.encoder(pixels), captions=captions))
+@pytest.mark.parametrize("objective", ["contrastive", "reconstructive"])
+@pytest.mark.parametrize("image_size", [16, 24])
+def test_encoder_stage_costs_what_torch_counts(objective, image_size):
+    config = Config.model_validate({"encoder": {"image_size": image_size, "pretrain": {"objective": objective}}}).encoder
+    training = EncoderTraining(config)
+    initialise(training, seed=0)
+    pixels = torch.randn(config.pretrain.batch_size, image_size, image_size)
+    captions, rng = torch.zeros(len(pixels), 4, dtype=torch.long), np.random.default_rng(0)
+    counted = count_flops(lambda: training(pixels, captions=captions, rng=rng))
     assert 3 * config.pretrain.steps * counted == flops.encoder_stage_flops(config)
+    params = sum(p.numel() for p in training.parameters())
+    assert params == flops.encoder_params(config) + flops.objective_params(config)
+    kept = count_saved_bytes(lambda: training(pixels, captions=captions, rng=rng))
+    assert flops.encoder_stage_memory(config) - 12 * params == pytest.approx(kept, rel=0.15)  # gradient and moments are not kept here
 
 
 def test_step_flops_are_the_mean_of_what_steps_draw():

@@ -77,6 +77,15 @@ def test_train_encoder_reports_its_contrast(tiny, make_worker):
     assert (worker.dir / "encoder.safetensors").exists()
 
 
+def test_train_encoder_without_captions_reports_its_error_alone(tiny, make_worker):
+    stage = trainable.stages(change(tiny, encoder={"pretrain": {"objective": "reconstructive", "steps": 100, "batch_size": 32}}))[0]
+    worker = make_worker()
+    trainable.train(stage, {}, worker)
+    errors = [value for _, name, value in worker.points if name == "encoder_loss"]
+    assert len(errors) == len(worker.points) == 5
+    assert errors[-1] < 0.9 * errors[0]  # it learns something; blank patches are foretold from the start
+
+
 def test_train_reports_only_what_was_asked_for(tiny, make_worker):
     worker = run(change(tiny, eval={"tasks": ["text"]}), make_worker)
     assert worker.last.keys() == {"train_loss", "val_loss", "text_score"}
@@ -119,8 +128,9 @@ def test_train_interrupted_and_resumed_ends_with_the_same_bits(tiny, make_worker
     assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())
 
 
-def test_train_encoder_interrupted_and_resumed_ends_with_the_same_bits(tiny, make_worker):
-    stage = trainable.stages(change(tiny, encoder={"pretrain": {"steps": 50, "batch_size": 8}}))[0]
+@pytest.mark.parametrize("objective", ["contrastive", "reconstructive"])
+def test_train_encoder_interrupted_and_resumed_ends_with_the_same_bits(tiny, make_worker, objective):
+    stage = trainable.stages(change(tiny, encoder={"pretrain": {"objective": objective, "steps": 50, "batch_size": 8}}))[0]
     whole, broken, resumed = make_worker("whole"), make_worker("broken", stop=True), make_worker("resumed")
     trainable.train(stage, {}, whole)
     trainable.train(stage, {}, broken)
