@@ -8,6 +8,10 @@ import torch
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor, nn
 
+from model_zoo.encoders.vit import VisionTransformer, resize_positions
+
+POSITIONS = "position_embedding"
+
 
 class Progress(NamedTuple):
     """Where an interrupted stage goes on."""
@@ -26,6 +30,13 @@ def save_weights(module: nn.Module, path: Path) -> None:
 def load_weights(module: nn.Module, path: Path) -> None:
     """Fills `module`; names and shapes must agree exactly."""
     module.load_state_dict(load_file(path))
+
+
+def load_encoder(encoder: VisionTransformer, path: Path) -> None:
+    """Fills an encoder with one that may have been trained at another resolution: its position embeddings are interpolated."""
+    tensors = load_file(path)
+    tensors[POSITIONS] = resize_positions(tensors[POSITIONS], num_patches=encoder.num_patches)
+    encoder.load_state_dict(tensors)
 
 
 def pack(module: nn.Module, *, optimizer: torch.optim.Optimizer, step: int, extra: Mapping[str, Tensor]) -> bytes:

@@ -86,6 +86,8 @@ class EncoderPretrain(Settings):
     """Peak rate of AdamW."""
     seed: NonNegativeInt = 0
     """Seed of weights and images of this stage."""
+    image_size: Pixels | None = None
+    """Side of its images in pixels where that is another one; the position embeddings are interpolated afterwards."""
 
 
 class Encoder(Settings):
@@ -137,14 +139,28 @@ class Encoder(Settings):
 
     @field_validator("pretrain")
     @classmethod
-    def _next_patch_exists(cls, value: EncoderPretrain, info: ValidationInfo) -> EncoderPretrain:
-        patch = info.data.get("patch_size")
-        if value.objective is Objective.RECONSTRUCTIVE and patch and info.data.get("image_size") == patch:
+    def _stage_has_its_images(cls, value: EncoderPretrain, info: ValidationInfo) -> EncoderPretrain:
+        patch, image = info.data.get("patch_size"), value.image_size or info.data.get("image_size")
+        if not patch or not image:
+            return value
+        if value.image_size and value.objective is Objective.NONE:
+            raise ValueError(
+                f"image_size is {value.image_size}, but objective none has no encoder stage: leave it out, or name an objective"
+            )
+        if image % patch:
+            raise ValueError(f"image_size is {image}, not a multiple of patch {patch}: nearest {nearest_multiples(image, patch)}")
+        if value.objective is Objective.RECONSTRUCTIVE and image == patch:
             raise ValueError(
                 f"reconstructive foretells patches from those before, and an image of {patch} px is one patch of {patch}: "
                 "use a larger image_size or a smaller patch_size"
             )
         return value
+
+    @property
+    def as_pretrained(self) -> "Encoder":
+        """The encoder of the encoder stage, which trials that use it at several resolutions share."""
+        stage = self.pretrain.model_copy(update={"image_size": None})
+        return self.model_copy(update={"image_size": self.pretrain.image_size or self.image_size, "pretrain": stage})
 
     @property
     def grid(self) -> int:

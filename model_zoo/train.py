@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.build import build_encoder, build_model
-from model_zoo.checkpoint import load_weights, pack, save_weights, unpack
+from model_zoo.checkpoint import load_encoder, pack, save_weights, unpack
 from model_zoo.config import Config, Encoder, Eval, Objective, Train, Training
 from model_zoo.context import Context
 from model_zoo.data import vocabulary
@@ -25,6 +25,7 @@ from model_zoo.data.pictures import Pool, draw_scenes, resample, training_digits
 from model_zoo.data.stream import draw_step
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
+from model_zoo.encoders.vit import VisionTransformer
 from model_zoo.evaluate.held_out import ValidationDocuments, held_out_pool, validation_documents
 from model_zoo.evaluate.loss import answer_loss, validation_loss
 from model_zoo.evaluate.scores import score_names, score_tasks
@@ -167,11 +168,11 @@ def pretrain(config: Config, *, encoder_weights: Path | None, features_file: Pat
         _write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain", "features"}}), context.dir / CONFIG_FILE)
 
 
-def _begin(model: nn.Module, *, encoder: nn.Module, encoder_weights: Path | None, context: Context) -> None:
+def _begin(model: nn.Module, *, encoder: VisionTransformer, encoder_weights: Path | None, context: Context) -> None:
     """First weights. An encoder without a stage of its own has the same ones with and without the rest, which is drawn after it."""
     initialise(model, seed=context.seed)
     if encoder_weights is not None:
-        load_weights(encoder, encoder_weights)
+        load_encoder(encoder, encoder_weights)
     model.to(context.device)
 
 

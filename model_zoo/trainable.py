@@ -115,7 +115,7 @@ def _model(encoder: Encoder, connector: Connector, decoder: Decoder, data: Data,
 @lru_cache(maxsize=1024)
 def _upstream(encoder: Encoder, num_scenes: int) -> tuple[StageSpec, ...]:
     """What the pretrain stage reads."""
-    trained = () if encoder.pretrain.objective is Objective.NONE else (_encoder_stage(encoder),)
+    trained = () if encoder.pretrain.objective is Objective.NONE else (_encoder_stage(encoder.as_pretrained),)
     if encoder.features is Features.COMPUTED:
         return trained
     return (*trained, _features_stage(encoder, num_scenes, needs=tuple(stage.name for stage in trained)))
@@ -125,7 +125,7 @@ def _upstream(encoder: Encoder, num_scenes: int) -> tuple[StageSpec, ...]:
 def _encoder_stage(encoder: Encoder) -> StageSpec:
     return StageSpec(
         name="encoder",
-        config={"encoder": encoder.model_dump(mode="json", exclude={"training", "features"})},
+        config={"encoder": encoder.model_dump(mode="json", exclude={"training": True, "features": True, "pretrain": {"image_size"}})},
         needs=(),
         version="1",
         seeded=False,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model_zoo.decoder import Decoder, Group
+from model_zoo.encoders.vit import VisionTransformer
 
 
 def splice(embedded: Tensor, *, visual: Tensor, placeholders: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def splice(embedded: Tensor, *, visual: Tensor, placeholders: Tensor) -> Tensor:
 class VisionLanguageModel(nn.Module):
     """Encoder, connector, decoder in the shape of MM1 (arXiv 2403.09611, section 3.1)."""
 
-    def __init__(self, encoder: nn.Module, *, connector: nn.Module, decoder: Decoder, image_token: int) -> None:
+    def __init__(self, encoder: VisionTransformer, *, connector: nn.Module, decoder: Decoder, image_token: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.connector = connector

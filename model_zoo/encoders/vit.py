@@ -3,6 +3,8 @@
 B images, S side in pixels, P patches, p side of a patch, D width, H heads.
 """
 
+from math import isqrt
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,3 +69,13 @@ def to_patches(pixels: Tensor, *, side: int) -> Tensor:
     """[B, S, S] -> [B, P, side^2], row by row."""
     b, grid = len(pixels), pixels.shape[1] // side
     return pixels.view(b, grid, side, grid, side).transpose(2, 3).reshape(b, grid * grid, side * side)
+
+
+def resize_positions(positions: Tensor, *, num_patches: int) -> Tensor:
+    """[P, D] of one square grid -> [num_patches, D] of another, bicubic (ViT, arXiv 2010.11929, section 3.2)."""
+    if len(positions) == num_patches:
+        return positions
+    before, after = isqrt(len(positions)), isqrt(num_patches)
+    grid = positions.T.reshape(1, -1, before, before)
+    resized = F.interpolate(grid, size=(after, after), mode="bicubic", align_corners=False)
+    return resized[0].flatten(1).T.contiguous()

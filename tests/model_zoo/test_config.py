@@ -44,6 +44,11 @@ REFUSED = {
         {"encoder": {"image_size": 4, "pretrain": {"objective": "reconstructive"}}, "connector": {"num_tokens": 1}},
         "an image of 4 px is one patch of 4: use a larger image_size or a smaller patch_size",
     ),
+    "stage's image": ({"encoder": {"pretrain": {"image_size": 18}}}, "image_size is 18, not a multiple of patch 4: nearest 16, 20"),
+    "no stage": (
+        {"encoder": {"pretrain": {"image_size": 16, "objective": "none"}}},
+        "objective none has no encoder stage: leave it out, or name an objective",
+    ),
     "task": ({"eval": {"tasks": ["captions"]}}, "'caption', 'vqa', 'in_context' or 'text'"),
     "fours": ({"eval": {"num_documents": 10}}, "multiple of 4"),
 }

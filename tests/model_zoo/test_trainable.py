@@ -15,6 +15,7 @@ from model_zoo import trainable
 from model_zoo.build import build_encoder
 from model_zoo.config import Config
 from model_zoo.encoders.contrast import Contrast
+from model_zoo.encoders.vit import resize_positions
 from model_zoo.evaluate import scores
 from model_zoo.initial import initialise
 from tests.model_zoo.conftest import change, run, weights
@@ -50,6 +51,15 @@ def test_stages_share_the_encoder_unless_it_differs():
         assert trainable.stages(other)[0] == encoder
         assert trainable.stages(other)[1].config != pretrain.config
     assert trainable.stages(change(base, encoder={"image_size": 24}))[0].config != encoder.config
+
+
+def test_stages_share_an_encoder_that_is_used_at_several_resolutions():
+    base = Config()
+    for size in (16, 24, 48):
+        encoder, pretrain = trainable.stages(change(base, encoder={"image_size": size, "pretrain": {"image_size": 16}}))
+        assert encoder == trainable.stages(base)[0]
+        assert pretrain.config["encoder"]["image_size"] == size
+        assert (pretrain.train_flops > trainable.stages(base)[1].train_flops) == (size > 16)
 
 
 def test_stages_without_an_objective_have_no_encoder_stage():
@@ -89,6 +99,16 @@ def test_train_encoder_without_captions_reports_its_error_alone(tiny, make_worke
 def test_train_reports_only_what_was_asked_for(tiny, make_worker):
     worker = run(change(tiny, eval={"tasks": ["text"]}), make_worker)
     assert worker.last.keys() == {"train_loss", "val_loss", "text_score"}
+
+
+def test_train_at_another_resolution_starts_from_the_encoder_and_resized_positions(tiny, make_worker):
+    config = change(tiny, encoder={"image_size": 24, "pretrain": {"image_size": 16, "steps": 3, "batch_size": 4}})
+    worker = run(config, make_worker)
+    before, after = load_file(worker.dir.parent / "trial-encoder" / "encoder.safetensors"), weights(worker)  # frozen
+    positions = before.pop("position_embedding")
+    assert all(torch.equal(tensor, after[f"encoder.{name}"]) for name, tensor in before.items())
+    assert torch.equal(after["encoder.position_embedding"], resize_positions(positions, num_patches=36))
+    assert math.isfinite(worker.last["val_loss"])
 
 
 @pytest.mark.parametrize("training", ["frozen", "slow"])
