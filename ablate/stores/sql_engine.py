@@ -125,8 +125,13 @@ class Database:
         query = sa.text("SELECT pg_xact_status(CAST(CAST(:name AS text) AS xid8))").bindparams(name=transaction)
         pause = FIRST_PAUSE
         while True:
-            with self.engine.connect() as connection:
-                found = connection.scalar(query)
+            try:
+                with self.engine.connect() as connection:
+                    found = connection.scalar(query)
+            except DBAPIError as error:
+                if _fields(error).get("C") != "22023":
+                    raise
+                return False  # a number that the server has not given yet: it crashed before anything of the transaction was on its disk
             if found != "in progress":
                 return bool(found == "committed")
             time.sleep(pause)  # its server process has not noticed yet that we are gone

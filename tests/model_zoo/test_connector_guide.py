@@ -22,8 +22,7 @@ def blocks(language: str) -> list[str]:
 def test_guide_leads_to_a_connector_that_is_tested_and_planned(tmp_path: Path) -> None:
     for part in ("model_zoo", "tests"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    file, line = blocks("python")
-    (study,) = blocks("yaml")
+    (file,), (line,), (study,) = (blocks(language) for language in ("python", "text", "yaml"))
     (tmp_path / "model_zoo" / "connectors" / "space_to_depth.py").write_text(file, encoding="utf-8")
     menu = tmp_path / "model_zoo" / "connectors" / "__init__.py"
     menu.write_text(menu.read_text(encoding="utf-8").replace("MENU = (\n", f"MENU = (\n{line}"), encoding="utf-8")

@@ -20,6 +20,7 @@ from ablate.errors import EnvironmentMissing
 from ablate.journal import make_point
 from ablate.planned import Plan
 from ablate.stores import Store, open_store
+from ablate.stores.sql_engine import Database
 from tests.conftest import make_small_plan
 from tests.postgresql import Server
 
@@ -79,6 +80,17 @@ def test_idle_connection_that_was_ended_costs_nothing(postgresql: Server) -> Non
     assert told(store, "store back") == []
     assert told(store, "done") == [next(iter(plan.jobs))]
     store.close()
+
+
+@pytest.mark.fault("F17")
+def test_transaction_that_a_crashed_server_knows_nothing_of_did_not_take_place(postgresql: Server) -> None:
+    database = Database(postgresql.new_database(), write=True)
+    with database.engine.begin() as connection:
+        known = database._transaction(connection)
+    assert known
+    assert database._committed(known)
+    assert not database._committed(str(int(known) + 1_000_000))  # a number that is lost with the crash is in the future again
+    database.close()
 
 
 @pytest.mark.slow
