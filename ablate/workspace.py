@@ -4,7 +4,6 @@ ablate.db      the store (SQL), unless --store names another
 mlflow.db      the MLflow mirror, unless MLFLOW_TRACKING_URI names another; its artefacts in mlflow/
 runs/<job>/attempt-<n>/   job.json, metrics.jsonl, log.txt, done.json: the journal of one attempt
 artifacts/<job>/          what a finished job leaves to those after it
-turns.lock     of which whoever executes an attempt holds one byte
 """
 
 from dataclasses import dataclass

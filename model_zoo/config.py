@@ -86,7 +86,7 @@ class EncoderPretrain(Settings):
     """Peak rate of AdamW."""
     seed: NonNegativeInt = 0
     """Seed of weights and images of this stage."""
-    image_size: Pixels | None = None
+    resolution: Pixels | None = None
     """Side of its images in pixels where that is another one; the position embeddings are interpolated afterwards."""
 
 
@@ -140,15 +140,19 @@ class Encoder(Settings):
     @field_validator("pretrain")
     @classmethod
     def _stage_has_its_images(cls, value: EncoderPretrain, info: ValidationInfo) -> EncoderPretrain:
-        patch, image = info.data.get("patch_size"), value.image_size or info.data.get("image_size")
+        patch, image = info.data.get("patch_size"), value.resolution or info.data.get("image_size")
         if not patch or not image:
             return value
-        if value.image_size and value.objective is Objective.NONE:
+        if value.resolution and value.objective is Objective.NONE:
             raise ValueError(
-                f"image_size is {value.image_size}, but objective none has no encoder stage: leave it out, or name an objective"
+                f"resolution is {value.resolution}, but objective none has no encoder stage: leave it out, or name an objective"
             )
         if image % patch:
-            raise ValueError(f"image_size is {image}, not a multiple of patch {patch}: nearest {nearest_multiples(image, patch)}")
+            raise ValueError(f"resolution is {image}, not a multiple of patch {patch}: nearest {nearest_multiples(image, patch)}")
+        if value.objective is Objective.RECONSTRUCTIVE and patch == 1:
+            raise ValueError(
+                "reconstructive foretells a patch's pixels less their mean, and a patch of 1 px has nothing else: use patch_size 2 or more"
+            )
         if value.objective is Objective.RECONSTRUCTIVE and image == patch:
             raise ValueError(
                 f"reconstructive foretells patches from those before, and an image of {patch} px is one patch of {patch}: "
@@ -159,8 +163,8 @@ class Encoder(Settings):
     @property
     def as_pretrained(self) -> "Encoder":
         """The encoder of the encoder stage, which trials that use it at several resolutions share."""
-        stage = self.pretrain.model_copy(update={"image_size": None})
-        return self.model_copy(update={"image_size": self.pretrain.image_size or self.image_size, "pretrain": stage})
+        stage = self.pretrain.model_copy(update={"resolution": None})
+        return self.model_copy(update={"image_size": self.pretrain.resolution or self.image_size, "pretrain": stage})
 
     @property
     def grid(self) -> int:

@@ -149,6 +149,7 @@ def encoder_stage_memory(encoder: Encoder) -> float:
     head = 0.0
     if encoder.pretrain.objective is Objective.RECONSTRUCTIVE:  # a block keeps its input, its norm, and the MLP's 8 widths
         head = BYTES * images * (encoder.num_patches - 1) * encoder.width * 10 * HEAD_BLOCKS
+        head += BYTES * images * encoder.num_patches**2 * encoder.depth  # each layer keeps who sees whom as numbers
     return weights + encoder_activation_bytes(encoder, images=images) + head
 
 

@@ -47,7 +47,8 @@ def initialise(model: nn.Module, *, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-            nn.init.ones_(module.weight)
+            if module.weight is not None:
+                nn.init.ones_(module.weight)
         elif isinstance(module, nn.Linear | nn.Conv2d):
             sd = 1 / math.sqrt(module.weight[0].numel()) / getattr(module, _DIVISOR, 1)
             module.weight.normal_(0, sd, generator=generator)

@@ -52,18 +52,23 @@ class EncoderTraining(nn.Module):
     def __init__(self, config: Encoder) -> None:
         super().__init__()
         self.encoder = build_encoder(config)
-        contrastive = config.pretrain.objective is Objective.CONTRASTIVE
-        self.objective = Contrast(config.width, caption_length=vocabulary.NUM_PLACES) if contrastive else Reconstruction(config)
+        self.contrast: Contrast | None = None
+        self.reconstruction: Reconstruction | None = None
+        if config.pretrain.objective is Objective.CONTRASTIVE:
+            self.contrast = Contrast(config.width, caption_length=vocabulary.NUM_PLACES)
+        else:
+            self.reconstruction = Reconstruction(config)
 
     def forward(self, pixels: Tensor, *, captions: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and what else there is to report."""
-        if isinstance(self.objective, Contrast):
-            score = self.objective(self.encoder(pixels), captions=captions)
+        if self.contrast is not None:
+            score = self.contrast(self.encoder(pixels), captions=captions)
             return score.loss, {"encoder_accuracy": 100 * score.accuracy}
+        assert self.reconstruction
         num_patches = self.encoder.num_patches
         prefix = torch.from_numpy(rng.integers(1, num_patches, size=len(pixels))).to(pixels.device)
         features = self.encoder(pixels, mask=prefix_mask(prefix, num_patches=num_patches))
-        return self.objective(features, images=pixels, prefix=prefix), {}
+        return self.reconstruction(features, images=pixels, prefix=prefix), {}
 
 
 def train_encoder(config: Encoder, *, context: Context) -> None:
@@ -100,7 +105,8 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
             if is_stopping:
                 return
     save_weights(model.encoder, context.dir / ENCODER_FILE)
-    _write_json(config.model_dump(mode="json", exclude={"training", "features"}), context.dir / CONFIG_FILE)
+    record = config.model_dump(mode="json", exclude={"training": True, "features": True, "pretrain": {"resolution"}})
+    _write_json(record, context.dir / CONFIG_FILE)
 
 
 def compute_features(config: Encoder, *, num_scenes: int, encoder_weights: Path | None, context: Context) -> None:

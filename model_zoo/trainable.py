@@ -125,7 +125,7 @@ def _upstream(encoder: Encoder, num_scenes: int) -> tuple[StageSpec, ...]:
 def _encoder_stage(encoder: Encoder) -> StageSpec:
     return StageSpec(
         name="encoder",
-        config={"encoder": encoder.model_dump(mode="json", exclude={"training": True, "features": True, "pretrain": {"image_size"}})},
+        config={"encoder": encoder.model_dump(mode="json", exclude={"training": True, "features": True, "pretrain": {"resolution"}})},
         needs=(),
         version="1",
         seeded=False,

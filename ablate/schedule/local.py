@@ -7,13 +7,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 from ablate.attempt import Origin, execute
 from ablate.planned import Job
 from ablate.schedule import TICK_SECONDS, Event, Started, Tick
 from ablate.schedule.course import Course, refuse_full_disk
-from ablate.schedule.turns import executed_once
 from ablate.study import Resources
 from ablate.workspace import Workspace
 
@@ -37,9 +35,7 @@ class LocalScheduler:
             else:
                 job, number, _ = following
                 yield Started(job.id, number)
-                origin = Origin(submitted=time.time(), argv=tuple(sys.argv))
-                execute_it = partial(execute, job, workspace=self._workspace, number=number, origin=origin)
-                outcome = executed_once(job.id, number, execute=execute_it, workspace=self._workspace)
+                outcome = execute(job, workspace=self._workspace, number=number, origin=Origin(submitted=time.time(), argv=tuple(sys.argv)))
                 yield from course.ended(job, outcome)
             yield from course.notices()
             yield Tick()

@@ -4,15 +4,16 @@ Tune hears of a report once the trainer has kept the checkpoint that follows it,
 The last report comes after `done.json`: a trial that ran to its end is not ended early.
 """
 
+import fcntl
 import json
 import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from ray import tune
 
@@ -23,7 +24,6 @@ from ablate.design import arm_for
 from ablate.planned import Job, Plan
 from ablate.planner import make_plan
 from ablate.schedule.early_stopping import ENDED, PROGRESS, ninth, reported
-from ablate.schedule.turns import turn
 from ablate.schedule.worker import execute_watched
 from ablate.search import goals
 from ablate.study import Study
@@ -32,7 +32,6 @@ from ablate.workspace import Workspace
 THREAD_SECONDS = 30
 """What a trial that Tune has ended gets to clean up in; after Ray's two seconds the next trial on this actor would be lost."""
 CARRIED = "carried.json"
-T = TypeVar("T")
 
 
 class Carried(NamedTuple):
@@ -59,21 +58,18 @@ def run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Works
     plan = trial_plan(declared, config, donor=donor)
     *upstream, final = (plan.jobs[job] for job in plan.trials[0].chain)
     for job in upstream:
-        _once(
-            job,
-            found=partial(_is_whole, job, workspace=workspace),
-            execute=partial(_build, job, checkpoint=checkpoint, workspace=workspace, origin=origin),
-            workspace=workspace,
-        )
-    carried = _carried(checkpoint) if checkpoint else None
-    told = {"study": declared, "trial": plan.trials[0].id, "donor": donor, "carried": carried}
-    context: type[AttemptContext] = type("TuneContext", (_TuneContext,), told)
-    outcome = _once(
-        final,
-        found=partial(_done, final, workspace=workspace),
-        execute=lambda number: execute_watched(final, workspace=workspace, number=number, origin=origin, context_type=context),
-        workspace=workspace,
-    )
+        with _one_at_a_time(workspace, job):
+            if damage(workspace.artifacts / job.id) is not None:
+                set_aside(workspace.artifacts / job.id)
+                _build(job, checkpoint=checkpoint, workspace=workspace, origin=origin)
+    with _one_at_a_time(workspace, final):  # another search may have come upon the same trial
+        number = workspace.newest_attempt(final.id)
+        outcome = read_outcome(workspace.attempt(final.id, number))
+        if outcome is None or outcome.state != "done":
+            carried = _carried(checkpoint) if checkpoint else None
+            told = {"study": declared, "trial": plan.trials[0].id, "donor": donor, "carried": carried}
+            context: type[AttemptContext] = type("TuneContext", (_TuneContext,), told)
+            outcome = execute_watched(final, workspace=workspace, number=number + 1, origin=origin, context_type=context)
     _or_raise(outcome)
     last = {point.key: point for point in outcome.metrics}
     values = {name: last[name].value for name in goals(declared) if name in last}
@@ -157,11 +153,10 @@ class _TuneContext(AttemptContext):
             tune.report(due | {PROGRESS: self.carried.round}, checkpoint=tune.Checkpoint.from_directory(folder))
 
 
-def _build(job: Job, number: int, *, checkpoint: tune.Checkpoint | None, workspace: Workspace, origin: Origin) -> bool:
-    set_aside(workspace.artifacts / job.id)
+def _build(job: Job, *, checkpoint: tune.Checkpoint | None, workspace: Workspace, origin: Origin) -> None:
     if job.spec.name != WEIGHTS:
-        _or_raise(execute_watched(job, workspace=workspace, number=number, origin=origin))
-        return True
+        _or_raise(execute_watched(job, workspace=workspace, number=workspace.newest_attempt(job.id) + 1, origin=origin))
+        return
     wanted = job.spec.config
     if checkpoint is None or _carried(checkpoint).job != wanted["job"]:  # its own state by now
         raise RuntimeError(f"the weights of {wanted['job']} at step {wanted['step']}, which it went on from, are damaged")
@@ -170,7 +165,6 @@ def _build(job: Job, number: int, *, checkpoint: tune.Checkpoint | None, workspa
     record, outcome = workspace.attempt(job.id, 1), Outcome(job.id, 1, "done", started=time.time())
     record.mkdir(parents=True, exist_ok=True)
     write_outcome(record, outcome)
-    return True
 
 
 def _carried(checkpoint: tune.Checkpoint) -> Carried:
@@ -178,27 +172,13 @@ def _carried(checkpoint: tune.Checkpoint) -> Carried:
         return Carried(**json.loads((Path(folder) / CARRIED).read_bytes()))
 
 
-def _once(job: Job, *, found: Callable[[], T | None], execute: Callable[[int], T], workspace: Workspace) -> T:
-    """What is found once nobody else is at the job, or what the next attempt gives: trials that share a stage start together, and another
-    live run may have the same trial."""
-    number = max(1, workspace.newest_attempt(job.id))
-    while True:
-        with turn(job.id, number, workspace=workspace) as first:
-            result = found()
-            if result is None and first:
-                result = execute(number)
-        if result is not None:
-            return result
-        number += 1
-
-
-def _is_whole(job: Job, *, workspace: Workspace) -> bool | None:
-    return damage(workspace.artifacts / job.id) is None or None
-
-
-def _done(job: Job, *, workspace: Workspace) -> Outcome | None:
-    outcome = read_outcome(workspace.attempt(job.id, workspace.newest_attempt(job.id)))
-    return outcome if outcome and outcome.state == "done" else None
+@contextmanager
+def _one_at_a_time(workspace: Workspace, job: Job) -> Iterator[None]:
+    """Trials that share a stage start together: the first builds it, the others wait for it."""
+    (workspace.runs / job.id).mkdir(exist_ok=True)
+    with open(workspace.runs / job.id / "building.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _tune_id() -> str:

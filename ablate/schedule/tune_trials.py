@@ -133,8 +133,7 @@ class TuneTrials:
         if newest > flight.attempt or (seen and seen.state == "done"):  # another search was at this trial, and this one waited for it
             flight.attempt = newest
         outcome = self._outcome(flight, failure=failure)
-        # one that was interrupted though this run goes on was asked to stop by another run that waited for the same trial
-        again = outcome.cause in TRIED_AGAIN and not (outcome.cause == "interrupted" and self.stop.is_set())
+        again = outcome.cause in TRIED_AGAIN and outcome.cause != "interrupted"
         if again:
             self.lost.append(flight.plan)
         self.learn(flight.trial, outcome)

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ import ray
 from ablate.attempt import AttemptContext, Origin, Outcome, execute, log_to_output
 from ablate.planned import Job
 from ablate.schedule import grace_seconds, guardian
-from ablate.schedule.turns import executed_once
 from ablate.workspace import Workspace
 
 LEAK_BYTES = 256 * 2**20
@@ -52,9 +50,8 @@ def execute_and_recycle(job: Job, *, workspace: Workspace, number: int, origin: 
 
     What a failed trainer leaves (threads, a broken device context, half of an initialisation) must not reach the next trial.
     """
-    execute_it = partial(execute_watched, job, workspace=workspace, number=number, origin=origin)
     with _hosts_named(job):
-        outcome = executed_once(job.id, number, execute=execute_it, workspace=workspace)
+        outcome = execute_watched(job, workspace=workspace, number=number, origin=origin)
     if outcome.state == "failed" or (outcome.state == "done" and _device_bytes() > LEAK_BYTES):
         os._exit(1)
     return outcome

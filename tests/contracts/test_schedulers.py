@@ -194,19 +194,6 @@ def test_damaged_artefact_is_built_again_before_its_reader_runs(scheduler: Sched
     assert [(outcome.job, outcome.attempt, outcome.state) for outcome in ended] == expected
 
 
-def test_attempt_that_another_run_has_begun_is_taken_as_it_ended(scheduler: Scheduler, workspace: Workspace) -> None:
-    from ablate.attempt import execute
-
-    first, second, third, *_ = make_small_plan(seeds=2).jobs.values()
-    by_another = execute(first, workspace=workspace, number=1)
-    workspace.attempt(second.id, 1).mkdir(parents=True)  # begun by one that died
-    events = scheduler.run([first, second, third], attempts=dict.fromkeys((first.id, second.id, third.id), 0), stop=threading.Event())
-    ended = [event.outcome for event in events if isinstance(event, Finished)]
-    expected = [(first.id, 1, "done"), (second.id, 1, "lost"), (second.id, 2, "done"), (third.id, 1, "done")]
-    assert sorted((outcome.job, outcome.attempt, outcome.state) for outcome in ended) == sorted(expected)
-    assert by_another in ended
-
-
 def searching(*, trials: int, sampler: str, **design: Any) -> Study:
     return make_study(
         axes={"peak_lr": {"log": [1e-7, 1e-2]}, "image_size": {"linspace": [64, 448]}},
@@ -268,37 +255,6 @@ def test_two_searches_at_once_run_each_trial_once(workspace: Workspace, ray_slot
     for job in shared:
         assert len(list((workspace.runs / job).glob("attempt-*"))) == 1
         assert outcomes(found["first"])[job] == outcomes(found["second"])[job]
-
-
-@pytest.mark.slow
-def test_planned_study_and_search_at_once_run_each_trial_once(workspace: Workspace, ray_slots: int) -> None:
-    from ablate.design import make_arms
-    from ablate.planner import make_plan
-    from ablate.schedule.ray_tasks import RayTasks
-    from ablate.schedule.ray_tune import RayTune
-
-    levels = {"connector": ["avg_pool", "attention_pool", "c_abstractor"], "image_size": [224, 336]}
-    planned = make_study(axes=levels, base={"steps": 10, "step_seconds": 0.05}, design={"kind": "grid"})
-    search = planned.model_copy(update={"name": "search", "design": make_study(design={"kind": "search", "trials": 6}).design})
-    jobs, found = list(make_plan(planned, make_arms(planned)).jobs.values()), dict[str, list[Event]]()
-
-    def plan_it() -> None:
-        attempts = dict.fromkeys((job.id for job in jobs), 0)
-        found["planned"] = list(RayTasks(workspace, slots=1).run(jobs, attempts=attempts, stop=threading.Event()))
-
-    def search_it() -> None:
-        found["search"] = list(RayTune(workspace, study=search, past=[], slots=1).run([], attempts={}, stop=threading.Event()))
-
-    threads = [threading.Thread(target=work) for work in (plan_it, search_it)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert outcomes(found["planned"]) == outcomes(found["search"])
-    assert {job: (outcome.attempt, outcome.state) for job, outcome in outcomes(found["planned"]).items()} == {
-        job.id: (1, "done") for job in jobs
-    }
-    assert {len(list((workspace.runs / job.id).glob("attempt-*"))) for job in jobs} == {1}
 
 
 @pytest.mark.slow

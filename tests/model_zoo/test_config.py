@@ -44,11 +44,12 @@ REFUSED = {
         {"encoder": {"image_size": 4, "pretrain": {"objective": "reconstructive"}}, "connector": {"num_tokens": 1}},
         "an image of 4 px is one patch of 4: use a larger image_size or a smaller patch_size",
     ),
-    "stage's image": ({"encoder": {"pretrain": {"image_size": 18}}}, "image_size is 18, not a multiple of patch 4: nearest 16, 20"),
+    "stage's image": ({"encoder": {"pretrain": {"resolution": 18}}}, "resolution is 18, not a multiple of patch 4: nearest 16, 20"),
     "no stage": (
-        {"encoder": {"pretrain": {"image_size": 16, "objective": "none"}}},
+        {"encoder": {"pretrain": {"resolution": 16, "objective": "none"}}},
         "objective none has no encoder stage: leave it out, or name an objective",
     ),
+    "one pixel": ({"encoder": {"patch_size": 1, "image_size": 4, "pretrain": {"objective": "reconstructive"}}}, "use patch_size 2 or more"),
     "task": ({"eval": {"tasks": ["captions"]}}, "'caption', 'vqa', 'in_context' or 'text'"),
     "fours": ({"eval": {"num_documents": 10}}, "multiple of 4"),
 }

@@ -79,11 +79,13 @@ def test_connector_counts_its_flops_as_torch_does(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_connector_counts_what_autograd_keeps(kind):
-    features = torch.randn(64, GRID**2, SHAPE.encoder_width)  # many images, so that weights and statistics of norms weigh little
-    connector = make_connector(kind, num_tokens=most(kind))
-    weights = 4 * sum(p.numel() for p in connector.parameters())
-    said = 4 * len(features) * KINDS[kind](num_tokens=most(kind)).numbers_kept(SHAPE)
-    assert said == pytest.approx(count_saved_bytes(lambda: connector(features)) - weights, rel=0.1)
+    shape = SHAPE._replace(encoder_width=32)
+    features = torch.randn(64, GRID**2, 32)  # many images, so that weights and statistics of norms weigh little
+    for num_tokens in KINDS[kind]().reachable_tokens(GRID):
+        connector = make_connector(kind, num_tokens=num_tokens, shape=shape)
+        weights = 4 * sum(p.numel() for p in connector.parameters())
+        said = 4 * len(features) * KINDS[kind](num_tokens=num_tokens).numbers_kept(shape)
+        assert abs(said - count_saved_bytes(lambda connector=connector: connector(features))) <= 0.1 * said + weights
 
 
 @pytest.mark.parametrize("kind", KINDS)

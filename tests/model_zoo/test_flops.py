@@ -107,7 +107,7 @@ def test_backward_is_twice_forward(shape):
 
 
 @pytest.mark.parametrize("objective", ["contrastive", "reconstructive"])
-@pytest.mark.parametrize("image_size", [16, 24])
+@pytest.mark.parametrize("image_size", [16, 24, 64])
 def test_encoder_stage_costs_what_torch_counts(objective, image_size):
     config = Config.model_validate({"encoder": {"image_size": image_size, "pretrain": {"objective": objective}}}).encoder
     training = EncoderTraining(config)

@@ -56,7 +56,7 @@ def test_stages_share_the_encoder_unless_it_differs():
 def test_stages_share_an_encoder_that_is_used_at_several_resolutions():
     base = Config()
     for size in (16, 24, 48):
-        encoder, pretrain = trainable.stages(change(base, encoder={"image_size": size, "pretrain": {"image_size": 16}}))
+        encoder, pretrain = trainable.stages(change(base, encoder={"image_size": size, "pretrain": {"resolution": 16}}))
         assert encoder == trainable.stages(base)[0]
         assert pretrain.config["encoder"]["image_size"] == size
         assert (pretrain.train_flops > trainable.stages(base)[1].train_flops) == (size > 16)
@@ -102,7 +102,7 @@ def test_train_reports_only_what_was_asked_for(tiny, make_worker):
 
 
 def test_train_at_another_resolution_starts_from_the_encoder_and_resized_positions(tiny, make_worker):
-    config = change(tiny, encoder={"image_size": 24, "pretrain": {"image_size": 16, "steps": 3, "batch_size": 4}})
+    config = change(tiny, encoder={"image_size": 24, "pretrain": {"resolution": 16, "steps": 3, "batch_size": 4}})
     worker = run(config, make_worker)
     before, after = load_file(worker.dir.parent / "trial-encoder" / "encoder.safetensors"), weights(worker)  # frozen
     positions = before.pop("position_embedding")
