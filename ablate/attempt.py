@@ -71,7 +71,7 @@ class Outcome:
     reason: str = ""
     """One line for people; the whole story is in the attempt's log.txt."""
     metrics: tuple[Point, ...] = ()
-    """The last point of each metric."""
+    """The last point of each metric, by name: an attempt that went on from a checkpoint met them in another order."""
     started: float = 0.0
     """Unix time, seconds; `seconds` is measured by a monotonic clock."""
     seconds: float = 0.0
@@ -227,7 +227,7 @@ def _attempt(
     return dataclasses.replace(
         beginning,
         **end._asdict(),
-        metrics=tuple(journal.last.values()),
+        metrics=tuple(point for _, point in sorted(journal.last.items())),
         seconds=time.monotonic() - clock,
         details=details,
     )

@@ -176,6 +176,22 @@ def train(config, context):
     assert [path.name for path in (workspace.runs / job.id).iterdir() if not path.name.startswith("attempt-")] == []
 
 
+def test_outcome_does_not_depend_on_what_was_reported_first(tmp_path: Path, workspace: Workspace) -> None:
+    """An attempt that goes on from a checkpoint may meet a validation before a training loss (F05)."""
+    package(
+        tmp_path,
+        train="""
+def train(config, context):
+    context.report(1, val_loss=0.5)
+    context.report(2, loss=0.25, val_loss=0.5)
+""",
+    )
+    study = load(tmp_path, metrics={"loss": "nats", "val_loss": "nats"})
+    job, *_ = make_plan(study, make_arms(study)).jobs.values()
+    outcome = execute(job, workspace=workspace, number=1)
+    assert outcome.metrics == (make_point(2, "loss", 0.25), make_point(2, "val_loss", 0.5))
+
+
 def test_example_of_the_document_trains(tmp_path: Path) -> None:
     (study,) = re.findall(r"```yaml\n# study with the module below beside it\n(.*?)```", DOCUMENT, flags=re.DOTALL)
     (module,) = re.findall(r"```python\n# recipe.py\n(.*?)```", DOCUMENT, flags=re.DOTALL)

@@ -154,7 +154,7 @@ class Attempt:
             for line in stream:
                 step, key, value, kind = json.loads(line)  # the last line may be half a one: it ends the loop
                 last[key] = {"step": step, "key": key, "value": value, "kind": kind}
-        return list(last.values())
+        return [point for _, point in sorted(last.items())]
 
 
 class Guardian:
