@@ -1,6 +1,7 @@
 """One `ablate run`: the store, Ray (only if there is work), the MLflow mirror, the pages and the signals around `run_study`."""
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ablate.errors import EnvironmentMissing
+from ablate.holding import planned_elsewhere
 from ablate.record import Summary
 from ablate.run import own_handlers, run_study, stop_on_signals
 from ablate.schedule import Scheduler
@@ -102,7 +104,8 @@ class _Ray:
             return RayTasks(self._workspace, slots=self._slots)
         from ablate.schedule.ray_tune import RayTune
 
-        return RayTune(self._workspace, study=study, past=self._store.trials(study.name), slots=self._slots)
+        elsewhere = functools.partial(planned_elsewhere, study=study.name, store=self._store)
+        return RayTune(self._workspace, study=study, past=self._store.trials(study.name), slots=self._slots, elsewhere=elsewhere)
 
     def close(self) -> None:
         if self._slots is not None:

@@ -27,7 +27,7 @@ from ablate.schedule.placement import bundle
 from ablate.schedule.ray_tasks import RayTasks
 from ablate.schedule.tune_actor import run_trial
 from ablate.schedule.tune_hooks import Reporter, StopWithRun, Suggestions, driving
-from ablate.schedule.tune_trials import TuneTrials
+from ablate.schedule.tune_trials import Elsewhere, Recorded, TuneTrials
 from ablate.search import distributions, goals, listed_levels, make_memory, population
 from ablate.stores import TrialRecord
 from ablate.study import Resources, Study
@@ -49,12 +49,20 @@ QUIET = {
 class RayTune:
     """Scheduler of one adaptive study over a Ray that `start_ray` started."""
 
-    def __init__(self, workspace: Workspace, *, study: Study, past: Sequence[TrialRecord], slots: int) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        study: Study,
+        past: Sequence[TrialRecord],
+        slots: int,
+        elsewhere: Elsewhere = lambda jobs: "",
+    ) -> None:
         assert study.search
         self.slots = slots
         self._workspace, self._study, self._rule = workspace, study, study.search.stop_early
         self._past = {trial.chain[-1]: trial for trial in past}
-        self._trials = TuneTrials(workspace, study=study, past=past)
+        self._trials = TuneTrials(workspace, study=study, past=past, elsewhere=elsewhere)
         self._trouble = "no error"
 
     def preflight(self, resources: Resources) -> None:
@@ -87,17 +95,24 @@ class RayTune:
         thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
         thread.start()
         ticked = time.monotonic()
-        while True:
-            try:
-                event: Event | None = self._trials.events.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                event = Tick()
-            if event is None:
-                break
-            yield event
-            if time.monotonic() - ticked >= TICK_SECONDS:  # by the clock: a fast search leaves no pause between its events
-                ticked = time.monotonic()
-                yield Tick()
+        try:
+            while True:
+                try:
+                    event: Event | Recorded | None = self._trials.events.get(timeout=TICK_SECONDS)
+                except queue.Empty:
+                    event = Tick()
+                if event is None:
+                    break
+                if isinstance(event, Recorded):
+                    event.set()
+                    continue
+                yield event
+                if time.monotonic() - ticked >= TICK_SECONDS:  # by the clock: a fast search leaves no pause between its events
+                    ticked = time.monotonic()
+                    yield Tick()
+        except GeneratorExit:  # whoever records has given up, and Tune would wait for it
+            self._trials.stop.set()
+            raise
         thread.join()
         del driving[self._study.name]
 
@@ -123,6 +138,8 @@ class RayTune:
             return
         attempts = {name: self._workspace.newest_attempt(name) for name in jobs}
         known = {name: job for plan in plans.values() for name, job in plan.jobs.items()}
+        while self._trials.elsewhere(jobs) and not self._trials.stop.wait(TICK_SECONDS):
+            yield Tick()
         tasks = RayTasks(self._workspace, slots=self.slots)
         for event in tasks.run(list(jobs.values()), attempts=attempts, stop=self._trials.stop, known=known):
             yield event
@@ -134,14 +151,14 @@ class RayTune:
         declared = study.model_dump(mode="json", by_alias=True)
         trainable = tune.with_parameters(run_trial, study=declared, workspace=self._workspace, origin=Origin(argv=tuple(sys.argv)))
         resources = tune.PlacementGroupFactory([bundle(study.resources)] * study.resources.nodes, strategy="STRICT_SPREAD")
-        breeding = self._rule == "pbt"
+        breeding, wanted = self._rule == "pbt", self._trials.missing
         return tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space=domains(search_space(study)) if breeding else {},
             tune_config=tune.TuneConfig(
                 search_alg=self._first_ones() if breeding else self._suggestions(),
                 scheduler=make_scheduler(study),
-                num_samples=self._trials.missing,
+                num_samples=wanted,
                 max_concurrent_trials=None if self._rule in PAUSING else self.slots,
                 reuse_actors=True,
             ),
@@ -169,8 +186,14 @@ class RayTune:
         )
 
     def _first_ones(self) -> BasicVariantGenerator:
-        """PBT takes no searcher: the sampler draws the population it begins with."""
-        return BasicVariantGenerator(points_to_evaluate=population(self._study, self._trials.told, size=self._trials.missing))
+        """PBT takes no searcher: the sampler draws the population it begins with, all of which starts together."""
+        drawn = population(self._study, self._trials.told, size=self._trials.missing)
+        for levels in drawn:
+            if not self._trials.is_known(levels):
+                self._trials.propose(levels)
+        while self._trials.waiting and not self._trials.stop.wait(TICK_SECONDS):
+            self._trials.freed()
+        return BasicVariantGenerator(points_to_evaluate=drawn)
 
     def _lacks(self, job: str) -> bool:
         return damage(self._workspace.artifacts / job) is not None
