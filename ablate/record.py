@@ -128,9 +128,8 @@ class Recorder:
         return missing_jobs(self.plan, store=self._store, workspace=self._workspace)
 
     def attempts(self) -> dict[str, int]:
-        """Attempts each job had before, in the store or only on disk."""
-        known = self._store.job_states(self.plan.jobs)
-        return {job: max(known[job][1], self._workspace.newest_attempt(job)) for job in self.plan.jobs}
+        """Attempts each job had before, as far as the store knows."""
+        return {job: number for job, (_, number) in self._store.job_states(self.plan.jobs).items()}
 
     def apply(self, event: Event) -> None:
         study = self.plan.study.name

@@ -15,6 +15,7 @@ from ablate.record import Recorder, Summary
 from ablate.results import curves_frame, results_frame
 from ablate.run import run_study
 from ablate.schedule import Finished, Started
+from ablate.schedule.course import Course
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import Store, open_store
 from ablate.study import Resources, Study
@@ -98,7 +99,9 @@ def test_attempt_out_of_memory_that_ended_unseen_leaves_its_job_the_other_try(st
     recorder = recorder_of(plan, store, workspace)
     recorder.absorb()
     assert first in recorder.missing()
-    assert recorder.attempts()[first.id] == 1
+    following = Course([first], attempts=recorder.attempts(), known={}, workspace=workspace).take()
+    assert following
+    assert following.number == 2
 
 
 def test_run_that_is_refused_for_want_of_room_declares_nothing(store: Store, workspace: Workspace) -> None:

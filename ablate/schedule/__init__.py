@@ -108,8 +108,8 @@ class Scheduler(Protocol):
     def run(
         self, jobs: Sequence[Job], *, attempts: Mapping[str, int], stop: threading.Event, known: Mapping[str, Job] | None = None
     ) -> Iterator[Event]:
-        """Executes every job once its `needs` among `jobs` are done. `attempts` counts the attempts each job had before; `known` has the
-        jobs done before, from which an artefact that turns out damaged is built again."""
+        """Executes every job once its `needs` among `jobs` are done. `attempts` counts those of each job that the store knows of; `known`
+        has the jobs done before, from which an artefact that turns out damaged is built again."""
 
 
 class Readiness:

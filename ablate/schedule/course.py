@@ -41,7 +41,8 @@ class Course:
     def __init__(self, jobs: Sequence[Job], *, attempts: Mapping[str, int], known: Mapping[str, Job], workspace: Workspace) -> None:
         self.retries = Retries()
         self._workspace = workspace
-        self._ready, self._numbers = Readiness(jobs), dict(attempts)
+        self._ready, self._recorded = Readiness(jobs), attempts
+        self._numbers: dict[str, int] = {}
         self._known = {**known, **{job.id: job for job in jobs}}
         self._later: list[tuple[float, int, Job]] = []
         self._alone: list[Job] = []
@@ -96,7 +97,9 @@ class Course:
             raise EnvironmentMissing(f"paused: {why}; mend what they have in common and run again (`ablate retry` for those that failed)")
 
     def _numbered(self, job: Job, *, alone: bool) -> Next:
-        before = self._numbers[job.id] if job.id in self._numbers else self._workspace.newest_attempt(job.id)  # of what is built again
+        before = self._numbers.get(job.id)
+        if before is None:  # an attempt whose run died may be on the disk only
+            before = max(self._recorded.get(job.id, 0), self._workspace.newest_attempt(job.id))
         self._numbers[job.id] = before + 1
         return Next(job, self._numbers[job.id], alone)
 

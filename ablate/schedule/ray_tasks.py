@@ -26,7 +26,7 @@ from ablate.schedule.course import Course, Next, refuse_full_disk
 from ablate.schedule.joining import refuse_full_temp, refuse_unanswered, why_not
 from ablate.schedule.memory import Claims, with_figures
 from ablate.schedule.placement import asked_of_ray, autoscales, living_nodes, refuse_unplaceable, reserve, task_options, why_unplaceable
-from ablate.schedule.worker import execute_and_recycle
+from ablate.schedule.worker import execute_and_recycle, get_ready
 from ablate.study import Resources
 from ablate.workspace import Workspace
 
@@ -50,6 +50,9 @@ def start_ray(*, address: str, slots: int | None) -> int:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **started)
     except (OSError, ImportError, RayError, RuntimeError, ValueError) as error:
         raise EnvironmentMissing(why_not(address, error)) from error
+    if local:  # the workers start and import while the run records its plan
+        for _ in range(cpus):
+            ray.remote(get_ready).remote()
     return cpus if local else slots or int(ray.cluster_resources().get("CPU", 1))
 
 

@@ -136,12 +136,11 @@ class RayTune:
         jobs = {name: job for plan in plans.values() for name, job in plan.jobs.items() if name in plans or self._lacks(name)}
         if not jobs or self._trials.stop.is_set():
             return
-        attempts = {name: self._workspace.newest_attempt(name) for name in jobs}
         known = {name: job for plan in plans.values() for name, job in plan.jobs.items()}
         while self._trials.elsewhere(jobs) and not self._trials.stop.wait(TICK_SECONDS):
             yield Tick()
         tasks = RayTasks(self._workspace, slots=self.slots)
-        for event in tasks.run(list(jobs.values()), attempts=attempts, stop=self._trials.stop, known=known):
+        for event in tasks.run(list(jobs.values()), attempts={}, stop=self._trials.stop, known=known):
             yield event
             if isinstance(event, Finished) and event.outcome.job in plans:
                 self._trials.learn(plans[event.outcome.job].trials[0], event.outcome)

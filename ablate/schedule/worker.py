@@ -29,6 +29,10 @@ _control: socket.socket | None = None
 """To this process's guardian, which is started by the first attempt."""
 
 
+def get_ready() -> None:
+    """A task that does nothing: the process that was started for it has imported this module."""
+
+
 def execute_watched(
     job: Job,
     *,
