@@ -1,7 +1,8 @@
 """A config becomes a model. Weights are as the constructors leave them: `model_zoo.initial.initialise` draws them."""
 
-from model_zoo.config import Config, Encoder
-from model_zoo.decoder import Decoder
+from model_zoo.config import Config
+from model_zoo.decoders.packed import Decoder
+from model_zoo.encoders.encoder import Encoder
 from model_zoo.encoders.vit import VisionTransformer
 from model_zoo.vlm import VisionLanguageModel
 

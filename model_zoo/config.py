@@ -14,50 +14,12 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from model_zoo.connectors import Connector
 from model_zoo.connectors.avg_pool import AvgPool
 from model_zoo.connectors.connector import Shape
-from model_zoo.fields import Count, Fraction, NonNegative, NonNegativeInt, Pixels, Positive, Settings, nearest_multiples
+from model_zoo.decoders.decoder import Decoder
+from model_zoo.encoders.encoder import Encoder
+from model_zoo.fields import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
 
 SOURCES = ("caption", "interleaved", "text")
 """Order of the parts in a ratio such as "45:45:10"."""
-
-
-class Objective(StrEnum):
-    """How the vision encoder is trained before the decoder sees it."""
-
-    CONTRASTIVE = "contrastive"
-    """Images against their captions (CLIP, arXiv 2103.00020)."""
-    RECONSTRUCTIVE = "reconstructive"
-    """Patches in raster order, each from those before it, without captions (AIM, arXiv 2401.08541)."""
-    NONE = "none"
-    """Not at all: the trial has no encoder stage and starts from random weights."""
-
-
-class Training(StrEnum):
-    """What happens to the vision encoder in the pretrain stage."""
-
-    FROZEN = "frozen"
-    """Nothing; its features are computed once a trial, or once for many: see `Features`."""
-    SLOW = "slow"
-    """Trained at a tenth of the rate."""
-    FULL = "full"
-    """Trained at the rate of everything else."""
-
-
-class Features(StrEnum):
-    """Where a trial has the features of a frozen encoder from. The numbers are the same, so it is no part of what a stage is."""
-
-    COMPUTED = "computed"
-    """It computes them itself, before its first step."""
-    CACHED = "cached"
-    """From a stage of their own, `features`, whose artefact all trials of one seed share that agree on encoder and pictures."""
-
-
-class Keys(StrEnum):
-    """What attention matches against."""
-
-    PLAIN = "plain"
-    """The key of each token: exactly a Llama."""
-    SMEARED = "smeared"
-    """A learnt blend of each key and the one before it (Olsson et al. 2022, arXiv 2209.11895)."""
 
 
 class Task(StrEnum):
@@ -71,143 +33,6 @@ class Task(StrEnum):
     """Choose between two labels that only this document defines."""
     TEXT = "text"
     """Continue progressions and recall pairs, no image."""
-
-
-class EncoderPretrain(Settings):
-    """The encoder stage. Its seed is its own, so that all trials that agree on the encoder share one."""
-
-    objective: Objective = Objective.CONTRASTIVE
-    """`contrastive`, `reconstructive` or `none`."""
-    steps: Count = 300
-    """Optimizer steps."""
-    batch_size: Annotated[int, Field(strict=True, ge=2)] = 96
-    """Images a step; `contrastive` sets each against the captions of all the others."""
-    learning_rate: Positive = 2e-3
-    """Peak rate of AdamW."""
-    seed: NonNegativeInt = 0
-    """Seed of weights and images of this stage."""
-    resolution: Pixels | None = None
-    """Side of its images in pixels where that is another one; the position embeddings are interpolated afterwards."""
-
-
-class Encoder(Settings):
-    """A vision transformer over square patches."""
-
-    patch_size: Pixels = 4
-    """Side of a patch in pixels."""
-    image_size: Pixels = 16
-    """Side of the image in pixels; scenes are drawn at 16 and resampled to this."""
-    num_heads: Count = 2
-    """Attention heads."""
-    width: Count = 64
-    """Size of a patch's feature vector."""
-    depth: Count = 2
-    """Transformer layers."""
-    training: Training = Training.FROZEN
-    """`frozen`, `slow` (a tenth of the rate) or `full`, in the pretrain stage."""
-    features: Features = Features.COMPUTED
-    """`computed` by each trial, or `cached`: by a stage of their own for all trials of a seed, which only a frozen encoder allows."""
-    pretrain: EncoderPretrain = EncoderPretrain()
-    """The stage before."""
-
-    @field_validator("image_size")
-    @classmethod
-    def _patches_fill_image(cls, value: int, info: ValidationInfo) -> int:
-        patch = info.data.get("patch_size")
-        if patch and value % patch:
-            raise ValueError(f"{value} is not a multiple of patch {patch}: nearest {nearest_multiples(value, patch)}")
-        return value
-
-    @field_validator("width")
-    @classmethod
-    def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
-        heads = info.data.get("num_heads")
-        if heads and value % heads:
-            raise ValueError(f"{value} is not divisible by {heads} heads: nearest {nearest_multiples(value, heads)}")
-        return value
-
-    @field_validator("features")
-    @classmethod
-    def _cache_needs_frozen(cls, value: Features, info: ValidationInfo) -> Features:
-        training = info.data.get("training")
-        if value is Features.CACHED and training not in (None, Training.FROZEN):
-            raise ValueError(
-                f"cached features are those of a frozen encoder, and training is {training}, which changes them at every step: "
-                "use training: frozen, or features: computed"
-            )
-        return value
-
-    @field_validator("pretrain")
-    @classmethod
-    def _stage_has_its_images(cls, value: EncoderPretrain, info: ValidationInfo) -> EncoderPretrain:
-        patch, image = info.data.get("patch_size"), value.resolution or info.data.get("image_size")
-        if not patch or not image:
-            return value
-        if value.resolution and value.objective is Objective.NONE:
-            raise ValueError(
-                f"resolution is {value.resolution}, but objective none has no encoder stage: leave it out, or name an objective"
-            )
-        if image % patch:
-            raise ValueError(f"resolution is {image}, not a multiple of patch {patch}: nearest {nearest_multiples(image, patch)}")
-        if value.objective is Objective.RECONSTRUCTIVE and patch == 1:
-            raise ValueError(
-                "reconstructive foretells a patch's pixels less their mean, and a patch of 1 px has nothing else: use patch_size 2 or more"
-            )
-        if value.objective is Objective.RECONSTRUCTIVE and image == patch:
-            raise ValueError(
-                f"reconstructive foretells patches from those before, and an image of {patch} px is one patch of {patch}: "
-                "use a larger image_size or a smaller patch_size"
-            )
-        return value
-
-    @property
-    def as_pretrained(self) -> "Encoder":
-        """The encoder of the encoder stage, which trials that use it at several resolutions share."""
-        stage = self.pretrain.model_copy(update={"resolution": None})
-        return self.model_copy(update={"image_size": self.pretrain.resolution or self.image_size, "pretrain": stage})
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side."""
-        return self.image_size // self.patch_size
-
-    @property
-    def num_patches(self) -> int:
-        return self.grid**2
-
-
-class Decoder(Settings):
-    """A decoder-only language model in the shape of Llama: RoPE, RMSNorm, SwiGLU."""
-
-    num_heads: Count = 2
-    """Attention heads."""
-    width: Count = 64
-    """Size of the residual stream."""
-    depth: Count = 2
-    """Transformer layers."""
-    keys: Keys = Keys.PLAIN
-    """`plain` or `smeared`. At this size in-context learning needs `smeared`; large models do not."""
-
-    @field_validator("width")
-    @classmethod
-    def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
-        heads = info.data.get("num_heads")
-        if heads and value % (2 * heads):  # the rotation of RoPE works on pairs, so a head's width is even
-            nearest = nearest_multiples(value, 2 * heads)
-            raise ValueError(f"{value} is not divisible by {heads} heads of even width: nearest {nearest}")
-        return value
-
-    @property
-    def mlp_width(self) -> int:
-        """8/3 of the width to the nearest 8, so that three SwiGLU matrices weigh what two of 4 x width would."""
-        return 8 * round(self.width / 3)
-
-    @property
-    def num_params(self) -> int:
-        """Without embeddings and head; about 12 x depth x width^2 (Kaplan et al. 2020, arXiv 2001.08361, eq. 2.1)."""
-        layer = 4 * self.width**2 + 3 * self.width * self.mlp_width + 2 * self.width
-        smear = self.num_heads if self.keys is Keys.SMEARED else 0
-        return self.depth * (layer + smear) + self.width
 
 
 class Mix(Settings):

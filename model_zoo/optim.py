@@ -5,7 +5,8 @@ import math
 import torch
 from torch import nn
 
-from model_zoo.config import Train, Training
+from model_zoo.config import Train
+from model_zoo.encoders.encoder import Training
 
 BETAS = (0.9, 0.95)
 """MM1 trains with beta2 = 0.95, as GPT-3 did (arXiv 2005.14165, appendix B)."""

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from model_zoo.build import build_encoder, build_model
 from model_zoo.checkpoint import load_encoder, pack, save_weights, unpack
-from model_zoo.config import Config, Encoder, Eval, Objective, Train, Training
+from model_zoo.config import Config, Eval, Train
 from model_zoo.context import Context
 from model_zoo.data import vocabulary
 from model_zoo.data.batch import collate
 from model_zoo.data.pictures import Pool, draw_scenes, resample, training_digits, training_pool
 from model_zoo.data.stream import draw_step
 from model_zoo.encoders.contrast import Contrast
+from model_zoo.encoders.encoder import Encoder, Objective, Training
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
 from model_zoo.encoders.vit import VisionTransformer
 from model_zoo.evaluate.held_out import ValidationDocuments, held_out_pool, validation_documents

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_zoo import flops
-from model_zoo.config import Config, Data, Decoder, Encoder, Eval, Features, Objective, Train
+from model_zoo.config import Config, Data, Eval, Train
 from model_zoo.connectors import Connector
 from model_zoo.context import Context
+from model_zoo.decoders.decoder import Decoder
+from model_zoo.encoders.encoder import Encoder, Features, Objective, objective_params
 
 __all__ = ["METRICS", "Config", "StageSpec", "stages", "train"]
 
@@ -132,7 +134,7 @@ def _encoder_stage(encoder: Encoder) -> StageSpec:
         num_params=0,
         embedding_params=0,
         active_params=0,
-        total_params=flops.encoder_params(encoder) + flops.objective_params(encoder),
+        total_params=encoder.num_params + objective_params(encoder),
         train_flops=flops.encoder_stage_flops(encoder),
         memory_bytes=flops.encoder_stage_memory(encoder),
     )
@@ -150,7 +152,7 @@ def _features_stage(encoder: Encoder, num_scenes: int, *, needs: tuple[str, ...]
         num_params=0,
         embedding_params=0,
         active_params=0,
-        total_params=flops.encoder_params(encoder),
+        total_params=encoder.num_params,
         train_flops=flops.features_stage_flops(encoder, num_scenes=num_scenes),
         memory_bytes=flops.features_stage_memory(encoder, num_scenes=num_scenes),
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model_zoo.decoder import Decoder, Group
+from model_zoo.decoders.packed import Decoder, Group
 from model_zoo.encoders.vit import VisionTransformer
 
 

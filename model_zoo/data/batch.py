@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model_zoo.data.documents import Documents
 from model_zoo.data.vocabulary import NO_TARGET
-from model_zoo.decoder import Group
+from model_zoo.decoders.packed import Group
 
 
 class Batch(NamedTuple):

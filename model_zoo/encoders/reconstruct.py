@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model_zoo.config import Encoder
+from model_zoo.encoders.encoder import HEAD_BLOCKS, Encoder
 from model_zoo.encoders.vit import MLP_RATIO, to_patches
-from model_zoo.flops import HEAD_BLOCKS
 from model_zoo.initial import residual
 
 

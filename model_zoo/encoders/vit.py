@@ -8,7 +8,7 @@ from math import isqrt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model_zoo.config import Encoder
+from model_zoo.encoders.encoder import Encoder
 from model_zoo.initial import embedding, residual
 
 MLP_RATIO = 4

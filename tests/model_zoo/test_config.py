@@ -3,8 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from model_zoo.config import Config, Decoder, Encoder, Mix, Task
+from model_zoo.config import Config, Mix, Task
 from model_zoo.connectors.attention_pool import AttentionPool
+from model_zoo.decoders.decoder import Decoder
+from model_zoo.encoders.encoder import Encoder
 
 REFUSED = {
     "patches": ({"encoder": {"image_size": 30, "patch_size": 8}}, "30 is not a multiple of patch 8: nearest 24, 32"),

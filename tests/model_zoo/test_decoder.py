@@ -4,8 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from model_zoo.config import Decoder as DecoderConfig
-from model_zoo.decoder import Decoder, Group
+from model_zoo.decoders.decoder import Decoder as DecoderConfig
+from model_zoo.decoders.packed import Decoder, Group
 from model_zoo.initial import initialise
 
 VOCABULARY = 25

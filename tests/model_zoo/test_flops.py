@@ -13,6 +13,7 @@ from model_zoo.data.rows import ROWS
 from model_zoo.data.stream import draw_step
 from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.encoders.contrast import Contrast
+from model_zoo.encoders.encoder import objective_params
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.initial import initialise
 from model_zoo.train import EncoderTraining
@@ -50,7 +51,7 @@ def test_params_equal_those_of_the_built_model(shape):
     model = build_model(config, vocabulary_size=SIZE, image_token=IMAGE)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     decoder = model.decoder
-    assert counts["encoder"] == flops.encoder_params(config.encoder)
+    assert counts["encoder"] == config.encoder.num_params
     assert counts["connector"] == config.connector.num_params(config.connector_shape)
     embeddings = decoder.embedding.weight.numel() + decoder.head.weight.numel()
     assert embeddings == flops.embedding_params(config.decoder)
@@ -88,10 +89,10 @@ def test_forward_flops_equal_torchs_count(shape):
     config = Config.model_validate(SHAPES[shape])
     model, batch, pixels = make_step(config)
     images = len(pixels)
-    assert count_flops(lambda: model.encoder(pixels)) == images * flops.encoder_forward_flops(config.encoder)
+    assert count_flops(lambda: model.encoder(pixels)) == images * config.encoder.forward_flops
     features = model.encoder(pixels)
     connector = config.connector.forward_flops(config.connector_shape)
-    documents = (g.number * flops.document_forward_flops(config.decoder, length=g.length, answers=0) for g in batch.groups)
+    documents = (g.number * config.decoder.forward_flops(length=g.length) for g in batch.groups)
     head = 2 * len(batch.answers) * config.decoder.width * SIZE
     assert count_flops(lambda: answer_loss(model, batch, features=features)) == images * connector + sum(documents) + head
 
@@ -117,7 +118,7 @@ def test_encoder_stage_costs_what_torch_counts(objective, image_size):
     counted = count_flops(lambda: training(pixels, captions=captions, rng=rng))
     assert 3 * config.pretrain.steps * counted == flops.encoder_stage_flops(config)
     params = sum(p.numel() for p in training.parameters())
-    assert params == flops.encoder_params(config) + flops.objective_params(config)
+    assert params == config.num_params + objective_params(config)
     kept = count_saved_bytes(lambda: training(pixels, captions=captions, rng=rng))
     assert flops.encoder_stage_memory(config) - 12 * params == pytest.approx(kept, rel=0.15)  # gradient and moments are not kept here
 
@@ -146,8 +147,8 @@ def test_rows_describe_the_documents_drawn():
 def test_activation_bytes_are_near_what_autograd_keeps(shape):
     config = Config.model_validate(SHAPES[shape])
     model, batch, pixels = make_step(config)
-    encoder = flops.encoder_activation_bytes(config.encoder, images=len(pixels))
-    rest = flops.decoder_activation_bytes(config.decoder, tokens=len(batch.tokens))
+    encoder = flops.BYTES * len(pixels) * config.encoder.numbers_kept
+    rest = flops.BYTES * len(batch.tokens) * config.decoder.numbers_kept
     rest += 4 * len(pixels) * config.connector.numbers_kept(config.connector_shape)
     weights = 4 * sum(p.numel() for p in model.parameters())
     features = model.encoder(pixels).detach()

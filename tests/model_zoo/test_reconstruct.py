@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model_zoo.build import build_encoder
-from model_zoo.config import Encoder
+from model_zoo.encoders.encoder import Encoder
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
 from model_zoo.encoders.vit import to_patches
 from model_zoo.initial import initialise

@@ -5,7 +5,7 @@ import torch
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
 from model_zoo.build import build_encoder
-from model_zoo.config import Encoder
+from model_zoo.encoders.encoder import Encoder
 from model_zoo.encoders.vit import resize_positions
 from model_zoo.initial import initialise
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from model_zoo.build import build_encoder, build_model
-from model_zoo.config import Config, Encoder
+from model_zoo.config import Config
 from model_zoo.data.vocabulary import IMAGE, SIZE
-from model_zoo.decoder import Group
+from model_zoo.decoders.packed import Group
+from model_zoo.encoders.encoder import Encoder
 from model_zoo.initial import initialise
 from model_zoo.vlm import splice
 

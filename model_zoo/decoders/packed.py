@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model_zoo.config import Decoder as DecoderConfig
-from model_zoo.config import Keys
+from model_zoo.decoders.decoder import Decoder as DecoderConfig
+from model_zoo.decoders.decoder import Keys
 from model_zoo.initial import residual
 
 ROPE_BASE = 10_000.0
