@@ -4,13 +4,12 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from ablate.errors import EnvironmentMissing
-from ablate.planned import Plan
-from ablate.stores import BEAT_SECONDS, LEASE_TTL, Lease, LeaseLost, Store, StudyRecord
+from ablate.stores import BEAT_SECONDS, LEASE_TTL, Lease, LeaseLost, Store
 
 
 class Held(NamedTuple):
@@ -35,33 +34,6 @@ def held(store: Store, *, study: str, owner: str) -> Iterator[Held]:
         ended.set()
         beating.join()
         store.release(lease)
-
-
-def refuse_shared_work(plan: Plan, store: Store) -> None:
-    """Two runs that want one job would both execute it, in one folder. Raises EnvironmentMissing where another study's run is to do a
-    job of this plan."""
-    for other, shared in _shared_work(plan.jobs, study=plan.study.name, store=store):
-        raise EnvironmentMissing(
-            f"'{plan.study.name}' shares {len(shared)} unfinished jobs, such as {shared[0]}, with '{other.name}', which is being run: "
-            f"start it when that has ended (`ablate status {other.name}`), or let one run do both: ablate run {other.name} "
-            f"{plan.study.name}"
-        )
-
-
-def planned_elsewhere(jobs: Collection[str], *, study: str, store: Store) -> str:
-    """Which planned study's run is to do one of these jobs; '' if none is. A search asks once it has recorded what it proposes, and a
-    planned run once it has recorded its plan, so of two that want one job at least one sees the other."""
-    shared = _shared_work(jobs, study=study, store=store)
-    return next((other.name for other, _ in shared if all(part["kind"] != "search" for part in other.spec["design"])), "")
-
-
-def _shared_work(jobs: Collection[str], *, study: str, store: Store) -> Iterator[tuple[StudyRecord, list[str]]]:
-    """Other studies that are being run, each with those of these jobs that it is to do."""
-    for other in store.studies():
-        if other.active and other.name != study:
-            shared = [job.id for job in store.jobs(other.name) if job.id in jobs and job.state in ("queued", "running")]
-            if shared:
-                yield other, shared
 
 
 def ask_to_stop(store: Store, study: str) -> str:

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 
 from ablate.continued import trials_to_choose
 from ablate.design import axis_labels
-from ablate.holding import held, refuse_shared_work
+from ablate.holding import held
 from ablate.planner import is_simulated
 from ablate.preview import plan_so_far
 from ablate.progress import Progress
 from ablate.record import Recorder, Summary, missing_jobs
 from ablate.schedule import Notice, Scheduler, Tick
+from ablate.shared_work import refuse_shared_work
 from ablate.stores import Store
 from ablate.study import Study
 from ablate.workspace import Workspace

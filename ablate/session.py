@@ -1,7 +1,6 @@
 """One `ablate run`: the store, Ray (only if there is work), the MLflow mirror, the pages and the signals around `run_study`."""
 
 import contextlib
-import functools
 import os
 import socket
 import subprocess
@@ -10,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ablate.errors import EnvironmentMissing
-from ablate.holding import planned_elsewhere
 from ablate.record import Summary
 from ablate.run import own_handlers, run_study, stop_on_signals
 from ablate.schedule import Scheduler
@@ -104,8 +102,7 @@ class _Ray:
             return RayTasks(self._workspace, slots=self._slots)
         from ablate.schedule.ray_tune import RayTune
 
-        elsewhere = functools.partial(planned_elsewhere, study=study.name, store=self._store)
-        return RayTune(self._workspace, study=study, past=self._store.trials(study.name), slots=self._slots, elsewhere=elsewhere)
+        return RayTune(self._workspace, study=study, past=self._store.trials(study.name), slots=self._slots)
 
     def close(self) -> None:
         if self._slots is not None:

@@ -27,7 +27,7 @@ from ablate.schedule.placement import bundle
 from ablate.schedule.ray_tasks import RayTasks
 from ablate.schedule.tune_actor import run_trial
 from ablate.schedule.tune_hooks import Reporter, StopWithRun, Suggestions, driving
-from ablate.schedule.tune_trials import Elsewhere, Recorded, TuneTrials
+from ablate.schedule.tune_trials import TuneTrials
 from ablate.search import distributions, goals, listed_levels, make_memory, population
 from ablate.stores import TrialRecord
 from ablate.study import Resources, Study
@@ -49,20 +49,12 @@ QUIET = {
 class RayTune:
     """Scheduler of one adaptive study over a Ray that `start_ray` started."""
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        *,
-        study: Study,
-        past: Sequence[TrialRecord],
-        slots: int,
-        elsewhere: Elsewhere = lambda jobs: "",
-    ) -> None:
+    def __init__(self, workspace: Workspace, *, study: Study, past: Sequence[TrialRecord], slots: int) -> None:
         assert study.search
         self.slots = slots
         self._workspace, self._study, self._rule = workspace, study, study.search.stop_early
         self._past = {trial.chain[-1]: trial for trial in past}
-        self._trials = TuneTrials(workspace, study=study, past=past, elsewhere=elsewhere)
+        self._trials = TuneTrials(workspace, study=study, past=past)
         self._trouble = "no error"
 
     def preflight(self, resources: Resources) -> None:
@@ -95,24 +87,17 @@ class RayTune:
         thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
         thread.start()
         ticked = time.monotonic()
-        try:
-            while True:
-                try:
-                    event: Event | Recorded | None = self._trials.events.get(timeout=TICK_SECONDS)
-                except queue.Empty:
-                    event = Tick()
-                if event is None:
-                    break
-                if isinstance(event, Recorded):
-                    event.set()
-                    continue
-                yield event
-                if time.monotonic() - ticked >= TICK_SECONDS:  # by the clock: a fast search leaves no pause between its events
-                    ticked = time.monotonic()
-                    yield Tick()
-        except GeneratorExit:  # whoever records has given up, and Tune would wait for it
-            self._trials.stop.set()
-            raise
+        while True:
+            try:
+                event: Event | None = self._trials.events.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                event = Tick()
+            if event is None:
+                break
+            yield event
+            if time.monotonic() - ticked >= TICK_SECONDS:  # by the clock: a fast search leaves no pause between its events
+                ticked = time.monotonic()
+                yield Tick()
         thread.join()
         del driving[self._study.name]
 
@@ -132,15 +117,14 @@ class RayTune:
 
     def _repeat_lost(self) -> Iterator[Event]:
         """What died with its worker, or with Tune, runs again as tasks, whose causes decide how often."""
-        plans, self._trials.lost = {plan.trials[0].chain[-1]: plan for plan in self._trials.lost}, []
+        lost, self._trials.lost = {plan.trials[0].chain[-1]: (plan, number) for plan, number in self._trials.lost}, []
+        plans, attempts = {job: plan for job, (plan, _) in lost.items()}, {job: number for job, (_, number) in lost.items()}
         jobs = {name: job for plan in plans.values() for name, job in plan.jobs.items() if name in plans or self._lacks(name)}
         if not jobs or self._trials.stop.is_set():
             return
         known = {name: job for plan in plans.values() for name, job in plan.jobs.items()}
-        while self._trials.elsewhere(jobs) and not self._trials.stop.wait(TICK_SECONDS):
-            yield Tick()
         tasks = RayTasks(self._workspace, slots=self.slots)
-        for event in tasks.run(list(jobs.values()), attempts={}, stop=self._trials.stop, known=known):
+        for event in tasks.run(list(jobs.values()), attempts=attempts, stop=self._trials.stop, known=known):
             yield event
             if isinstance(event, Finished) and event.outcome.job in plans:
                 self._trials.learn(plans[event.outcome.job].trials[0], event.outcome)
@@ -150,14 +134,14 @@ class RayTune:
         declared = study.model_dump(mode="json", by_alias=True)
         trainable = tune.with_parameters(run_trial, study=declared, workspace=self._workspace, origin=Origin(argv=tuple(sys.argv)))
         resources = tune.PlacementGroupFactory([bundle(study.resources)] * study.resources.nodes, strategy="STRICT_SPREAD")
-        breeding, wanted = self._rule == "pbt", self._trials.missing
+        breeding = self._rule == "pbt"
         return tune.Tuner(
             tune.with_resources(trainable, resources),
             param_space=domains(search_space(study)) if breeding else {},
             tune_config=tune.TuneConfig(
                 search_alg=self._first_ones() if breeding else self._suggestions(),
                 scheduler=make_scheduler(study),
-                num_samples=wanted,
+                num_samples=self._trials.missing,
                 max_concurrent_trials=None if self._rule in PAUSING else self.slots,
                 reuse_actors=True,
             ),
@@ -185,14 +169,8 @@ class RayTune:
         )
 
     def _first_ones(self) -> BasicVariantGenerator:
-        """PBT takes no searcher: the sampler draws the population it begins with, all of which starts together."""
-        drawn = population(self._study, self._trials.told, size=self._trials.missing)
-        for levels in drawn:
-            if not self._trials.is_known(levels):
-                self._trials.propose(levels)
-        while self._trials.waiting and not self._trials.stop.wait(TICK_SECONDS):
-            self._trials.freed()
-        return BasicVariantGenerator(points_to_evaluate=drawn)
+        """PBT takes no searcher: the sampler draws the population it begins with."""
+        return BasicVariantGenerator(points_to_evaluate=population(self._study, self._trials.told, size=self._trials.missing))
 
     def _lacks(self, job: str) -> bool:
         return damage(self._workspace.artifacts / job) is not None

@@ -32,7 +32,6 @@ from ablate.workspace import Workspace
 THREAD_SECONDS = 30
 """What a trial that Tune has ended gets to clean up in; after Ray's two seconds the next trial on this actor would be lost."""
 CARRIED = "carried.json"
-LOCK = "building.lock"
 
 
 class Carried(NamedTuple):
@@ -76,18 +75,6 @@ def run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Works
     values = {name: last[name].value for name in goals(declared) if name in last}
     step = max((point.step for point in outcome.metrics), default=0)
     tune.report(reported(values, step=step, study=declared) | {ENDED: True, "done": True})
-
-
-def is_taken(workspace: Workspace, job: str) -> bool:
-    """Whether an actor, of this search or another one, is at the job."""
-    try:
-        with open(workspace.runs / job / LOCK, "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        pass
-    return False
 
 
 def trial_plan(study: Study, config: Mapping[str, Any], *, donor: Donor | None) -> Plan:
@@ -189,7 +176,7 @@ def _carried(checkpoint: tune.Checkpoint) -> Carried:
 def _one_at_a_time(workspace: Workspace, job: Job) -> Iterator[None]:
     """Trials that share a stage start together: the first builds it, the others wait for it."""
     (workspace.runs / job.id).mkdir(exist_ok=True)
-    with open(workspace.runs / job.id / LOCK, "w", encoding="utf-8") as lock:
+    with open(workspace.runs / job.id / "building.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

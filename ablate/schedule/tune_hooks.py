@@ -22,16 +22,7 @@ ITERATION = "training_iteration"
 class Driver(Protocol):
     stop: threading.Event
 
-    missing: int
-
-    @property
-    def waiting(self) -> bool: ...
-
     def is_known(self, config: Mapping[str, Any]) -> bool: ...
-
-    def propose(self, config: Mapping[str, Any]) -> bool: ...
-
-    def freed(self) -> Mapping[str, Any] | None: ...
 
     def started(self, name: str, config: Mapping[str, Any], donor: Donor | None) -> None: ...
 
@@ -53,31 +44,28 @@ class Suggestions(OptunaSearch):
     def __init__(self, space: dict[str, Any], *, study: str, listed: Mapping[str, Sequence[Any]], **settings: Any) -> None:
         super().__init__(space, **settings)
         self._study, self._listed = study, listed
+        self._given: list[Mapping[str, Any]] = []
         self._steps: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """No trial that the study has: what the sampler draws next, or the first that is left of a space of listed levels. None while
-        all that is left waits for what another run does."""
-        driver = driving[self._study]
-        if (free := driver.freed()) is not None:
-            return self._listed_one(free, trial_id)
-        for _ in range(MAX_DRAWS if driver.missing > 0 else 0):
+        """No trial that the study has: what the sampler draws next, or the first that is left of a space of listed levels."""
+        for _ in range(MAX_DRAWS):
             found = super().suggest(trial_id) or {}
-            if not driver.is_known(found) and driver.propose(found):
+            if self._is_new(found):
+                self._given.append(found)
                 return found
             self._forget(trial_id)
-            if driver.missing == 0:
-                break
-        for levels in itertools.product(*self._listed.values()) if self._listed and driver.missing > 0 else ():
+        for levels in itertools.product(*self._listed.values()) if self._listed else ():
             left = dict(zip(self._listed, levels, strict=True))
-            if not driver.is_known(left) and driver.propose(left):
-                return self._listed_one(left, trial_id)
-        return None if driver.waiting else self.FINISHED
+            if self._is_new(left):
+                memory: Any = self._ot_study
+                memory.enqueue_trial(left)
+                self._given.append(left)
+                return super().suggest(trial_id)
+        return self.FINISHED
 
-    def _listed_one(self, config: Mapping[str, Any], trial_id: str) -> Any:
-        memory: Any = self._ot_study
-        memory.enqueue_trial(dict(config))
-        return super().suggest(trial_id)
+    def _is_new(self, config: Mapping[str, Any]) -> bool:
+        return config not in self._given and not driving[self._study].is_known(config)
 
     def _forget(self, trial_id: str) -> None:
         """Optuna asked for this one, and it is not run."""

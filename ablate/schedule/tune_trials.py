@@ -7,7 +7,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from ablate.continued import FROM, Donor
 from ablate.journal import read_points
 from ablate.planned import Plan, Trial
 from ablate.planner import wanted_trials
-from ablate.schedule import TICK_SECONDS, TRIED_AGAIN, Event, Finished, Notice, Proposed, Started
+from ablate.schedule import TRIED_AGAIN, Event, Finished, Proposed, Started
 from ablate.schedule.early_stopping import NAMES, Seen, why_ended
 from ablate.schedule.ray_tasks import LAST_WORD_SECONDS
-from ablate.schedule.tune_actor import is_taken, trial_plan
+from ablate.schedule.tune_actor import trial_plan
 from ablate.search import past_points, told
 from ablate.stores import TrialRecord
 from ablate.study import Study
@@ -28,14 +28,6 @@ from ablate.workspace import Workspace
 
 STALL_SECONDS = 5.0
 """PBT's trials wait for each other, and go on waiting for one that has failed: after so long its Tune run is ended."""
-
-
-Elsewhere = Callable[[Collection[str]], str]
-"""Which planned study's run is to do one of these jobs; '' if none is."""
-
-
-class Recorded(threading.Event):
-    """Set once the events before it have been recorded."""
 
 
 @dataclass
@@ -60,24 +52,18 @@ class _Flight:
 class TuneTrials:
     """See `ablate.schedule.tune_hooks.Driver`: the thread that Tune runs in calls it, another one takes the events."""
 
-    def __init__(self, workspace: Workspace, *, study: Study, past: Sequence[TrialRecord], elsewhere: Elsewhere = lambda jobs: "") -> None:
+    def __init__(self, workspace: Workspace, *, study: Study, past: Sequence[TrialRecord]) -> None:
         assert study.search
         self._workspace, self._study, self._rule = workspace, study, study.search.stop_early
         self.told = past_points(study, past)
         """What the sampler is to know: trials that ran to their end."""
         self.missing = wanted_trials(study) - sum(FROM not in trial.changes for trial in past)
-        self.lost: list[Plan] = []
-        """Trials that died with their worker, or with Tune."""
-        self.elsewhere = elsewhere
-        self.events: queue.SimpleQueue[Event | Recorded | None] = queue.SimpleQueue()
+        self.lost: list[tuple[Plan, int]] = []
+        """Trials that died with their worker, or with Tune, and their last attempt."""
+        self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         """None: the Tune run has ended."""
         self.stop = threading.Event()
         self._known = {trial.chain[-1] for trial in past}
-        self._proposed: dict[str, Plan] = {}
-        """Job -> its trial, which Tune has still to start."""
-        self._waiting: dict[str, Mapping[str, Any]] = {}
-        """Those of them that wait until another run has done a job of theirs -> what was suggested."""
-        self._looked = 0.0
         self._recorded: set[str] = set()
         self._flights: dict[str, _Flight] = {}
         self._seen: dict[str, list[Seen]] = {}
@@ -88,51 +74,21 @@ class TuneTrials:
         """Whether the study has this trial already."""
         return trial_plan(self._study, config, donor=None).trials[0].chain[-1] in self._known
 
-    def propose(self, config: Mapping[str, Any]) -> bool:
-        """A suggestion becomes a trial of the study. False where it has to wait until another run has done a job of it."""
-        plan = trial_plan(self._study, config, donor=None)
-        self.missing -= 1
-        self._propose(plan)
-        recorded = Recorded()
-        self.events.put(recorded)
-        while not self.stop.is_set() and not recorded.wait(TICK_SECONDS):
-            pass  # the other run must be able to see it before this one looks
-        other = self.elsewhere(plan.jobs)
-        if other:
-            if not self._waiting:
-                self.events.put(Notice(f"{plan.trials[0].id} waits: '{other}', which is being run, is to do a job of it"))
-            self._waiting[plan.trials[0].chain[-1]] = config
-        return not other
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there are trials that wait for another run."""
-        return bool(self._waiting)
-
-    def freed(self) -> Mapping[str, Any] | None:
-        """What was suggested, had to wait, and need not any longer. Tune asks without a pause, and the store is asked now and then."""
-        if self._waiting and time.monotonic() > self._looked + TICK_SECONDS:
-            for job, config in self._waiting.items():
-                if not self.elsewhere(self._proposed[job].jobs):
-                    del self._waiting[job]
-                    return config
-            self._looked = time.monotonic()
-        return None
-
     def started(self, name: str, config: Mapping[str, Any], donor: Donor | None) -> None:
-        """A trial begins, unless it is one the study had before; one that Tune had paused goes on, or gives way to a copy."""
+        """A suggestion becomes a trial, unless it is one the study has; one that Tune had paused goes on, or gives way to a copy."""
         plan, flight = trial_plan(self._study, config, donor=donor), self._flights.get(name)
         job = plan.trials[0].chain[-1]
         if flight and flight.job != job:
             self._exploited(name, plan.trials[0], donor)
-        elif not flight and job in self._known and job not in self._proposed:
+        elif job in self._known and not flight:
             return
         newest = self._workspace.newest_attempt(job)
         seen = read_outcome(self._workspace.attempt(job, newest))
         self._flights[name] = _Flight(plan, newest if seen and seen.state == "done" else newest + 1)
         if job not in self._known:
-            self._propose(plan)
-        self._proposed.pop(job, None)
+            self._known.add(job)
+            self.missing -= donor is None
+            self.events.put(Proposed(plan.trials[0], plan.jobs))
         self.events.put(Started(job, self._flights[name].attempt))
 
     def reported(self, name: str, result: Mapping[str, Any]) -> None:
@@ -159,9 +115,6 @@ class TuneTrials:
         """The Tune run is over."""
         for name in list(self._flights):
             self.ended(name, failure=failure)
-        self.lost += self._proposed.values()
-        self._proposed.clear()
-        self._waiting.clear()
         self._seen.clear()
         self.events.put(None)
 
@@ -182,15 +135,9 @@ class TuneTrials:
         outcome = self._outcome(flight, failure=failure)
         again = outcome.cause in TRIED_AGAIN and outcome.cause != "interrupted"
         if again:
-            self.lost.append(flight.plan)
+            self.lost.append((flight.plan, flight.attempt))
         self.learn(flight.trial, outcome)
         self.events.put(Finished(outcome, final=not again))
-
-    def _propose(self, plan: Plan) -> None:
-        job = plan.trials[0].chain[-1]
-        self._known.add(job)
-        self._proposed[job] = plan
-        self.events.put(Proposed(plan.trials[0], plan.jobs))
 
     def _outcome(self, flight: _Flight, *, failure: str | None) -> Outcome:
         folder = self._workspace.attempt(flight.job, flight.attempt)
@@ -199,8 +146,7 @@ class TuneTrials:
         outcome = read_outcome(folder)
         if outcome:
             return outcome
-        if not is_taken(self._workspace, flight.job):  # by a worker that still cleans up, or one of another search
-            shutil.rmtree(self._workspace.artifacts / f"{flight.job}.tmp-{flight.attempt}", ignore_errors=True)
+        shutil.rmtree(self._workspace.artifacts / f"{flight.job}.tmp-{flight.attempt}", ignore_errors=True)
         if self.stop.is_set():
             return lost(flight.job, attempt=flight.attempt, cause="interrupted", reason="stopped before it was finished")
         if failure is not None:
@@ -227,7 +173,7 @@ class TuneTrials:
             state="pruned",
             cause="pruned",
             reason=reason,
-            metrics=tuple(last.values()),
+            metrics=tuple(point for _, point in sorted(last.items())),
             started=flight.since,
             seconds=time.time() - flight.since,
         )

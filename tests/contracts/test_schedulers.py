@@ -294,9 +294,7 @@ def test_search_trial_that_lacks_an_objective_is_not_told(
 
     study = searching(trials=6, sampler="tpe", objectives=[{"name": "score/4", "goal": "max"}])
     memory = make_memory(study, [])
-    trials = TuneTrials(workspace, study=study, past=[])
-    trials.stop.set()  # nobody records what is proposed
-    monkeypatch.setitem(driving, study.name, trials)
+    monkeypatch.setitem(driving, study.name, TuneTrials(workspace, study=study, past=[]))
     algorithm = Suggestions(
         distributions(study),
         study=study.name,
