@@ -1,19 +1,35 @@
 """A config becomes a model. Weights are as the constructors leave them: `model_zoo.initial.initialise` draws them."""
 
+from typing import TYPE_CHECKING
+
+from torch import nn
+
 from model_zoo.config import Config
-from model_zoo.decoders.packed import Decoder
-from model_zoo.encoders.encoder import Encoder
-from model_zoo.encoders.vit import VisionTransformer
+from model_zoo.decoders.decoder import Decoder, Packed
+from model_zoo.decoders.packed import Decoder as PackedDecoder
+from model_zoo.encoders import Encoder
 from model_zoo.vlm import VisionLanguageModel
 
+if TYPE_CHECKING:
+    from model_zoo.decoders.from_transformers import TransformersDecoder
 
-def build_encoder(config: Encoder) -> VisionTransformer:
-    """[B, S, S] -> [B, P, E]"""
-    return VisionTransformer(config)
+
+def build_encoder(config: Encoder) -> nn.Module:
+    """[B, C, S, S] or grey [B, S, S] -> [B, P, E]"""
+    return config.build()
+
+
+def build_decoder(config: Decoder, *, vocabulary_size: int) -> "PackedDecoder | TransformersDecoder":
+    """Embedded tokens [T, D] -> hidden states [T, D]"""
+    if isinstance(config, Packed):
+        return PackedDecoder(config, vocabulary_size=vocabulary_size)
+    from model_zoo.decoders.from_transformers import TransformersDecoder  # four seconds that the packed one does without
+
+    return TransformersDecoder(config, vocabulary_size=vocabulary_size)
 
 
 def build_model(config: Config, *, vocabulary_size: int, image_token: int) -> VisionLanguageModel:
     """Encoder, connector and decoder."""
     connector = config.connector.build(config.connector_shape)
-    decoder = Decoder(config.decoder, vocabulary_size=vocabulary_size)
+    decoder = build_decoder(config.decoder, vocabulary_size=vocabulary_size)
     return VisionLanguageModel(build_encoder(config.encoder), connector=connector, decoder=decoder, image_token=image_token)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor, nn
 
-from model_zoo.encoders.vit import VisionTransformer, resize_positions
+from model_zoo.encoders.grid import resize_positions
 
 POSITIONS = "position_embedding"
 
@@ -32,10 +32,11 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict(load_file(path))
 
 
-def load_encoder(encoder: VisionTransformer, path: Path) -> None:
-    """Fills an encoder with one that may have been trained at another resolution: its position embeddings are interpolated."""
-    tensors = load_file(path)
-    tensors[POSITIONS] = resize_positions(tensors[POSITIONS], num_patches=encoder.num_patches)
+def load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Fills an encoder with one that may have been trained at another resolution: position embeddings, if it has any, are interpolated."""
+    tensors, own = load_file(path), encoder.state_dict()
+    if POSITIONS in tensors and POSITIONS in own:
+        tensors[POSITIONS] = resize_positions(tensors[POSITIONS], num_patches=len(own[POSITIONS]))
     encoder.load_state_dict(tensors)
 
 

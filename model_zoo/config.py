@@ -9,13 +9,16 @@ from enum import StrEnum
 from math import isqrt
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, StrictBool, ValidationInfo, field_validator, model_validator
 
 from model_zoo.connectors import Connector
 from model_zoo.connectors.avg_pool import AvgPool
 from model_zoo.connectors.connector import Shape
-from model_zoo.decoders.decoder import Decoder
-from model_zoo.encoders.encoder import Encoder
+from model_zoo.data.settings import Files
+from model_zoo.decoders.decoder import Decoder, Packed
+from model_zoo.encoders import PLAIN, Encoder
+from model_zoo.encoders.encoder import Features, Objective
+from model_zoo.encoders.vit import ViT
 from model_zoo.fields import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
 
 SOURCES = ("caption", "interleaved", "text")
@@ -105,10 +108,51 @@ class Data(Settings):
     """Shares of caption, interleaved and text rows."""
     num_scenes: Count = 8192
     """Scenes drawn once per trial from the 1,400 training digits; documents pick theirs from this pool."""
+    files: Files | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Files of your own in place of the digit scenes, for each source that has a share."""
+
+    @field_validator("files")
+    @classmethod
+    def _sources_have_files(cls, value: Files | None, info: ValidationInfo) -> Files | None:
+        mix = info.data.get("mix")
+        if value is None or mix is None:
+            return value
+        missing = [name for name in SOURCES if getattr(mix, name) > 0 and getattr(value, name) is None]
+        if missing:
+            raise ValueError(f"no files for {', '.join(missing)}, which the mix has a share of: name some, or set the share to 0")
+        return value
+
+
+class Schedule(StrEnum):
+    """How the rate goes on after its warmup."""
+
+    COSINE = "cosine"
+    """Half a cosine from the peak down to the last step."""
+    WSD = "wsd"
+    """Warmup, stable, decay (Hu et al. 2024, arXiv 2404.06395): at the peak, then, over the last `decay_fraction` of the steps, down as
+    1 - sqrt(x), x being how far the decay has come (Hägele et al. 2024, arXiv 2405.18392)."""
+
+
+class Optimizer(StrEnum):
+    """What turns gradients into steps."""
+
+    ADAMW = "adamw"
+    """Two moments per weight (Loshchilov and Hutter 2017, arXiv 1711.05101)."""
+    ADAFACTOR = "adafactor"
+    """Second moments of a matrix from sums over rows and columns, no first ones (Shazeer and Stern 2018, arXiv 1804.04235), at our rate."""
+
+
+class Precision(StrEnum):
+    """Numbers that matrix products of a training step are made of; weights, optimizer and evaluation are float32 in either."""
+
+    FLOAT32 = "float32"
+    """All of it."""
+    BFLOAT16 = "bfloat16"
+    """By torch's autocast, encoder included where it is trained."""
 
 
 class Train(Settings):
-    """AdamW with linear warmup and cosine decay."""
+    """AdamW with linear warmup and cosine decay, unless told otherwise."""
 
     steps: Count = 400
     """Optimizer steps."""
@@ -117,13 +161,27 @@ class Train(Settings):
     learning_rate: Positive = 4e-3
     """Peak rate."""
     weight_decay: NonNegative = 0.1
-    """As torch has it: times the rate, every step. Matrices only."""
+    """As torch has it: times the rate, every step; matrices only. MM1's rule lambda = 0.1 eta (arXiv 2403.09611, section 3.1), read as the
+    share of a weight that a step at the peak takes off, is 0.1 here, whatever the rate. MM1 does not say which convention it means: as
+    torch's own number, lambda would be 0.1 times `learning_rate`."""
     warmup_steps: NonNegativeInt = 40
     """Steps of linear warmup, at most `steps`."""
+    schedule: Schedule = Field(default=Schedule.COSINE, exclude_if=lambda value: value is Schedule.COSINE)
+    """What follows the warmup: `cosine` or `wsd`."""
+    decay_fraction: Fraction = Field(default=0.2, exclude_if=lambda value: value == 0.2)
+    """Last part of the steps, in which `wsd` decays; with the warmup at most all of them. `cosine` does not read it."""
     final_lr_fraction: Fraction = 0.1
-    """Where the cosine ends, as a fraction of the peak."""
+    """Where the decay ends, as a fraction of the peak."""
     clip_norm: Positive = 1.0
     """Largest global norm of the gradient."""
+    optimizer: Optimizer = Field(default=Optimizer.ADAMW, exclude_if=lambda value: value is Optimizer.ADAMW)
+    """`adamw`, or `adafactor`, which keeps hardly anything beside weights and gradients."""
+    accumulate: Count = Field(default=1, exclude_if=lambda value: value == 1)
+    """Micro-batches that a step's documents are dealt to, at most `rows_per_step`: less memory, the same gradient up to rounding."""
+    precision: Precision = Field(default=Precision.FLOAT32, exclude_if=lambda value: value is Precision.FLOAT32)
+    """Of matrix products in training: `float32` or `bfloat16`."""
+    checkpoint_layers: StrictBool = Field(default=False, exclude_if=lambda value: not value)
+    """Whether the decoder's layers keep only their inputs and run again for the backward pass: less memory, more time, the same numbers."""
 
     @field_validator("warmup_steps")
     @classmethod
@@ -132,6 +190,39 @@ class Train(Settings):
         if steps and value > steps:
             raise ValueError(f"{value} warmup steps do not fit in {steps} steps: at most {steps}")
         return value
+
+    @field_validator("accumulate")
+    @classmethod
+    def _micro_batches_have_documents(cls, value: int, info: ValidationInfo) -> int:
+        rows = info.data.get("rows_per_step")
+        if rows and value > rows:
+            raise ValueError(f"{value} micro-batches of {rows} rows: at most one a row, {rows}")
+        return value
+
+    @field_validator("decay_fraction")
+    @classmethod
+    def _decay_follows_warmup(cls, value: float, info: ValidationInfo) -> float:
+        steps, warmup = info.data.get("steps"), info.data.get("warmup_steps")
+        if info.data.get("schedule") is Schedule.WSD and steps and warmup is not None and warmup + decay_steps(value, steps=steps) > steps:
+            left = steps - warmup
+            raise ValueError(
+                f"{value} of {steps} steps decay after {warmup} of warmup: at most the {left} that are left, {left / steps:.6g}"
+            )
+        return value
+
+
+def decay_steps(fraction: float, *, steps: int) -> int:
+    """Of the schedule `wsd`."""
+    return round(fraction * steps)
+
+
+class Latency(StrEnum):
+    """What becomes of the time to first token."""
+
+    UNMEASURED = "unmeasured"
+    """Its FLOPs are reported, no time."""
+    MEASURED = "measured"
+    """Milliseconds on the trial's own device and threads: a median, but of another run another one."""
 
 
 class Eval(Settings):
@@ -145,6 +236,8 @@ class Eval(Settings):
     """Measurements of the validation loss, evenly spaced, the last one at the last step."""
     validation_documents: Annotated[int, Field(strict=True, gt=0, multiple_of=4)] = 128
     """Held-out documents of each source in the validation loss."""
+    latency: Latency = Field(default=Latency.UNMEASURED, exclude_if=lambda value: value is Latency.UNMEASURED)
+    """Time to first token at the end: `unmeasured`, or `measured`, which takes half a second and is no number that a second run repeats."""
 
     @field_validator("tasks")
     @classmethod
@@ -155,11 +248,11 @@ class Eval(Settings):
 class Config(Settings):
     """One trial of the zoo."""
 
-    encoder: Encoder = Encoder()
+    encoder: Encoder = ViT()
     """Pixels to patch features."""
     connector: Connector = AvgPool()
     """Patch features to visual tokens."""
-    decoder: Decoder = Decoder()
+    decoder: Decoder = Packed()
     """Tokens to the next token."""
     data: Data = Data()
     """The mixture."""
@@ -172,6 +265,32 @@ class Config(Settings):
     def connector_shape(self) -> Shape:
         """What the connector stands between."""
         return Shape(self.encoder.num_patches, self.encoder.width, self.decoder.width)
+
+    @field_validator("decoder", mode="before")
+    @classmethod
+    def _plain_decoder(cls, value: Any) -> Any:
+        return {"kind": "packed", **value} if isinstance(value, Mapping) else value
+
+    @field_validator("encoder", mode="before")
+    @classmethod
+    def _plain_encoder(cls, value: Any) -> Any:
+        return {"kind": PLAIN, **value} if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _files_are_no_scenes(self) -> "Config":
+        files, encoder = self.data.files, self.encoder
+        if files is None:
+            return self
+        if self.eval.tasks or self.eval.latency is Latency.MEASURED:
+            raise ValueError("eval.tasks and eval.latency ask about digit scenes, not data.files: set tasks to [], latency to unmeasured")
+        if encoder.pretrain.objective is not Objective.NONE or encoder.features is Features.CACHED:
+            raise ValueError(
+                "the encoder stage and cached features are of digit scenes, not of data.files: set encoder.pretrain.objective to none "
+                "and encoder.features to computed"
+            )
+        if self.connector.num_tokens > files.max_tokens:
+            raise ValueError(f"an image is {self.connector.num_tokens} tokens, and a sequence at most {files.max_tokens}: raise max_tokens")
+        return self
 
     @field_validator("connector", mode="before")
     @classmethod

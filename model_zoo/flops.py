@@ -7,28 +7,55 @@ section 2.1; for linear layers the sum is the C = 6 N D of Hoffmann et al. 2022,
 Documents are counted at their expected number, so a trial's own FLOPs scatter about these by what its mix drew.
 """
 
-from model_zoo.config import SOURCES, Config
-from model_zoo.data.rows import ROWS
+from collections.abc import Mapping
+
+from model_zoo.config import SOURCES, Config, Data, Optimizer, Precision
+from model_zoo.data.rows import ROWS, Kind
 from model_zoo.data.vocabulary import SIZE
 from model_zoo.decoders.decoder import Decoder
-from model_zoo.encoders.encoder import HEAD_BLOCKS, Encoder, Features, Objective, Training, objective_forward_flops, objective_params
+from model_zoo.encoders import Encoder
+from model_zoo.encoders.encoder import HEAD_BLOCKS, Features, Objective, Training, objective_forward_flops, objective_params
+from model_zoo.encoders.vit import ViT
 
 NUM_TRAINING_DIGITS = 1400
 BYTES = 4
 """Of a float32."""
 ADAM_BYTES = 4 * BYTES
 """Weight, gradient and two moments of a parameter that is trained."""
+BFLOAT16_KEPT = 0.6
+"""Of the bytes that float32 keeps for the backward pass: operands of matrix products are half, norms and the stream are not. Measured: 0.58
+to 0.6."""
 
 
-def embedding_params(decoder: Decoder) -> int:
+def vocabulary_size(data: Data) -> int:
+    """Tokens, the image's placeholder included."""
+    return data.files.vocabulary_size if data.files else SIZE
+
+
+def rows_of(config: Config) -> Mapping[str, Mapping[str, Kind]]:
+    """Source -> what one of its rows is made of. A row of files is counted as one document as long as a sequence, with as many images as it
+    may have: no trial costs more."""
+    files, visual = config.data.files, config.connector.num_tokens
+    if files is None:
+        return ROWS
+    pictures = min(files.max_images, files.max_tokens // visual)
+    found = {}
+    for source in SOURCES:
+        images = 0 if source == "text" else pictures
+        text = files.max_tokens - images * visual
+        found[source] = {"sequence": Kind(1, images, text, text)}
+    return found
+
+
+def embedding_params(decoder: Decoder, data: Data) -> int:
     """Token embedding and output head, which are not tied."""
-    return 2 * SIZE * decoder.width
+    return 2 * vocabulary_size(data) * decoder.width
 
 
 def total_params(config: Config) -> int:
     """Encoder, connector and decoder, embeddings and head included."""
     connector = config.connector.num_params(config.connector_shape)
-    return config.encoder.num_params + connector + config.decoder.num_params + embedding_params(config.decoder)
+    return config.encoder.num_params + connector + config.decoder.num_params + embedding_params(config.decoder, config.data)
 
 
 def step_forward_flops(config: Config) -> float:
@@ -36,9 +63,9 @@ def step_forward_flops(config: Config) -> float:
     connector = config.connector.forward_flops(config.connector_shape)
     flops = 0.0
     for source, share in zip(SOURCES, config.data.mix.shares, strict=True):
-        for kind in ROWS[source].values():
+        for kind in rows_of(config)[source].values():
             length = kind.pictures * config.connector.num_tokens + kind.tokens
-            head = 2.0 * kind.answers * config.decoder.width * SIZE  # it runs only where something is learnt
+            head = 2.0 * kind.answers * config.decoder.width * vocabulary_size(config.data)  # it runs only where something is learnt
             document = config.decoder.forward_flops(length=length) + head
             flops += share * kind.per_row * (kind.pictures * connector + document)
     return config.train.rows_per_step * flops
@@ -47,14 +74,14 @@ def step_forward_flops(config: Config) -> float:
 def pictures_per_step(config: Config) -> float:
     """Expected number."""
     mix = zip(SOURCES, config.data.mix.shares, strict=True)
-    per_row = sum(share * kind.per_row * kind.pictures for source, share in mix for kind in ROWS[source].values())
+    per_row = sum(share * kind.per_row * kind.pictures for source, share in mix for kind in rows_of(config)[source].values())
     return config.train.rows_per_step * per_row
 
 
 def tokens_per_step(config: Config) -> float:
     """Expected number, visual tokens included."""
     mix = zip(SOURCES, config.data.mix.shares, strict=True)
-    text = sum(share * kind.per_row * kind.tokens for source, share in mix for kind in ROWS[source].values())
+    text = sum(share * kind.per_row * kind.tokens for source, share in mix for kind in rows_of(config)[source].values())
     return config.train.rows_per_step * text + pictures_per_step(config) * config.connector.num_tokens
 
 
@@ -66,10 +93,10 @@ def encoder_stage_flops(encoder: Encoder) -> float:
 
 def pretrain_step_flops(config: Config) -> float:
     """One step forward and backward; an encoder that is trained takes part."""
-    forward = step_forward_flops(config)
+    forward, encoder = step_forward_flops(config), pictures_per_step(config) * config.encoder.forward_flops
     if config.encoder.training is not Training.FROZEN:
-        forward += pictures_per_step(config) * config.encoder.forward_flops
-    return 3 * forward
+        return 3 * (forward + encoder)
+    return 3 * forward + (encoder if config.data.files else 0.0)  # of scenes, the features are there before the first step
 
 
 def features_stage_flops(encoder: Encoder, *, num_scenes: int) -> float:
@@ -79,7 +106,7 @@ def features_stage_flops(encoder: Encoder, *, num_scenes: int) -> float:
 
 def pretrain_pool_flops(config: Config) -> float:
     """A frozen encoder runs forward once over the pool, unless a stage of its own has done so; others do not."""
-    if config.encoder.training is not Training.FROZEN or config.encoder.features is Features.CACHED:
+    if config.encoder.training is not Training.FROZEN or config.encoder.features is Features.CACHED or config.data.files:
         return 0.0
     return features_stage_flops(config.encoder, num_scenes=config.data.num_scenes)
 
@@ -95,6 +122,7 @@ def encoder_stage_memory(encoder: Encoder) -> float:
     head = 0.0
     if encoder.pretrain.objective is Objective.RECONSTRUCTIVE:  # a block keeps its input, its norm, and the MLP's 8 widths
         head = BYTES * images * (encoder.num_patches - 1) * encoder.width * 10 * HEAD_BLOCKS
+        assert isinstance(encoder, ViT)
         head += BYTES * images * encoder.num_patches**2 * encoder.depth  # each layer keeps who sees whom as numbers
     return weights + BYTES * images * encoder.numbers_kept + head
 
@@ -106,14 +134,32 @@ def features_stage_memory(encoder: Encoder, *, num_scenes: int) -> float:
 
 
 def pretrain_stage_memory(config: Config) -> float:
-    """Bytes at the peak: parameters, the pool (a frozen encoder's features too), one step's activations."""
+    """Bytes at the peak: parameters, the pool (a frozen encoder's features too), one micro-batch's activations."""
     encoder, images = config.encoder, pictures_per_step(config)
-    pool = (config.data.num_scenes + NUM_TRAINING_DIGITS) * BYTES
-    activations = BYTES * tokens_per_step(config) * config.decoder.numbers_kept
-    activations += BYTES * images * config.connector.numbers_kept(config.connector_shape)
-    fixed = pool * encoder.image_size**2 + activations
+    pool = (images if config.data.files else config.data.num_scenes + NUM_TRAINING_DIGITS) * BYTES
+    fixed = pool * encoder.image_size**2 + activation_bytes(config)
     if encoder.training is Training.FROZEN:
         held = encoder.num_params
         trained = total_params(config) - held
-        return fixed + BYTES * held + ADAM_BYTES * trained + pool * encoder.num_patches * encoder.width
-    return fixed + ADAM_BYTES * total_params(config) + BYTES * images * encoder.numbers_kept
+        return fixed + BYTES * held + trained_bytes(config) * trained + pool * encoder.num_patches * encoder.width
+    return fixed + trained_bytes(config) * total_params(config)
+
+
+def activation_bytes(config: Config) -> float:
+    """What a micro-batch keeps for its backward pass. Layers that keep inputs alone run again one by one: the mean one stands for all."""
+    train, decoder, images = config.train, config.decoder, pictures_per_step(config)
+    of_token = decoder.numbers_kept
+    if train.checkpoint_layers:
+        of_token = min(of_token, decoder.depth * decoder.width + of_token / decoder.depth)
+    numbers = tokens_per_step(config) * of_token + images * config.connector.numbers_kept(config.connector_shape)
+    if config.encoder.training is not Training.FROZEN:
+        numbers += images * config.encoder.numbers_kept
+    return numbers / train.accumulate * BYTES * (BFLOAT16_KEPT if train.precision is Precision.BFLOAT16 else 1)
+
+
+def trained_bytes(config: Config) -> float:
+    """Of one trained parameter: itself, its gradient, and AdamW's two moments or AdaFactor's sums, m + n for m x n numbers: about 2 over
+    the lesser width for each of its numbers."""
+    if config.train.optimizer is Optimizer.ADAMW:
+        return ADAM_BYTES
+    return BYTES * (2 + 2 / min(config.encoder.width, config.decoder.width))

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from model_zoo.config import Train
+from model_zoo.config import Optimizer, Schedule, Train, decay_steps
 from model_zoo.encoders.encoder import Training
 
 BETAS = (0.9, 0.95)
@@ -35,8 +35,18 @@ def parameter_groups(model: nn.Module, *, weight_decay: float, encoder: Training
     return [{"params": members, "weight_decay": decay, "scale": scale} for (scale, decay), members in groups.items()]
 
 
-def make_optimizer(groups: list[dict[str, object]]) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101) in one fused kernel; `set_rate` gives it its rate."""
+def make_optimizer(groups: list[dict[str, object]], *, kind: Optimizer = Optimizer.ADAMW) -> torch.optim.Optimizer:
+    """`set_rate` gives it its rate; both take `weight_decay` times the rate off a weight before a step.
+
+    AdamW (Loshchilov and Hutter 2017, arXiv 1711.05101) runs in one fused kernel. AdaFactor is that of Shazeer and Stern (2018, arXiv
+    1804.04235, algorithms 4 and 5: beta2 of step t is 1 - t^-0.8, an update's root mean square is at most 1, no first moment) without its
+    section 8: the rate is ours, neither scaled by the weights' size nor held under 1 / sqrt(t), so that decay means what it does in AdamW.
+    """
+    if kind is Optimizer.ADAFACTOR:
+        from transformers.optimization import Adafactor  # half a second that AdamW need not wait for
+
+        factored: torch.optim.Optimizer = Adafactor(groups, lr=0.0, scale_parameter=False, relative_step=False)  # type: ignore[no-untyped-call]
+        return factored
     return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
 
 
@@ -47,9 +57,10 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def rate_at(step: int, *, train: Train) -> float:
-    """Rate of step 0, 1, ..., steps - 1: linear warmup, then a cosine from the peak to its final fraction."""
+    """Rate of step 0, 1, ..., steps - 1: linear warmup, then the schedule from the peak to its final fraction."""
     if step < train.warmup_steps:
         return train.learning_rate * (step + 1) / train.warmup_steps
-    progress = (step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
-    cosine = (1 + math.cos(math.pi * progress)) / 2
-    return train.learning_rate * (train.final_lr_fraction + (1 - train.final_lr_fraction) * cosine)
+    first = train.warmup_steps if train.schedule is Schedule.COSINE else train.steps - decay_steps(train.decay_fraction, steps=train.steps)
+    progress = max(0, step - first) / max(1, train.steps - first)
+    left = (1 + math.cos(math.pi * progress)) / 2 if train.schedule is Schedule.COSINE else 1 - math.sqrt(progress)
+    return train.learning_rate * (train.final_lr_fraction + (1 - train.final_lr_fraction) * left)

@@ -7,32 +7,38 @@ else a step needs is in the checkpoint.
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from model_zoo.build import build_encoder, build_model
 from model_zoo.checkpoint import load_encoder, pack, save_weights, unpack
-from model_zoo.config import Config, Eval, Train
+from model_zoo.config import Config, Eval, Latency, Precision, Train
 from model_zoo.context import Context
 from model_zoo.data import vocabulary
-from model_zoo.data.batch import collate
-from model_zoo.data.pictures import Pool, draw_scenes, resample, training_digits, training_pool
-from model_zoo.data.stream import draw_step
+from model_zoo.data.batch import Batch
+from model_zoo.data.pictures import draw_scenes, resample, training_digits, training_pool
+from model_zoo.decoders.moe import routing_of
+from model_zoo.encoders import Encoder
 from model_zoo.encoders.contrast import Contrast
-from model_zoo.encoders.encoder import Encoder, Objective, Training
+from model_zoo.encoders.encoder import Objective
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
-from model_zoo.encoders.vit import VisionTransformer
-from model_zoo.evaluate.held_out import ValidationDocuments, held_out_pool, validation_documents
-from model_zoo.evaluate.loss import answer_loss, validation_loss
-from model_zoo.evaluate.scores import score_names, score_tasks
-from model_zoo.features import PoolFeatures, encode, encode_pools, load_features, save_features
+from model_zoo.evaluate.averages import AVERAGES
+from model_zoo.evaluate.held_out import held_out_pool
+from model_zoo.evaluate.loss import answer_loss
+from model_zoo.evaluate.scores import score_names
+from model_zoo.features import encode_pools, save_features
+from model_zoo.flops import vocabulary_size
 from model_zoo.initial import initialise
 from model_zoo.optim import make_optimizer, parameter_groups, rate_at, set_rate
+from model_zoo.own_files import OwnFiles
+from model_zoo.scenes import Scenes
 from model_zoo.vlm import VisionLanguageModel
 
 REPORT_EVERY = 20
@@ -43,6 +49,7 @@ ENCODER_FILE = "encoder.safetensors"
 FEATURES_FILE = "features.safetensors"
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+EVALUATION_FILE = "evaluation.json"
 
 _PICTURES = 4  # second word of a seed, so that no two uses of one seed share random numbers
 
@@ -53,6 +60,7 @@ class EncoderTraining(nn.Module):
     def __init__(self, config: Encoder) -> None:
         super().__init__()
         self.encoder = build_encoder(config)
+        self.num_patches = config.num_patches
         self.contrast: Contrast | None = None
         self.reconstruction: Reconstruction | None = None
         if config.pretrain.objective is Objective.CONTRASTIVE:
@@ -66,10 +74,42 @@ class EncoderTraining(nn.Module):
             score = self.contrast(self.encoder(pixels), captions=captions)
             return score.loss, {"encoder_accuracy": 100 * score.accuracy}
         assert self.reconstruction
-        num_patches = self.encoder.num_patches
-        prefix = torch.from_numpy(rng.integers(1, num_patches, size=len(pixels))).to(pixels.device)
-        features = self.encoder(pixels, mask=prefix_mask(prefix, num_patches=num_patches))
+        prefix = torch.from_numpy(rng.integers(1, self.num_patches, size=len(pixels))).to(pixels.device)
+        features = self.encoder(pixels, mask=prefix_mask(prefix, num_patches=self.num_patches))
         return self.reconstruction(features, images=pixels, prefix=prefix), {}
+
+
+class World(Protocol):
+    """What a trial reads, and what it is measured on."""
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """What `examine` gives, `val_loss` first."""
+
+    def read(self, step: int) -> Sequence[tuple[Batch, Tensor]]:
+        """The micro-batches of a step, each with its pictures in a form that `features` knows."""
+
+    def features(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
+        """Of M pictures -> [M, P, E]"""
+
+    def validate(self, model: VisionLanguageModel) -> float:
+        """The held-out loss."""
+
+    def examine(self, model: VisionLanguageModel) -> dict[str, float]:
+        """The last step's metrics."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep for what is read to go on."""
+
+    def go_on(self, kept: Mapping[str, Tensor]) -> None:
+        """After a checkpoint that has what `state` gave."""
+
+
+def open_world(config: Config, *, encoder: nn.Module, features_file: Path | None, context: Context) -> World:
+    """Files of one's own where the config has some, else the digit scenes."""
+    if config.data.files is not None:
+        return OwnFiles(config, seed=context.seed, device=context.device)
+    return Scenes(config, encoder=encoder, features_file=features_file, seed=context.seed, device=context.device)
 
 
 def train_encoder(config: Encoder, *, context: Context) -> None:
@@ -79,7 +119,7 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
     model = EncoderTraining(config)
     initialise(model, seed=settings.seed)
     model.to(context.device)
-    optimizer = make_optimizer(parameter_groups(model, weight_decay=schedule.weight_decay))
+    optimizer, trained = make_optimizer(parameter_groups(model, weight_decay=schedule.weight_decay)), _trained(model)
     digits = training_digits()
     first, kept_at = 0, time.monotonic()
     if (state := context.restore()) is not None:
@@ -92,7 +132,8 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
             captions = torch.from_numpy(digits.labels[chosen]).to(context.device)
         with context.phase("step"):
             error, also = model(pixels, captions=captions, rng=rng)
-            _descend(model, optimizer, loss=error, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
+            error.backward()
+            _descend(trained, optimizer, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
             loss, done = error.item(), step + 1
         if not math.isfinite(loss):
             context.report(done, encoder_loss=math.nan)
@@ -122,60 +163,68 @@ def compute_features(config: Encoder, *, num_scenes: int, encoder_weights: Path 
 
 def pretrain(config: Config, *, encoder_weights: Path | None, features_file: Path | None, context: Context) -> None:
     """Documents of three sources to a model: reports curves and, at the last step, every score asked for."""
-    train, num_tokens, device = config.train, config.connector.num_tokens, context.device
-    model = build_model(config, vocabulary_size=vocabulary.SIZE, image_token=vocabulary.IMAGE)
+    train, device, size = config.train, context.device, vocabulary_size(config.data)
+    model = build_model(config, vocabulary_size=size, image_token=size - 1)
     _begin(model, encoder=model.encoder, encoder_weights=encoder_weights, context=context)
-    optimizer = make_optimizer(parameter_groups(model, weight_decay=train.weight_decay, encoder=config.encoder.training))
+    groups = parameter_groups(model, weight_decay=train.weight_decay, encoder=config.encoder.training)
+    optimizer, trained = make_optimizer(groups, kind=train.optimizer), _trained(model)
+    if train.checkpoint_layers:
+        _checkpoint_layers(model.decoder.layers)
 
     with context.phase("data"):
-        world = _open_world(config, encoder=model.encoder, features_file=features_file, context=context)
-    pixels = world.pool.pixels.to(device)
+        world = open_world(config, encoder=model.encoder, features_file=features_file, context=context)
     validate_at = {round(train.steps * (i + 1) / config.eval.num_validations) for i in range(config.eval.num_validations)}
 
     first, since_report, kept_at = 0, list[float](), time.monotonic()
     if (state := context.restore()) is not None:
         progress = unpack(state, module=model, optimizer=optimizer)
         first, since_report = progress.step, progress.extra["since_report"].tolist()
+        world.go_on(progress.extra)
 
     for step in range(first, train.steps):
         with context.phase("data"):
-            rows = train.rows_per_step
-            documents = draw_step(world.pool, mix=config.data.mix, seed=context.seed, step=step, num_rows=rows, num_tokens=num_tokens)
-            batch = collate(documents, device=device)
+            batches = world.read(step)
         with context.phase("step"):
-            features = world.known.training[batch.pictures] if world.known else model.encoder(pixels[batch.pictures])
-            loss = answer_loss(model, batch, features=features)
-            _descend(model, optimizer, loss=loss, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
-            since_report.append(loss.item())
+            num_answers, losses = sum(len(batch.answers) for batch, _ in batches), []
+            for batch, pictures in batches:
+                with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=train.precision is Precision.BFLOAT16):
+                    features = world.features(model.encoder, pictures)
+                    share = len(batch.answers) / num_answers
+                    loss = answer_loss(model, batch, features=features) * share
+                    routing = routing_of(model.decoder)
+                (loss if routing is None else loss + share * routing.penalty).backward()
+                losses.append(loss.detach())
+            _descend(trained, optimizer, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
+            since_report.append(torch.stack(losses).sum().item())
         done = step + 1
         if not math.isfinite(since_report[-1]):
-            context.report(done, train_loss=math.nan, **_diverged(config.eval))
+            context.report(done, train_loss=math.nan, **_routing_losses(model), **dict.fromkeys(world.metrics, math.nan))
             return
         if done % REPORT_EVERY == 0 or done == train.steps:
-            context.report(done, train_loss=sum(since_report) / len(since_report))
+            context.report(done, train_loss=sum(since_report) / len(since_report), **_routing_losses(model))
             since_report = []
         if done in validate_at and done < train.steps:
             with context.phase("eval"):
-                features = _held_out_features(model, world, device=device)
-                context.report(done, val_loss=validation_loss(model, world.validation, features=features))
+                context.report(done, val_loss=world.validate(model))
         is_stopping = done % REPORT_EVERY == 0 and context.should_stop()
         is_due = done in validate_at or time.monotonic() - kept_at > CHECKPOINT_SECONDS
         if done < train.steps and (is_stopping or is_due):
-            kept = {"since_report": torch.tensor(since_report, dtype=torch.float64)}
+            kept = {"since_report": torch.tensor(since_report, dtype=torch.float64), **world.state()}
             context.checkpoint(pack(model, optimizer=optimizer, step=done, extra=kept))
             kept_at = time.monotonic()
             if is_stopping:
                 return
 
     with context.phase("eval"):
-        scores = _examine(model, world, config=config, device=device)
+        scores = world.examine(model)
     context.report(train.steps, **scores)
     if math.isfinite(scores["val_loss"]):
         save_weights(model, context.dir / MODEL_FILE)
         _write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain", "features"}}), context.dir / CONFIG_FILE)
+        _write_json(_how_measured(config.eval, device=device), context.dir / EVALUATION_FILE)
 
 
-def _begin(model: nn.Module, *, encoder: VisionTransformer, encoder_weights: Path | None, context: Context) -> None:
+def _begin(model: nn.Module, *, encoder: nn.Module, encoder_weights: Path | None, context: Context) -> None:
     """First weights. An encoder without a stage of its own has the same ones with and without the rest, which is drawn after it."""
     initialise(model, seed=context.seed)
     if encoder_weights is not None:
@@ -183,56 +232,41 @@ def _begin(model: nn.Module, *, encoder: VisionTransformer, encoder_weights: Pat
     model.to(context.device)
 
 
-class _World(NamedTuple):
-    """What one trial reads, and what it is measured on."""
-
-    pool: Pool
-    held_out: Pool
-    validation: ValidationDocuments
-    known: PoolFeatures | None
-    """Of every picture, while the encoder is frozen; otherwise each step encodes the pictures of its documents."""
-
-
-def _open_world(config: Config, *, encoder: nn.Module, features_file: Path | None, context: Context) -> _World:
-    image_size, documents = config.encoder.image_size, config.eval.validation_documents
-    pool = training_pool(num_scenes=config.data.num_scenes, image_size=image_size, seed=context.seed)
-    held_out = held_out_pool(image_size=image_size)
-    validation = validation_documents(held_out, number=documents, num_tokens=config.connector.num_tokens)
-    known = None
-    if features_file is not None:
-        known = load_features(features_file, device=context.device)
-    elif config.encoder.training is Training.FROZEN:
-        known = encode_pools(encoder, training=pool, held_out=held_out, device=context.device)
-    return _World(pool, held_out, validation, known)
+def _how_measured(evaluation: Eval, *, device: str) -> dict[str, Any]:
+    """What enters each average that was reported, all parts alike, and what a time was measured on."""
+    record: dict[str, Any] = {"averages": {name: AVERAGES[name] for name in score_names(evaluation) if name in AVERAGES}}
+    if evaluation.latency is Latency.MEASURED:
+        name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+        record["time_to_first_token"] = {"device": name, "threads": torch.get_num_threads()}
+    return record
 
 
-def _held_out_features(model: VisionLanguageModel, world: _World, *, device: str) -> Tensor:
-    return world.known.held_out if world.known else encode(model.encoder, world.held_out, device=device)
+def _checkpoint_layers(layers: nn.ModuleList) -> None:
+    """Each layer keeps its input alone and runs again in the backward pass (Chen et al. 2016, arXiv 1604.06174)."""
+    for layer in layers:
+        # there is no dropout, so no random state to put back
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
 
-def _examine(model: VisionLanguageModel, world: _World, *, config: Config, device: str) -> dict[str, float]:
-    """The validation loss and every score asked for."""
-    features = _held_out_features(model, world, device=device)
-    val_loss = validation_loss(model, world.validation, features=features)
-    if not math.isfinite(val_loss):  # the last step went too far; argmax would still find "answers"
-        return _diverged(config.eval)
-    num_tokens = config.connector.num_tokens
-    scores = score_tasks(model, evaluation=config.eval, pool=world.held_out, features=features, num_tokens=num_tokens)
-    return {"val_loss": val_loss, **scores}
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    """In the order of the model, in which the norm of the gradient is summed; found once, since the search takes as long as the norm."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _descend(model: nn.Module, optimizer: torch.optim.Optimizer, *, loss: Tensor, rate: float, clip_norm: float) -> None:
-    """One step down. A loss that is not finite makes every weight NaN: the loop must look at it next."""
+def _descend(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, *, rate: float, clip_norm: float) -> None:
+    """Gradients to one step down, and away. Those of a loss that is not finite make every weight NaN: the loop must look at it next."""
     set_rate(optimizer, rate)
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
     optimizer.step()
+    optimizer.zero_grad()
 
 
-def _diverged(evaluation: Eval) -> dict[str, float]:
-    """Every metric the last step would have had: not a number, which is not the same as not measured."""
-    return dict.fromkeys(["val_loss", *score_names(evaluation)], math.nan)
+def _routing_losses(model: VisionLanguageModel) -> dict[str, float]:
+    """Of the last forward pass; nothing where no layer has experts."""
+    routing = routing_of(model.decoder)
+    if routing is None:
+        return {}
+    return {"load_balance_loss": routing.load_balance_loss.item(), "router_z_loss": routing.router_z_loss.item()}
 
 
 def _write_json(record: Mapping[str, Any], path: Path) -> None:

@@ -10,29 +10,42 @@ from model_zoo.config import Config, Data, Eval, Train
 from model_zoo.connectors import Connector
 from model_zoo.context import Context
 from model_zoo.decoders.decoder import Decoder
-from model_zoo.encoders.encoder import Encoder, Features, Objective, objective_params
+from model_zoo.encoders import Encoder, read_encoder
+from model_zoo.encoders.encoder import Features, Objective, objective_params
+from model_zoo.evaluate.averages import AVERAGES, SHOTS
 
 __all__ = ["METRICS", "Config", "StageSpec", "stages", "train"]
 
-_SHOTS = (0, 4, 8)
 _TASKS = {
-    "caption": "digits of a scene named right",
+    "caption": "digits of a scene named right, each after the right ones before it",
     "vqa": "questions about one place of a scene answered right",
     "in_context": "two-way choice of a label that only the document defines (chance 50, exactly 50 at 0 shots)",
-    "few_shot": "plain mean of caption, vqa and in_context",
 }
 
 METRICS: dict[str, str] = {
-    **{f"{task}/{shots}": f"{meaning}, {shots} shots, percent" for task, meaning in _TASKS.items() for shots in _SHOTS},
-    "text_score": "mean of progressions continued and pairs recalled right, no image, percent",
+    **{f"{task}/{shots}": f"{meaning}, {shots} shots, percent" for task, meaning in _TASKS.items() for shots in SHOTS},
+    **{f"cider/{shots}": f"CIDEr-D of the model's own captions, {shots} shots, 0 to 10 (papers print 100 times it)" for shots in SHOTS},
+    "progression_score": "digits of a progression continued right from the third on, no image, percent",
+    "recall_score": "values of keys that came before in the text recalled right, no image, percent",
+    **{average: f"plain mean of {', '.join(parts)}, percent" for average, parts in AVERAGES.items()},
+    "ttft_flops": "FLOPs to the first token of an answer: encoder, connector, decoder and head on one image and a question without shots",
+    "ttft_ms": "time to first token, ttft_encoder_ms + ttft_prefill_ms, milliseconds; only where eval.latency is measured",
+    "ttft_encoder_ms": "of it the encoder: one image, batch size 1, median, milliseconds",
+    "ttft_prefill_ms": "of it all after the encoder: connector, decoder over the prompt, head at the last token, median, milliseconds",
     "val_loss": "held-out loss, mean over caption, interleaved and text with equal weights, nats",
+    "skipped_rows": "rows of `data.files` that were broken and left out, of all that were read",
     "train_loss": "loss of the trial's own mix, mean over the steps since the last point, nats",
+    "load_balance_loss": "of a decoder with experts at this step, mean over its expert layers: 1 where all experts are used alike, "
+    "up to their number",
+    "router_z_loss": "of the same: squared log of the sum of the exponentials of a router's logits, mean over tokens and expert layers",
     "encoder_loss": "of the encoder stage: image-caption contrast in nats, or squared error of the next patch's normalised pixels",
     "encoder_accuracy": "images of a batch that find their own caption, percent; contrastive alone",
 }
 
 CHANGEABLE = ("train.learning_rate", "train.weight_decay", "train.clip_norm")
 """Fields that may change while a trial trains: what another value of them would have kept can be gone on from."""
+STEP_FIELDS = {"rows_per_step", "optimizer", "accumulate", "precision", "checkpoint_layers"}
+"""Of the training; of all the others a trial has only more or fewer steps."""
 UPSTREAM_FIELDS = {"pretrain", "features"}
 """Of the encoder; what they come to is in the stages that `pretrain` needs, and so is no part of its own config."""
 
@@ -68,7 +81,7 @@ class StageSpec(NamedTuple):
 def stages(config: Config) -> tuple[StageSpec, ...]:
     """The encoder stage, unless its objective is `none`; the features stage, where they are cached; the pretrain stage."""
     train = config.train
-    model = _model(config.encoder, config.connector, config.decoder, config.data, train.rows_per_step)
+    model = _model(config.encoder, config.connector, config.decoder, config.data, _what_a_step_is(train))
     pretrain = StageSpec(
         name="pretrain",
         config={**model.config, "train": _as_json(train), "eval": _as_json(config.eval)},
@@ -77,7 +90,7 @@ def stages(config: Config) -> tuple[StageSpec, ...]:
         seeded=True,
         num_params=model.num_params,
         embedding_params=model.embedding_params,
-        active_params=model.num_params,  # dense
+        active_params=model.active_params,
         total_params=model.total_params,
         train_flops=train.steps * model.step_flops + model.pool_flops,
         memory_bytes=model.memory_bytes,
@@ -92,21 +105,30 @@ class _Model(NamedTuple):
     config: Mapping[str, Any]
     num_params: int
     embedding_params: int
+    active_params: int
     total_params: int
     step_flops: float
     pool_flops: float
     memory_bytes: float
 
 
+@lru_cache(maxsize=4096)
+def _what_a_step_is(train: Train) -> Train:
+    """The fields that what a step costs depends on, and no other."""
+    return Train.model_validate(train.model_dump(include=STEP_FIELDS))
+
+
 # a plan asks for the stages of a hundred thousand trials, which repeat most of their parts
 @lru_cache(maxsize=4096)
-def _model(encoder: Encoder, connector: Connector, decoder: Decoder, data: Data, rows_per_step: int) -> _Model:
-    config = Config(encoder=encoder, connector=connector, decoder=decoder, data=data, train=Train(rows_per_step=rows_per_step))
+def _model(encoder: Encoder, connector: Connector, decoder: Decoder, data: Data, step: Train) -> _Model:
+    tasks = Eval(tasks=())  # what is evaluated is no part of a model
+    config = Config(encoder=encoder, connector=connector, decoder=decoder, data=data, train=step, eval=tasks)
     return _Model(
         upstream=_upstream(encoder, data.num_scenes),
         config=config.model_dump(mode="json", include={"encoder", "connector", "decoder", "data"}, exclude={"encoder": UPSTREAM_FIELDS}),
         num_params=decoder.num_params,
-        embedding_params=flops.embedding_params(decoder),
+        embedding_params=flops.embedding_params(decoder, data),
+        active_params=decoder.active_params,
         total_params=flops.total_params(config),
         step_flops=flops.pretrain_step_flops(config),
         pool_flops=flops.pretrain_pool_flops(config),
@@ -174,12 +196,13 @@ def train(stage: StageSpec, inputs: Mapping[str, Path], context: Context) -> Non
     features = inputs["features"] / loops.FEATURES_FILE if "features" in stage.needs else None
     match stage.name:
         case "encoder":
-            loops.train_encoder(Encoder.model_validate(stage.config["encoder"]), context=context)
+            loops.train_encoder(read_encoder(stage.config["encoder"]), context=context)
         case "features":
-            encoder, data = Encoder.model_validate(stage.config["encoder"]), Data.model_validate(stage.config["data"])
+            encoder, data = read_encoder(stage.config["encoder"]), Data.model_validate(stage.config["data"])
             loops.compute_features(encoder, num_scenes=data.num_scenes, encoder_weights=weights, context=context)
         case "pretrain":
-            config = Config.model_validate(stage.config)
+            own = stage.config["encoder"] if weights else {**stage.config["encoder"], "pretrain": {"objective": Objective.NONE}}
+            config = Config.model_validate({**stage.config, "encoder": own})
             loops.pretrain(config, encoder_weights=weights, features_file=features, context=context)
         case _:
             raise ValueError(f"unknown stage '{stage.name}' (encoder, features, pretrain)")

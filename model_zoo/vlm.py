@@ -6,12 +6,15 @@ M images, S side in pixels, P patches, E width of the encoder, Q visual tokens, 
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from model_zoo.decoders.packed import Decoder, Group
-from model_zoo.encoders.vit import VisionTransformer
+
+if TYPE_CHECKING:
+    from model_zoo.decoders.from_transformers import TransformersDecoder
 
 
 def splice(embedded: Tensor, *, visual: Tensor, placeholders: Tensor) -> Tensor:
@@ -32,7 +35,7 @@ def splice(embedded: Tensor, *, visual: Tensor, placeholders: Tensor) -> Tensor:
 class VisionLanguageModel(nn.Module):
     """Encoder, connector, decoder in the shape of MM1 (arXiv 2403.09611, section 3.1)."""
 
-    def __init__(self, encoder: VisionTransformer, *, connector: nn.Module, decoder: Decoder, image_token: int) -> None:
+    def __init__(self, encoder: nn.Module, *, connector: nn.Module, decoder: "Decoder | TransformersDecoder", image_token: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.connector = connector

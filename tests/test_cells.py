@@ -237,11 +237,11 @@ def test_nested_axis_varies_only_where_its_kind_is_chosen() -> None:
     arms = make_arms(zoo(KIND))
     assert [arm.name for arm in arms] == [
         "base",
-        "kind=c_abstractor",
+        "connector.kind=c_abstractor",
         "pretrain.steps=100",
-        "pretrain.steps=100,kind=c_abstractor",
+        "pretrain.steps=100,connector.kind=c_abstractor",
         "objective=none",
-        "objective=none,kind=c_abstractor",
+        "objective=none,connector.kind=c_abstractor",
     ]
     assert [arm.levels["encoder.pretrain.steps"] for arm in arms] == [300, 300, 100, 100, None, None]
     assert "encoder.pretrain.steps" not in arms[-1].changes
@@ -277,7 +277,7 @@ def test_condition_in_the_long_form_leaves_the_axis_out_elsewhere() -> None:
         "train.clip_norm": {"list": [1.0, 2.0], "when": "connector.kind == 'c_abstractor'"},
     }
     arms = make_arms(zoo(axes))
-    assert [arm.name for arm in arms] == ["base", "kind=c_abstractor", "kind=c_abstractor,clip_norm=2"]
+    assert [arm.name for arm in arms] == ["base", "connector.kind=c_abstractor", "connector.kind=c_abstractor,clip_norm=2"]
     assert [arm.levels["train.clip_norm"] for arm in arms] == [None, 1.0, 2.0]
     assert arm_for(zoo(axes), {"train.clip_norm": 2.0}).name == "base"
     assert arm_for(zoo(axes), {"connector.kind": "c_abstractor", "train.clip_norm": 2.0}) == arms[2]
@@ -285,7 +285,7 @@ def test_condition_in_the_long_form_leaves_the_axis_out_elsewhere() -> None:
 
 def test_conditions_count_only_the_cells_there_are() -> None:
     declared = zoo(KIND, where=["encoder.pretrain.steps >= 200 or encoder.pretrain.objective == 'none'"])
-    assert names(declared) == ["base", "kind=c_abstractor", "objective=none", "objective=none,kind=c_abstractor"]
+    assert names(declared) == ["base", "connector.kind=c_abstractor", "objective=none", "objective=none,connector.kind=c_abstractor"]
     assert list(count_removed(declared).values()) == [2]
 
 
@@ -356,26 +356,47 @@ ABSTRACTOR = {"connector.kind": {"choices": {"avg_pool": {}, "c_abstractor": {"c
 @pytest.mark.parametrize(
     ("axes", "design", "expected"),
     [
-        (NESTED, "grid", ["base", "view=24", "kind=c_abstractor", "kind=c_abstractor,length=100", "kind=c_abstractor,objective=none"]),
+        (
+            NESTED,
+            "grid",
+            [
+                "base",
+                "view=24",
+                "connector.kind=c_abstractor",
+                "connector.kind=c_abstractor,length=100",
+                "connector.kind=c_abstractor,objective=none",
+            ],
+        ),
         (
             NESTED,
             "one_at_a_time",
-            ["base", "kind=c_abstractor", "kind=c_abstractor,objective=none", "kind=c_abstractor,length=100", "view=24"],
+            [
+                "base",
+                "connector.kind=c_abstractor",
+                "connector.kind=c_abstractor,objective=none",
+                "connector.kind=c_abstractor,length=100",
+                "view=24",
+            ],
         ),
         (
             ABSTRACTOR,
             "leave_one_out",
             [
-                "kind=c_abstractor,num_tokens=16,decoder.depth=3",
+                "connector.kind=c_abstractor,num_tokens=16,decoder.depth=3",
                 "decoder.depth=3",
-                "kind=c_abstractor,decoder.depth=3",
-                "kind=c_abstractor,num_tokens=16",
+                "connector.kind=c_abstractor,decoder.depth=3",
+                "connector.kind=c_abstractor,num_tokens=16",
             ],
         ),
         (
             ABSTRACTOR,
             "cumulative",
-            ["base", "kind=c_abstractor", "kind=c_abstractor,num_tokens=16", "kind=c_abstractor,num_tokens=16,decoder.depth=3"],
+            [
+                "base",
+                "connector.kind=c_abstractor",
+                "connector.kind=c_abstractor,num_tokens=16",
+                "connector.kind=c_abstractor,num_tokens=16,decoder.depth=3",
+            ],
         ),
         (
             ABSTRACTOR,
@@ -383,7 +404,7 @@ ABSTRACTOR = {"connector.kind": {"choices": {"avg_pool": {}, "c_abstractor": {"c
                 {"kind": "list", "arms": [{"connector.num_tokens": 16}, {"connector.kind": "c_abstractor", "connector.num_tokens": 16}]},
                 "one_at_a_time",
             ],
-            ["base", "kind=c_abstractor,num_tokens=16", "kind=c_abstractor", "decoder.depth=3"],
+            ["base", "connector.kind=c_abstractor,num_tokens=16", "connector.kind=c_abstractor", "decoder.depth=3"],
         ),
         (
             {"encoder.image_size": [16, 8], "connector.num_tokens": {"list": [4, 16], "when": "encoder.num_patches >= 16"}},

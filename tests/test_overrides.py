@@ -110,17 +110,25 @@ WHEN = {"connector.kind": ["avg_pool", "c_abstractor"], "train.clip_norm": {"lis
     ("axes", "argument", "expected"),
     [
         (KINDS, "connector.kind=avg_pool", ["base", "num_tokens=16"]),
-        (KINDS, "connector.kind=c_abstractor,attention_pool", ["base", "encoder.depth=2", "kind=attention_pool"]),
-        (KINDS, "connector.num_tokens=9", ["base", "kind=c_abstractor", "kind=c_abstractor,encoder.depth=2"]),
-        (KINDS, "axes.connector.num_tokens=4,9", ["base", "num_tokens=9", "kind=c_abstractor", "kind=c_abstractor,encoder.depth=2"]),
+        (KINDS, "connector.kind=c_abstractor,attention_pool", ["base", "encoder.depth=2", "connector.kind=attention_pool"]),
+        (KINDS, "connector.num_tokens=9", ["base", "connector.kind=c_abstractor", "connector.kind=c_abstractor,encoder.depth=2"]),
+        (
+            KINDS,
+            "axes.connector.num_tokens=4,9",
+            ["base", "num_tokens=9", "connector.kind=c_abstractor", "connector.kind=c_abstractor,encoder.depth=2"],
+        ),
         (SIZES, "size=large", ["base"]),
         (SIZES, "size=large,small", ["base", "size=small"]),
         (VIEWS, "view=32,16", ["view=32", "base"]),
         (MIXES, "data.mix=1:0:3,1:1:0", ["base", "mix=1:1:0"]),
         (MIXES, "data.mix={text: 0.5, interleaved: 0.5, caption: 0}", ["base"]),
         (MIXES, "data.mix={simplex: [caption, interleaved, text], lattice: 1}", ["base", "mix=0:100:0", "mix=0:0:100"]),
-        (WHEN, "train.clip_norm=3,4", ["base", "kind=c_abstractor", "kind=c_abstractor,clip_norm=4"]),
-        (WHEN, "train.clip_norm={list: [3, 4]}", ["base", "clip_norm=4", "kind=c_abstractor", "kind=c_abstractor,clip_norm=4"]),
+        (WHEN, "train.clip_norm=3,4", ["base", "connector.kind=c_abstractor", "connector.kind=c_abstractor,clip_norm=4"]),
+        (
+            WHEN,
+            "train.clip_norm={list: [3, 4]}",
+            ["base", "clip_norm=4", "connector.kind=c_abstractor", "connector.kind=c_abstractor,clip_norm=4"],
+        ),
     ],
 )
 def test_axis_that_gets_other_levels_keeps_what_it_is(axes: dict[str, Any], argument: str, expected: list[str]) -> None:
@@ -236,7 +244,7 @@ def test_axis_of_a_parent_in_a_file_gets_other_levels(tmp_path: Path) -> None:
     )
     (tmp_path / "study.yaml").write_text("schema: 1\nname: s\nextends: parent.yaml\n", encoding="utf-8")
     study = load_study(tmp_path / "study.yaml", overrides=["connector.num_tokens=1,9", "encoder.depth=3"])
-    assert names(study) == ["base", "num_tokens=9", "kind=c_abstractor"]
+    assert names(study) == ["base", "num_tokens=9", "connector.kind=c_abstractor"]
     assert make_arms(study)[0].config["encoder"]["depth"] == 3
     with pytest.raises(InputError) as caught:
         load_study(tmp_path / "study.yaml", overrides=["connector.num_tokens=1,5"])

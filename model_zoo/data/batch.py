@@ -43,3 +43,16 @@ def collate(kinds: Sequence[Documents], *, device: str) -> Batch:
     tokens, pictures, answered_at_tensor, answers = (torch.from_numpy(array).to(device) for array in arrays)
     groups = tuple(Group(*kind.tokens.shape) for kind in kinds)
     return Batch(tokens, pictures, answered_at_tensor, answers, groups)
+
+
+def deal(kinds: Sequence[Documents], *, parts: int) -> list[list[Documents]]:
+    """Documents to micro-batches like cards, so that each has its share of every kind, and some document if there are as many as parts."""
+    dealt: list[list[Documents]] = [[] for _ in range(parts)]
+    number = 0  # of documents so far
+    for kind in kinds:
+        for part, hand in enumerate(dealt):
+            chosen = slice((part - number) % parts, None, parts)
+            if len(kind.tokens[chosen]):
+                hand.append(Documents(*(array[chosen] for array in kind)))
+        number += len(kind.tokens)
+    return dealt

@@ -6,9 +6,10 @@ must answer is a target; everything else in a document with images is not learnt
 N documents, C segments (and pictures) in each, Q visual tokens a picture, K tokens after each picture, L = C (Q + K).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_zoo.data.pictures import Ints, Pool
 from model_zoo.data.rows import NUM_PICTURES, TEXT_LENGTH
@@ -30,6 +31,19 @@ NUM_KEYS = NUM_WORDS // 2
 """Keys of a recall text; the other words are their values."""
 
 
+class Random(Protocol):
+    """A numpy `Generator`, or several of which each draws for its own documents."""
+
+    def integers(self, low: int, high: int | None = None, *, size: int | tuple[int, ...]) -> Ints:
+        """In [0, low), or in [low, high)."""
+
+    def random(self, size: int | tuple[int, ...]) -> NDArray[np.float64]:
+        """In [0, 1)."""
+
+    def permuted(self, x: Ints, *, axis: int) -> Ints:
+        """A copy whose numbers along `axis` are in a random order."""
+
+
 class Documents(NamedTuple):
     """Equally long documents of one kind."""
 
@@ -41,7 +55,7 @@ class Documents(NamedTuple):
     """[N, C] numbers in the pool; C is 0 for texts."""
 
 
-def caption_documents(pool: Pool, *, rng: np.random.Generator, number: int, pictures: int, num_tokens: int) -> Documents:
+def caption_documents(pool: Pool, *, rng: Random, number: int, pictures: int, num_tokens: int) -> Documents:
     """`[scene] CAP d d d d`, once for each picture."""
     scenes = rng.integers(len(pool.scenes), size=(number, pictures))
     marks = np.full((number, pictures, 1), CAPTION)
@@ -49,7 +63,7 @@ def caption_documents(pool: Pool, *, rng: np.random.Generator, number: int, pict
     return _lay_out(text, answers=[1, 2, 3, 4], pictures=scenes, num_tokens=num_tokens)
 
 
-def question_documents(pool: Pool, *, rng: np.random.Generator, number: int, pictures: int, questions: int, num_tokens: int) -> Documents:
+def question_documents(pool: Pool, *, rng: Random, number: int, pictures: int, questions: int, num_tokens: int) -> Documents:
     """`[scene] Q p d` with `questions` different places asked of each picture."""
     scenes = rng.integers(len(pool.scenes), size=(number, pictures))
     places = rng.permuted(np.broadcast_to(np.arange(NUM_PLACES), (number, pictures, NUM_PLACES)), axis=2)[..., :questions]
@@ -58,7 +72,7 @@ def question_documents(pool: Pool, *, rng: np.random.Generator, number: int, pic
     return _lay_out(text, answers=list(range(2, 3 * questions, 3)), pictures=scenes, num_tokens=num_tokens)
 
 
-def label_documents(pool: Pool, *, rng: np.random.Generator, number: int, num_tokens: int) -> Documents:
+def label_documents(pool: Pool, *, rng: Random, number: int, num_tokens: int) -> Documents:
     """`[digit] label` nine times; each document draws its two classes and two nonce labels, in any order."""
     side = rng.integers(2, size=(number, NUM_PICTURES))
     classes, labels = _two_of(NUM_DIGITS, rng=rng, number=number), _two_of(NUM_WORDS, rng=rng, number=number)
@@ -66,7 +80,7 @@ def label_documents(pool: Pool, *, rng: np.random.Generator, number: int, num_to
     return _labelled(pictures, side=side, labels=labels, num_tokens=num_tokens)
 
 
-def balanced_label_documents(pool: Pool, *, rng: np.random.Generator, number: int, num_tokens: int) -> Documents:
+def balanced_label_documents(pool: Pool, *, rng: Random, number: int, num_tokens: int) -> Documents:
     """The same for measuring: what a document does not define scores exactly one half.
 
     Pictures 0-3 and 4-7 show each class twice, so both classes have k/2 shots at position k = 4, 8. Documents come in
@@ -85,13 +99,13 @@ def balanced_label_documents(pool: Pool, *, rng: np.random.Generator, number: in
     return _labelled(pictures, side=side, labels=labels, num_tokens=num_tokens)
 
 
-def progression_documents(*, rng: np.random.Generator, number: int) -> Documents:
+def progression_documents(*, rng: Random, number: int) -> Documents:
     """32 digits, each the one before plus a step drawn for the document, modulo 10."""
-    start, step = rng.integers(NUM_DIGITS, size=(2, number, 1))
+    start, step = (rng.integers(NUM_DIGITS, size=(number, 1)) for _ in range(2))
     return _text(DIGIT + (start + step * np.arange(TEXT_LENGTH)) % NUM_DIGITS)
 
 
-def recall_documents(*, rng: np.random.Generator, number: int) -> Documents:
+def recall_documents(*, rng: Random, number: int) -> Documents:
     """16 pairs `key value` of nonce words; each document draws which four words are keys and which value each has."""
     words = rng.permuted(np.broadcast_to(np.arange(NUM_WORDS), (number, NUM_WORDS)), axis=1)
     drawn = rng.integers(NUM_KEYS, size=(number, NUM_PAIRS))
@@ -99,13 +113,13 @@ def recall_documents(*, rng: np.random.Generator, number: int) -> Documents:
     return _text(WORD + np.stack((keys, values), 2).reshape(number, TEXT_LENGTH))
 
 
-def _two_of(count: int, *, rng: np.random.Generator, number: int) -> Ints:
+def _two_of(count: int, *, rng: Random, number: int) -> Ints:
     first = rng.integers(count, size=number)
     second = (first + rng.integers(1, count, size=number)) % count
     return np.stack((first, second), 1)
 
 
-def _pick_singles(pool: Pool, *, digits: Ints, rng: np.random.Generator) -> Ints:
+def _pick_singles(pool: Pool, *, digits: Ints, rng: Random) -> Ints:
     """For each digit the number of a picture that shows it alone."""
     counts = np.array([len(numbers) for numbers in pool.singles])
     first = counts.cumsum() - counts

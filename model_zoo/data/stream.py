@@ -6,8 +6,10 @@ both take from a source are the same documents, and a row goes to the source tha
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_zoo.config import SOURCES, Mix
 from model_zoo.data.documents import (
@@ -18,7 +20,7 @@ from model_zoo.data.documents import (
     question_documents,
     recall_documents,
 )
-from model_zoo.data.pictures import Pool
+from model_zoo.data.pictures import Ints, Pool
 from model_zoo.data.rows import LABEL_SHARE, NUM_PICTURES, ROWS
 
 _STREAM, _CHOICE = 1, 3
@@ -26,7 +28,7 @@ _STREAM, _CHOICE = 1, 3
 
 def row_sources(mix: Mix, *, seed: int, step: int, num_rows: int) -> list[str]:
     """Which source each row of a step comes from."""
-    uniform = np.random.default_rng((seed, _STREAM, step, _CHOICE)).random(num_rows)
+    uniform = _generator(seed, _STREAM, step, _CHOICE).random(num_rows)
     bounds = np.cumsum(mix.shares)
     bounds /= bounds[-1]  # shares sum to 1 within 1e-6; the last source with any share ends at exactly 1
     chosen = np.searchsorted(bounds, uniform, side="right")
@@ -35,34 +37,89 @@ def row_sources(mix: Mix, *, seed: int, step: int, num_rows: int) -> list[str]:
 
 def draw_step(pool: Pool, *, mix: Mix, seed: int, step: int, num_rows: int, num_tokens: int) -> list[Documents]:
     """All documents of one step, equal kinds together."""
-    kinds: dict[str, list[Documents]] = defaultdict(list)
-    for row, source in enumerate(row_sources(mix, seed=seed, step=step, num_rows=num_rows)):
-        rng = np.random.default_rng((seed, _STREAM, step, row, SOURCES.index(source)))
-        for kind, documents in draw_row(pool, source=source, rng=rng, num_tokens=num_tokens).items():
-            kinds[kind].append(documents)
-    return [_join(kinds[kind]) for kind in sorted(kinds)]
+    (documents,) = draw_steps(pool, mix=mix, seed=seed, steps=[step], num_rows=num_rows, num_tokens=num_tokens)
+    return documents
 
 
-def draw_row(pool: Pool, *, source: str, rng: np.random.Generator, num_tokens: int) -> dict[str, Documents]:
-    """One row: kind of document -> documents."""
-    if source == "caption":
-        captions, questions = (int(kind.per_row) for kind in ROWS["caption"].values())
-        return {
-            "caption": caption_documents(pool, rng=rng, number=captions, pictures=1, num_tokens=num_tokens),
-            "question": question_documents(pool, rng=rng, number=questions, pictures=1, questions=2, num_tokens=num_tokens),
-        }
-    if source == "text":
-        progressions, recalls = (int(kind.per_row) for kind in ROWS["text"].values())
-        return {
-            "progression": progression_documents(rng=rng, number=progressions),
-            "recall": recall_documents(rng=rng, number=recalls),
-        }
-    if rng.random() < LABEL_SHARE:
-        return {"label": label_documents(pool, rng=rng, number=1, num_tokens=num_tokens)}
-    asked = question_documents(pool, rng=rng, number=1, pictures=NUM_PICTURES, questions=1, num_tokens=num_tokens)
-    return {"asked": asked}
+def draw_steps(pool: Pool, *, mix: Mix, seed: int, steps: Sequence[int], num_rows: int, num_tokens: int) -> list[list[Documents]]:
+    """The documents of each step, as if drawn alone; together they take a fraction of the time."""
+    generators: dict[str, list[np.random.Generator]] = defaultdict(list)
+    counts: dict[str, list[int]] = defaultdict(lambda: [0] * len(steps))
+    for position, step in enumerate(steps):
+        for row, source in enumerate(row_sources(mix, seed=seed, step=step, num_rows=num_rows)):
+            generator = _generator(seed, _STREAM, step, row, SOURCES.index(source))
+            for kind in _kinds(source, rng=generator):
+                generators[kind].append(generator)
+                counts[kind][position] += 1
+    drawn: list[list[Documents]] = [[] for _ in steps]
+    for kind in sorted(generators):  # of the two that share a generator, `caption` and `progression` come first
+        documents = draw_rows(pool, kind=kind, generators=generators[kind], num_tokens=num_tokens)
+        per_row, start = len(documents.tokens) // len(generators[kind]), 0
+        for position, count in enumerate(counts[kind]):
+            if count:
+                end = start + count * per_row
+                drawn[position].append(Documents(*(array[start:end] for array in documents)))
+                start = end
+    return drawn
 
 
-def _join(documents: list[Documents]) -> Documents:
-    tokens, targets, pictures = (np.concatenate(arrays) for arrays in zip(*documents, strict=True))
-    return Documents(tokens, targets, pictures)
+def _kinds(source: str, *, rng: np.random.Generator) -> Sequence[str]:
+    """Of the documents of one row."""
+    if source == "interleaved":
+        return ("label",) if rng.random() < LABEL_SHARE else ("asked",)
+    return tuple(ROWS[source])
+
+
+def draw_rows(pool: Pool, *, kind: str, generators: Sequence[np.random.Generator], num_tokens: int) -> Documents:
+    """Documents of one kind in rows of a generator each."""
+    rng, rows = RowGenerators(generators), len(generators)
+    match kind:
+        case "caption":
+            number = rows * int(ROWS["caption"][kind].per_row)
+            return caption_documents(pool, rng=rng, number=number, pictures=1, num_tokens=num_tokens)
+        case "question":
+            number = rows * int(ROWS["caption"][kind].per_row)
+            return question_documents(pool, rng=rng, number=number, pictures=1, questions=2, num_tokens=num_tokens)
+        case "label":
+            return label_documents(pool, rng=rng, number=rows, num_tokens=num_tokens)
+        case "asked":
+            return question_documents(pool, rng=rng, number=rows, pictures=NUM_PICTURES, questions=1, num_tokens=num_tokens)
+        case "progression":
+            return progression_documents(rng=rng, number=rows)
+        case _:
+            return recall_documents(rng=rng, number=rows)
+
+
+class RowGenerators:
+    """Draws for all rows at once, each row's from a generator of its own, so that documents are laid out once and not row by row.
+
+    The first axis of what is drawn is of documents, equally many a row.
+    """
+
+    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
+        self._generators = generators
+
+    def integers(self, low: int, high: int | None = None, *, size: int | tuple[int, ...]) -> Ints:
+        shape = self._of_one_row(size)
+        return np.concatenate([generator.integers(low, high, size=shape) for generator in self._generators])
+
+    def random(self, size: int | tuple[int, ...]) -> NDArray[np.float64]:
+        shape = self._of_one_row(size)
+        return np.concatenate([generator.random(shape) for generator in self._generators])
+
+    def permuted(self, x: Ints, *, axis: int) -> Ints:
+        (rows, *_) = self._of_one_row(x.shape)
+        parts = (x[row * rows : (row + 1) * rows] for row in range(len(self._generators)))
+        return np.concatenate([generator.permuted(part, axis=axis) for generator, part in zip(self._generators, parts, strict=True)])
+
+    def _of_one_row(self, size: int | tuple[int, ...]) -> tuple[int, ...]:
+        number, *rest = (size,) if isinstance(size, int) else size
+        return (number // len(self._generators), *rest)
+
+
+def _generator(seed: int, *numbers: int) -> np.random.Generator:
+    """That of `default_rng((seed, *numbers))`, in a third of the time: numpy makes of them these words of 32 bits, lowest first."""
+    words = [seed & 0xFFFFFFFF]
+    while seed := seed >> 32:
+        words.append(seed & 0xFFFFFFFF)
+    return np.random.Generator(np.random.PCG64(np.array([*words, *numbers], np.uint32)))

@@ -3,7 +3,7 @@
 Documents of many lengths lie one after another in a single row of T tokens: linear layers run once over all of them,
 attention runs per group of equally long documents, so nothing is padded and nothing masked.
 
-T tokens of all documents, N documents in a group, L their length, D width, H heads, F width of the MLP.
+T tokens of all documents, N documents in a group, L their length, D width, H heads, G heads of keys and values, F width of the MLP.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model_zoo.decoders.decoder import Decoder as DecoderConfig
-from model_zoo.decoders.decoder import Keys
+from model_zoo.decoders.decoder import Keys, Packed
+from model_zoo.decoders.moe import Experts
 from model_zoo.initial import residual
 
 ROPE_BASE = 10_000.0
@@ -50,69 +50,82 @@ def rotation(groups: Sequence[Group], *, head_width: int, device: torch.device) 
 
 
 class Attention(nn.Module):
-    """Causal attention with rotary positions and, where asked for, smeared keys.
+    """Causal attention with rotary positions and, where asked for, shared or smeared keys.
+
+    Head h reads keys and values number h // (H / G) (grouped queries; Ainslie et al. 2023, arXiv 2305.13245, section 2.2).
 
     k_t <- (1 - a) k_t + a k_(t-1), one learnt a per head, before the rotation (Olsson et al. 2022, arXiv 2209.11895,
     "smeared keys"): it lets one layer find what followed an earlier likeness of the current token.
     """
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: Packed) -> None:
         super().__init__()
-        self.num_heads = config.num_heads
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.num_heads, self.kv_heads = config.num_heads, config.kv_heads
+        self.qkv = nn.Linear(config.width, (self.num_heads + 2 * self.kv_heads) * config.head_width, bias=False)
         self.out = residual(nn.Linear(config.width, config.width, bias=False), depth=config.depth)
-        self.smear = nn.Parameter(torch.full((config.num_heads,), SMEAR_LOGIT)) if config.keys is Keys.SMEARED else None
+        self.smear = nn.Parameter(torch.full((config.kv_heads,), SMEAR_LOGIT)) if config.keys is Keys.SMEARED else None
 
     def forward(self, x: Tensor, *, groups: Sequence[Group], where: Rotation) -> Tensor:
         """[T, D] -> [T, D]"""
-        heads = self.num_heads
-        qkv = self.qkv(x).view(len(x), 3 * heads, -1)  # [T, 3 H, D/H]
-        qk, v = qkv[:, : 2 * heads], qkv[:, 2 * heads :]
+        heads, kv_heads = self.num_heads, self.kv_heads
+        qkv = self.qkv(x).view(len(x), heads + 2 * kv_heads, -1)  # [T, H + 2 G, D/H]
+        qk, v = qkv[:, : heads + kv_heads], qkv[:, heads + kv_heads :]
         if self.smear is not None:
             k = qk[:, heads:]
-            share = torch.sigmoid(self.smear)[:, None] * where.has_previous  # [T, H, 1]
-            qk = torch.cat((qk[:, :heads], torch.lerp(k, k.roll(1, 0), share)), 1)
+            share = torch.sigmoid(self.smear)[:, None] * where.has_previous  # [T, G, 1]
+            qk = torch.cat((qk[:, :heads], torch.lerp(k, k.roll(1, 0), share.to(k.dtype))), 1)
         first, second = qk.chunk(2, -1)
         qk = qk * where.cos + torch.cat((-second, first), -1) * where.sin
         mixed, start = [], 0
         for number, length in groups:
             part = slice(start, start + number * length)
             start = part.stop
-            q, k = qk[part].view(number, length, 2, heads, -1).permute(2, 0, 3, 1, 4)  # each [N, H, L, D/H]
-            values = v[part].view(number, length, heads, -1).transpose(1, 2)
-            y = F.scaled_dot_product_attention(q, k, values, is_causal=True)
+            q, k = qk[part].view(number, length, heads + kv_heads, -1).transpose(1, 2).split([heads, kv_heads], 1)
+            values = v[part].view(number, length, kv_heads, -1).transpose(1, 2)  # as k [N, G, L, D/H], and q [N, H, L, D/H]
+            y = F.scaled_dot_product_attention(q, k, values, is_causal=True, enable_gqa=kv_heads < heads)
             mixed.append(y.transpose(1, 2).reshape(number * length, -1))
         out: Tensor = self.out(torch.cat(mixed))
         return out
 
 
 class Layer(nn.Module):
-    """Pre-norm layer with a SwiGLU MLP (Shazeer 2020, arXiv 2002.05202)."""
+    """Pre-norm layer with a SwiGLU MLP (Shazeer 2020, arXiv 2002.05202), or with experts in its place."""
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: Packed, *, number: int) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.attention = Attention(config)
         self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
-        self.gate_up = nn.Linear(config.width, 2 * config.mlp_width, bias=False)
-        self.down = residual(nn.Linear(config.mlp_width, config.width, bias=False), depth=config.depth)
+        self.experts: Experts | None = None
+        if config.moe and number % config.moe.every == 0:
+            self.experts = Experts(config.moe, width=config.width, mlp_width=config.mlp_width, depth=config.depth)
+        else:
+            self.gate_up = nn.Linear(config.width, 2 * config.mlp_width, bias=False)
+            self.down = residual(nn.Linear(config.mlp_width, config.width, bias=False), depth=config.depth)
 
     def forward(self, x: Tensor, *, groups: Sequence[Group], where: Rotation) -> Tensor:
         """[T, D] -> [T, D]"""
         x = x + self.attention(self.attention_norm(x), groups=groups, where=where)
-        gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, -1)  # each [T, F]
-        out: Tensor = self.down(F.silu(gate) * up)
-        return x + out
+        return x + self.mlp(self.mlp_norm(x))
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """[T, D] -> [T, D]"""
+        if self.experts is None:
+            gate, up = self.gate_up(x).chunk(2, -1)  # each [T, F]
+            out: Tensor = self.down(F.silu(gate) * up)
+        else:
+            out = self.experts(x)
+        return out
 
 
 class Decoder(nn.Module):
     """Llama (Touvron et al. 2023, arXiv 2302.13971), embeddings untied; with plain keys it computes exactly that."""
 
-    def __init__(self, config: DecoderConfig, *, vocabulary_size: int) -> None:
+    def __init__(self, config: Packed, *, vocabulary_size: int) -> None:
         super().__init__()
-        self.head_width = config.width // config.num_heads
+        self.head_width = config.head_width
         self.embedding = nn.Embedding(vocabulary_size, config.width)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.depth))
+        self.layers = nn.ModuleList(Layer(config, number=number) for number in range(1, config.depth + 1))
         self.final_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, vocabulary_size, bias=False)
 

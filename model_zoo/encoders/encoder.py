@@ -1,12 +1,18 @@
-"""What an encoder is, how it is trained before the decoder sees it, and what both cost; nothing heavy is imported."""
+"""What every encoder says of itself, how it is trained before the decoder sees it, and what that costs; nothing heavy is imported.
+
+The settings plan without torch; `build` is the only method that needs it.
+"""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES
 from model_zoo.fields import Count, NonNegativeInt, Pixels, Positive, Settings, nearest_multiples
+
+if TYPE_CHECKING:
+    from torch import nn
 
 HEAD_BLOCKS = 2
 """Blocks of the head that foretells patches."""
@@ -57,22 +63,24 @@ class EncoderPretrain(Settings):
     seed: NonNegativeInt = 0
     """Seed of weights and images of this stage."""
     resolution: Pixels | None = None
-    """Side of its images in pixels where that is another one; the position embeddings are interpolated afterwards."""
+    """Side of its images in pixels where that is another one; position embeddings, where there are any, are interpolated afterwards."""
 
 
-class Encoder(Settings):
-    """A vision transformer over square patches."""
+class EncoderSettings(Settings):
+    """Pixels to features of a square grid of patches. All kinds share these fields, so an arm that changes only `kind` keeps them."""
 
+    kind: str
+    """Which encoder: each class has its own name as the only value, and as the default."""
     patch_size: Pixels = 4
-    """Side of a patch in pixels."""
+    """Side in pixels of the square that one patch feature stands for; a hybrid encoder comes to it by halving the grid."""
     image_size: Pixels = 16
     """Side of the image in pixels; scenes are drawn at 16 and resampled to this."""
+    num_channels: Annotated[int, Field(strict=True)] = Field(default=1, exclude_if=lambda value: value == 1)
+    """Channels of the image: 1, grey, or 3, RGB. The digit scenes are grey and are repeated over three."""
     num_heads: Count = 2
     """Attention heads."""
     width: Count = 64
     """Size of a patch's feature vector."""
-    depth: Count = 2
-    """Transformer layers."""
     training: Training = Training.FROZEN
     """`frozen`, `slow` (a tenth of the rate) or `full`, in the pretrain stage."""
     features: Features = Features.COMPUTED
@@ -86,6 +94,14 @@ class Encoder(Settings):
         patch = info.data.get("patch_size")
         if patch and value % patch:
             raise ValueError(f"{value} is not a multiple of patch {patch}: nearest {nearest_multiples(value, patch)}")
+        return value
+
+    @field_validator("num_channels")
+    @classmethod
+    def _grey_or_rgb(cls, value: int) -> int:
+        if value not in (1, 3):
+            nearest = "1, 3" if value == 2 else "1" if value < 1 else "3"
+            raise ValueError(f"{value} channels: an image has 1 (grey) or 3 (RGB): nearest {nearest}")
         return value
 
     @field_validator("width")
@@ -131,7 +147,7 @@ class Encoder(Settings):
         return value
 
     @property
-    def as_pretrained(self) -> "Encoder":
+    def as_pretrained(self) -> Self:
         """The encoder of the encoder stage, which trials that use it at several resolutions share."""
         stage = self.pretrain.model_copy(update={"resolution": None})
         return self.model_copy(update={"image_size": self.pretrain.resolution or self.image_size, "pretrain": stage})
@@ -148,41 +164,45 @@ class Encoder(Settings):
     @property
     def num_params(self) -> int:
         """All of them."""
-        d = self.width
-        layer = 12 * d**2 + 13 * d  # attention 4 d^2 + 4 d, MLP 8 d^2 + 5 d, two norms 4 d
-        return (self.patch_size**2 + 1) * d + self.num_patches * d + self.depth * layer + 2 * d
+        raise NotImplementedError
 
     @property
     def forward_flops(self) -> float:
         """Of one image; what counts is said in `model_zoo.flops`."""
-        d, p = self.width, self.num_patches
-        return 2.0 * p * d * (self.patch_size**2 + self.depth * (12 * d + 2 * p))
+        raise NotImplementedError
 
     @property
     def numbers_kept(self) -> float:
-        """Of one image, for the backward pass: per patch and layer 16 widths (norms 2, attention 5, MLP 8, norm statistics)."""
-        return self.num_patches * self.width * (16 * self.depth + 1)
+        """Of one image, for the backward pass; within a tenth of what autograd keeps."""
+        raise NotImplementedError
+
+    def build(self) -> "nn.Module":
+        """A module whose `forward` takes pixels [B, C, S, S], or grey ones [B, S, S], to features [B, P, E], patches row by row.
+
+        Weights may be as the constructors leave them: `model_zoo.initial` draws them.
+        """
+        raise NotImplementedError
 
 
-def objective_params(encoder: Encoder) -> int:
+def objective_params(encoder: EncoderSettings) -> int:
     """All parameters of the encoder stage's objective, which are thrown away after it."""
     e = encoder.width
     match encoder.pretrain.objective:
         case Objective.CONTRASTIVE:
             return NUM_PLACES * NUM_DIGITS * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
         case Objective.RECONSTRUCTIVE:
-            return HEAD_BLOCKS * (8 * e**2 + 7 * e) + 2 * e + (e + 1) * encoder.patch_size**2
+            return HEAD_BLOCKS * (8 * e**2 + 7 * e) + 2 * e + (e + 1) * encoder.num_channels * encoder.patch_size**2
         case Objective.NONE:
             return 0
 
 
-def objective_forward_flops(encoder: Encoder) -> float:
+def objective_forward_flops(encoder: EncoderSettings) -> float:
     """One image of the encoder stage, after the encoder."""
     e = encoder.width
     match encoder.pretrain.objective:
         case Objective.CONTRASTIVE:
             return 2.0 * (4 * e**2 + e**2) + 2.0 * encoder.pretrain.batch_size * e
         case Objective.RECONSTRUCTIVE:
-            return 2.0 * (encoder.num_patches - 1) * (HEAD_BLOCKS * 8 * e**2 + e * encoder.patch_size**2)
+            return 2.0 * (encoder.num_patches - 1) * (HEAD_BLOCKS * 8 * e**2 + e * encoder.num_channels * encoder.patch_size**2)
         case Objective.NONE:
             return 0.0

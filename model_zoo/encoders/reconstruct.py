@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model_zoo.encoders.encoder import HEAD_BLOCKS, Encoder
-from model_zoo.encoders.vit import MLP_RATIO, to_patches
+from model_zoo.encoders.encoder import HEAD_BLOCKS, EncoderSettings
+from model_zoo.encoders.grid import to_patches, with_channels
+from model_zoo.encoders.transformer import MLP_RATIO
 from model_zoo.initial import residual
 
 
@@ -34,16 +35,17 @@ class Reconstruction(nn.Module):
     The head has HEAD_BLOCKS blocks of the encoder's width where AIM has 12 of width 2048; it is thrown away after the stage.
     """
 
-    def __init__(self, config: Encoder) -> None:
+    def __init__(self, config: EncoderSettings) -> None:
         super().__init__()
-        self.patch_size = config.patch_size
+        self.patch_size, self.image_size, self.num_channels = config.patch_size, config.image_size, config.num_channels
         self.blocks = nn.Sequential(*(HeadBlock(config.width) for _ in range(HEAD_BLOCKS)))
         self.final_norm = nn.LayerNorm(config.width)
-        self.pixels = nn.Linear(config.width, config.patch_size**2)
+        self.pixels = nn.Linear(config.width, config.num_channels * config.patch_size**2)
 
     def forward(self, features: Tensor, *, images: Tensor, prefix: Tensor) -> Tensor:
-        """features [B, P, D] under `prefix_mask`, images [B, S, S], prefix [B] lengths from 1 to P - 1 -> mean squared error"""
-        patches = to_patches(images, side=self.patch_size)
+        """features [B, P, D] under `prefix_mask`, images [B, C, S, S] or [B, S, S], prefix [B] from 1 to P - 1 -> mean squared error"""
+        channels = with_channels(images, num_channels=self.num_channels, image_size=self.image_size)
+        patches = to_patches(channels, side=self.patch_size)
         targets = F.layer_norm(patches, patches.shape[-1:])[:, 1:]  # each patch by its own mean and spread (AIM, section 3.1)
         foretold = self.pixels(self.final_norm(self.blocks(features[:, :-1])))
         scored = torch.arange(1, patches.shape[1], device=prefix.device) >= prefix[:, None]  # [B, P - 1]

@@ -1,81 +1,71 @@
-"""Pixels to patch features.
+"""Pixels to patch features by attention alone.
 
-B images, S side in pixels, P patches, p side of a patch, D width, H heads.
+B images, C channels, S side in pixels, P patches, p side of a patch, D width.
 """
 
-from math import isqrt
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from pydantic import Field
 
-from model_zoo.encoders.encoder import Encoder
-from model_zoo.initial import embedding, residual
+from model_zoo.encoders.encoder import EncoderSettings
+from model_zoo.fields import Count
 
-MLP_RATIO = 4
-"""Hidden width of a layer's MLP over its own width."""
-
-
-class Layer(nn.Module):
-    """Pre-norm transformer layer with attention in both directions."""
-
-    def __init__(self, width: int, *, num_heads: int, depth: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.attention_out = residual(nn.Linear(width, width), depth=depth)
-        self.mlp_norm = nn.LayerNorm(width)
-        self.mlp_in = nn.Linear(width, MLP_RATIO * width)
-        self.mlp_out = residual(nn.Linear(MLP_RATIO * width, width), depth=depth)
-
-    def forward(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """[B, P, D] -> [B, P, D]; mask [B, 1, P, P]: who sees whom, everybody everybody without one"""
-        b, p, d = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(b, p, 3, self.num_heads, d // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, P, D/H]
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.attention_out(mixed.transpose(1, 2).reshape(b, p, d))
-        # exact GELU: on CPU the tanh approximation costs five times as much
-        hidden: Tensor = self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
-        return x + hidden
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class VisionTransformer(nn.Module):
+class ViT(EncoderSettings):
     """Dosovitskiy et al. 2020 (arXiv 2010.11929, section 3.1), without a class token: the patches are the output."""
 
-    def __init__(self, config: Encoder) -> None:
-        super().__init__()
-        self.patch_size = config.patch_size
-        self.image_size = config.image_size
-        self.num_patches = config.num_patches
-        self.patch_embedding = nn.Linear(config.patch_size**2, config.width)
-        self.position_embedding = embedding(config.num_patches, config.width)
-        layers = (Layer(config.width, num_heads=config.num_heads, depth=config.depth) for _ in range(config.depth))
-        self.layers = nn.ModuleList(layers)
-        self.final_norm = nn.LayerNorm(config.width)
+    kind: Literal["vit"] = Field(default="vit", exclude_if=lambda value: value == "vit")
+    """Which encoder."""
+    depth: Count = 2
+    """Transformer layers."""
 
-    def forward(self, pixels: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        """[B, S, S] -> [B, P, D]; patches row by row, mask [B, 1, P, P] of who sees whom"""
-        if pixels.shape[1:] != (self.image_size, self.image_size):
-            raise ValueError(f"encoder: images are {tuple(pixels.shape[1:])}, the config says {self.image_size} px a side")
-        x: Tensor = self.patch_embedding(to_patches(pixels, side=self.patch_size)) + self.position_embedding
-        for layer in self.layers:
-            x = layer(x, mask=mask)
-        features: Tensor = self.final_norm(x)
-        return features
+    @property
+    def num_params(self) -> int:
+        """All of them."""
+        d = self.width
+        layer = 12 * d**2 + 13 * d  # attention 4 d^2 + 4 d, MLP 8 d^2 + 5 d, two norms 4 d
+        patches = (self.num_channels * self.patch_size**2 + 1) * d
+        return patches + self.num_patches * d + self.depth * layer + 2 * d
 
+    @property
+    def forward_flops(self) -> float:
+        """Of one image; what counts is said in `model_zoo.flops`."""
+        d, p = self.width, self.num_patches
+        return 2.0 * p * d * (self.num_channels * self.patch_size**2 + self.depth * (12 * d + 2 * p))
 
-def to_patches(pixels: Tensor, *, side: int) -> Tensor:
-    """[B, S, S] -> [B, P, side^2], row by row."""
-    b, grid = len(pixels), pixels.shape[1] // side
-    return pixels.view(b, grid, side, grid, side).transpose(2, 3).reshape(b, grid * grid, side * side)
+    @property
+    def numbers_kept(self) -> float:
+        """Of one image, for the backward pass: per patch and layer 16 widths (norms 2, attention 5, MLP 8, norm statistics)."""
+        return self.num_patches * self.width * (16 * self.depth + 1)
 
+    def build(self) -> "nn.Module":
+        from torch import nn
 
-def resize_positions(positions: Tensor, *, num_patches: int) -> Tensor:
-    """[P, D] of one square grid -> [num_patches, D] of another, bicubic (ViT, arXiv 2010.11929, section 3.2)."""
-    if len(positions) == num_patches:
-        return positions
-    before, after = isqrt(len(positions)), isqrt(num_patches)
-    grid = positions.T.reshape(1, -1, before, before)
-    resized = F.interpolate(grid, size=(after, after), mode="bicubic", align_corners=False)
-    return resized[0].flatten(1).T.contiguous()
+        from model_zoo.encoders.grid import to_patches, with_channels
+        from model_zoo.encoders.transformer import Layer
+        from model_zoo.initial import embedding
+
+        config = self
+
+        class VisionTransformer(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.patch_embedding = nn.Linear(config.num_channels * config.patch_size**2, config.width)
+                self.position_embedding = embedding(config.num_patches, config.width)
+                layers = (Layer(config.width, num_heads=config.num_heads, depth=config.depth) for _ in range(config.depth))
+                self.layers = nn.ModuleList(layers)
+                self.final_norm = nn.LayerNorm(config.width)
+
+            def forward(self, pixels: "Tensor", *, mask: "Tensor | None" = None) -> "Tensor":
+                """mask [B, 1, P, P]: who sees whom, everybody everybody without one"""
+                pixels = with_channels(pixels, num_channels=config.num_channels, image_size=config.image_size)
+                x: Tensor = self.patch_embedding(to_patches(pixels, side=config.patch_size)) + self.position_embedding
+                for layer in self.layers:
+                    x = layer(x, mask=mask)
+                features: Tensor = self.final_norm(x)
+                return features
+
+        return VisionTransformer()

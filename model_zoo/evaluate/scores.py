@@ -1,4 +1,4 @@
-"""Answers to scores in percent.
+"""Answers to scores: percent, and CIDEr-D for captions.
 
 0-, 4- and 8-shot scores are read off one set of nine-picture documents at pictures 0, 4 and 8, after so many shots.
 
@@ -6,6 +6,7 @@ N documents, A answers in a document, V vocabulary.
 """
 
 from collections.abc import Mapping
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -15,46 +16,58 @@ from model_zoo.config import Eval, Task
 from model_zoo.data.documents import Documents
 from model_zoo.data.pictures import Pool
 from model_zoo.data.rows import NUM_PICTURES
-from model_zoo.data.vocabulary import NO_TARGET
+from model_zoo.data.vocabulary import DIGIT, NO_TARGET, NUM_PLACES
 from model_zoo.evaluate.answers import answer
+from model_zoo.evaluate.averages import AVERAGES, FEW_SHOT_TASKS, SHOTS
+from model_zoo.evaluate.captions import greedy_captions
+from model_zoo.evaluate.cider import cider_d, document_frequencies
 from model_zoo.evaluate.held_out import caption_task, label_task, progression_task, question_task, recall_task
 from model_zoo.vlm import VisionLanguageModel
 
-SHOTS = (0, 4, 8)
-FEW_SHOT_TASKS = (Task.CAPTION, Task.VQA, Task.IN_CONTEXT)
+WRITTEN_ONE_IN = 4
+"""Documents for one in which the model writes captions itself: where its words are wrong, each takes up to three passes more."""
 
 
 def score_names(evaluation: Eval) -> list[str]:
     """Names `score_tasks` gives for these tasks: no torch runs, so a diverged trial can say what it lacks."""
-    names = [f"{task}/{shots}" for task in FEW_SHOT_TASKS if task in evaluation.tasks for shots in SHOTS]
+    names = list[str]()
+    for task in FEW_SHOT_TASKS:
+        if task in evaluation.tasks:
+            kinds = (task, "cider") if task is Task.CAPTION else (task,)
+            names += [f"{kind}/{shots}" for kind in kinds for shots in SHOTS]
+    if Task.TEXT in evaluation.tasks:
+        names += [*AVERAGES["text_score"], "text_score"]
     if set(FEW_SHOT_TASKS) <= set(evaluation.tasks):
         names += [f"few_shot/{shots}" for shots in SHOTS]
-    return names + ["text_score"] * (Task.TEXT in evaluation.tasks)
+    return names
 
 
 def score_tasks(model: VisionLanguageModel, *, evaluation: Eval, pool: Pool, features: Tensor, num_tokens: int) -> dict[str, float]:
-    """Every score of the tasks asked for; `few_shot/k` is the plain mean of caption, vqa and in_context at k shots."""
+    """Every score of the tasks asked for, and the averages of which they are all the parts."""
     number, scores = evaluation.num_documents, dict[str, float]()
     if Task.CAPTION in evaluation.tasks:
         documents = caption_task(pool, number=number, num_tokens=num_tokens)
-        scores |= _at_shots(Task.CAPTION, free_choice(model, documents, features=features))
+        logits = answer(model, documents, features=features)
+        scores |= _at_shots(Task.CAPTION, _is_right(logits, documents))
+        scores |= _cider(model, documents, logits=logits, pool=pool, features=features)
     if Task.VQA in evaluation.tasks:
         documents = question_task(pool, number=number, num_tokens=num_tokens)
         scores |= _at_shots(Task.VQA, free_choice(model, documents, features=features))
     if Task.IN_CONTEXT in evaluation.tasks:
         documents = label_task(pool, number=number, num_tokens=num_tokens)
         scores |= _at_shots(Task.IN_CONTEXT, forced_choice(model, documents, features=features))
+    if Task.TEXT in evaluation.tasks:
+        scores |= _text_scores(model, number=number // 2, features=features)
     if set(FEW_SHOT_TASKS) <= set(evaluation.tasks):
         for shots in SHOTS:
-            scores[f"few_shot/{shots}"] = sum(scores[f"{task}/{shots}"] for task in FEW_SHOT_TASKS) / len(FEW_SHOT_TASKS)
-    if Task.TEXT in evaluation.tasks:
-        scores["text_score"] = _text_score(model, number=number // 2, features=features)
+            parts = AVERAGES[f"few_shot/{shots}"]
+            scores[f"few_shot/{shots}"] = sum(scores[part] for part in parts) / len(parts)
     return scores
 
 
 def free_choice(model: VisionLanguageModel, documents: Documents, *, features: Tensor) -> Tensor:
     """[N, A] of booleans: the right token is the likeliest of the whole vocabulary."""
-    return answer(model, documents, features=features).argmax(-1) == _right(documents, device=features.device)
+    return _is_right(answer(model, documents, features=features), documents)
 
 
 def forced_choice(model: VisionLanguageModel, documents: Documents, *, features: Tensor) -> Tensor:
@@ -66,15 +79,38 @@ def forced_choice(model: VisionLanguageModel, documents: Documents, *, features:
     return picked[0] > picked[1]
 
 
-def _text_score(model: VisionLanguageModel, *, number: int, features: Tensor) -> float:
-    """Mean of two accuracies: digits of a progression from the third on, values of keys that were there before."""
+def _cider(model: VisionLanguageModel, documents: Documents, *, logits: Tensor, pool: Pool, features: Tensor) -> Mapping[str, float]:
+    """Of captions the model writes itself; n-grams are weighed by the captions of all held-out scenes, so alike at any number of shots."""
+    number = len(documents.tokens) // WRITTEN_ONE_IN
+    written = Documents(*(array[:number] for array in documents))
+    right = written.tokens.reshape(number, NUM_PICTURES, -1)[..., -NUM_PLACES:]
+    frequencies = document_frequencies([caption] for caption in (DIGIT + pool.scenes).tolist())
+    scores = dict[str, float]()
+    for shots in SHOTS:
+        said = greedy_captions(model, written, logits=logits[:number], shots=shots, features=features)
+        references = {document: [caption] for document, caption in enumerate(right[:, shots].tolist())}
+        scores[f"cider/{shots}"] = fmean(cider_d(dict(enumerate(said.tolist())), references=references, frequencies=frequencies).values())
+    return scores
+
+
+def _text_scores(model: VisionLanguageModel, *, number: int, features: Tensor) -> Mapping[str, float]:
+    """Two accuracies and their mean: digits of a progression from the third on, values of keys that were there before."""
     progressions, recalls = progression_task(number=number), recall_task(number=number)
     progressed = free_choice(model, progressions, features=features)[:, 1:]
     recalled = free_choice(model, recalls, features=features)[:, ::2]  # answers 0, 2, 4 ... are values
     keys = recalls.tokens[:, ::2]
     seen = np.stack([(keys[:, :i] == keys[:, i : i + 1]).any(1) for i in range(keys.shape[1])], 1)
     known = recalled[torch.from_numpy(seen).to(recalled.device)]
-    return float(50 * progressed.float().mean() + 50 * known.float().mean())
+    means = [part.float().mean() for part in (progressed, known)]
+    return {
+        "progression_score": 100 * float(means[0]),
+        "recall_score": 100 * float(means[1]),
+        "text_score": float(50 * means[0] + 50 * means[1]),  # added up in float32, as in every trial so far
+    }
+
+
+def _is_right(logits: Tensor, documents: Documents) -> Tensor:
+    return logits.argmax(-1) == _right(documents, device=logits.device)
 
 
 def _right(documents: Documents, *, device: torch.device) -> Tensor:

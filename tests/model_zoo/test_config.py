@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from model_zoo.config import Config, Mix, Task
 from model_zoo.connectors.attention_pool import AttentionPool
-from model_zoo.decoders.decoder import Decoder
-from model_zoo.encoders.encoder import Encoder
+from model_zoo.decoders.decoder import Packed
+from model_zoo.encoders.vit import ViT
 
 REFUSED = {
     "patches": ({"encoder": {"image_size": 30, "patch_size": 8}}, "30 is not a multiple of patch 8: nearest 24, 32"),
@@ -111,10 +111,10 @@ def test_every_field_says_what_it_is():
 
 
 def test_derived_values_follow_an_override():
-    assert (Encoder(image_size=24).grid, Encoder(image_size=24).num_patches) == (6, 36)
-    assert Decoder(width=96).mlp_width == 256
+    assert (ViT(image_size=24).grid, ViT(image_size=24).num_patches) == (6, 36)
+    assert Packed(width=96).mlp_width == 256
 
 
 def test_decoder_params_are_near_twelve_widths_squared():
     for width in (24, 48, 96, 168):
-        assert Decoder(width=width).num_params == pytest.approx(12 * 2 * width**2, rel=0.01)
+        assert Packed(width=width).num_params == pytest.approx(12 * 2 * width**2, rel=0.01)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from model_zoo.decoders.decoder import Decoder as DecoderConfig
+from model_zoo.decoders.decoder import Packed
 from model_zoo.decoders.packed import Decoder, Group
 from model_zoo.initial import initialise
 
@@ -12,12 +12,12 @@ VOCABULARY = 25
 
 
 def make_decoder(**settings) -> Decoder:
-    decoder = Decoder(DecoderConfig.model_validate(settings), vocabulary_size=VOCABULARY)
+    decoder = Decoder(Packed.model_validate(settings), vocabulary_size=VOCABULARY)
     initialise(decoder, seed=3)
     return decoder
 
 
-def make_llama(decoder: Decoder, config: DecoderConfig) -> LlamaForCausalLM:
+def make_llama(decoder: Decoder, config: Packed) -> LlamaForCausalLM:
     """A Llama with the decoder's weights."""
     llama = LlamaForCausalLM(
         LlamaConfig(
@@ -26,7 +26,7 @@ def make_llama(decoder: Decoder, config: DecoderConfig) -> LlamaForCausalLM:
             intermediate_size=config.mlp_width,
             num_hidden_layers=config.depth,
             num_attention_heads=config.num_heads,
-            num_key_value_heads=config.num_heads,
+            num_key_value_heads=config.kv_heads,
             rms_norm_eps=1e-6,
             tie_word_embeddings=False,
         )
@@ -37,7 +37,8 @@ def make_llama(decoder: Decoder, config: DecoderConfig) -> LlamaForCausalLM:
         "lm_head.weight": decoder.head.weight,
     }
     for number, layer in enumerate(decoder.layers):
-        q, k, v = layer.attention.qkv.weight.chunk(3)
+        kv_width = config.kv_heads * config.head_width
+        q, k, v = layer.attention.qkv.weight.split([config.width, kv_width, kv_width])
         gate, up = layer.gate_up.weight.chunk(2)
         parts = {
             "self_attn.q_proj": q,
@@ -56,12 +57,20 @@ def make_llama(decoder: Decoder, config: DecoderConfig) -> LlamaForCausalLM:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("width", "num_heads"), [(48, 2), (64, 4)])
-def test_decoder_with_plain_keys_is_a_llama(width, num_heads):
-    decoder = make_decoder(width=width, num_heads=num_heads, depth=2)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"width": 48, "num_heads": 2},
+        {"width": 64, "num_heads": 4},
+        {"width": 64, "num_heads": 8, "num_kv_heads": 2},
+        {"width": 48, "num_heads": 6, "num_kv_heads": 1, "mlp_hidden_size": 40},
+    ],
+)
+def test_decoder_with_plain_keys_is_a_llama(shape):
+    decoder = make_decoder(depth=2, **shape)
     for norm in (m for m in decoder.modules() if isinstance(m, torch.nn.RMSNorm)):
         norm.weight.uniform_(0.5, 1.5)  # gains of 1 would hide a norm in the wrong place
-    llama = make_llama(decoder, DecoderConfig(width=width, num_heads=num_heads, depth=2))
+    llama = make_llama(decoder, Packed(depth=2, **shape))
     tokens = torch.randint(VOCABULARY, (5, 40), generator=torch.Generator().manual_seed(0))
     ours = decoder.head(decoder(decoder.embedding(tokens.ravel()), groups=[Group(5, 40)]))
     theirs = llama(tokens).logits.reshape(200, VOCABULARY)
@@ -70,8 +79,9 @@ def test_decoder_with_plain_keys_is_a_llama(width, num_heads):
 
 
 @pytest.mark.parametrize("keys", ["plain", "smeared"])
-def test_decoder_output_depends_on_its_document_up_to_its_token_only(keys):
-    decoder = make_decoder(width=24, depth=2, keys=keys)
+@pytest.mark.parametrize("num_kv_heads", [3, 1])
+def test_decoder_output_depends_on_its_document_up_to_its_token_only(keys, num_kv_heads):
+    decoder = make_decoder(width=24, depth=2, keys=keys, num_heads=3, num_kv_heads=num_kv_heads)
     groups = [Group(2, 5), Group(1, 7)]  # documents 0-4, 5-9, 10-16
     x = torch.randn(17, 24, generator=torch.Generator().manual_seed(1), requires_grad=True)
     decoder(x, groups=groups)[7].sum().backward()

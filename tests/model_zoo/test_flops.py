@@ -25,6 +25,8 @@ SHAPES = {
     "attention_pool": {"connector": {"kind": "attention_pool", "num_tokens": 5}},
     "c_abstractor": {"connector": {"kind": "c_abstractor"}},
     "many tokens": {"connector": {"kind": "c_abstractor", "num_tokens": 16}, "decoder": {"keys": "smeared"}},
+    "experts": {"decoder": {"num_heads": 4, "num_kv_heads": 2, "moe": {"num_experts": 4}}},
+    "qwen": {"decoder": {"kind": "qwen3", "num_heads": 4, "num_kv_heads": 2, "mlp_hidden_size": 96}},
     "wide and deep": {
         "connector": {"kind": "c_abstractor"},
         "decoder": {"width": 120, "depth": 3, "num_heads": 4, "keys": "smeared"},
@@ -54,7 +56,7 @@ def test_params_equal_those_of_the_built_model(shape):
     assert counts["encoder"] == config.encoder.num_params
     assert counts["connector"] == config.connector.num_params(config.connector_shape)
     embeddings = decoder.embedding.weight.numel() + decoder.head.weight.numel()
-    assert embeddings == flops.embedding_params(config.decoder)
+    assert embeddings == flops.embedding_params(config.decoder, config.data)
     assert counts["decoder"] - embeddings == config.decoder.num_params
     assert sum(counts.values()) == flops.total_params(config)
 
@@ -108,9 +110,10 @@ def test_backward_is_twice_forward(shape):
 
 
 @pytest.mark.parametrize("objective", ["contrastive", "reconstructive"])
-@pytest.mark.parametrize("image_size", [16, 24, 64])
-def test_encoder_stage_costs_what_torch_counts(objective, image_size):
-    config = Config.model_validate({"encoder": {"image_size": image_size, "pretrain": {"objective": objective}}}).encoder
+@pytest.mark.parametrize(("image_size", "num_channels"), [(16, 1), (24, 1), (64, 1), (24, 3)])
+def test_encoder_stage_costs_what_torch_counts(objective, image_size, num_channels):
+    encoder = {"image_size": image_size, "num_channels": num_channels, "pretrain": {"objective": objective}}
+    config = Config.model_validate({"encoder": encoder}).encoder
     training = EncoderTraining(config)
     initialise(training, seed=0)
     pixels = torch.randn(config.pretrain.batch_size, image_size, image_size)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from model_zoo.build import build_encoder
-from model_zoo.encoders.encoder import Encoder
+from model_zoo.encoders.grid import to_patches
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
-from model_zoo.encoders.vit import to_patches
+from model_zoo.encoders.vit import ViT
 from model_zoo.initial import initialise
 
-ENCODER = Encoder(width=16, image_size=12)
+ENCODER = ViT(width=16, image_size=12)
 """Nine patches."""
 PREFIX = torch.tensor([1, 4, 8])
 
@@ -38,14 +38,14 @@ def test_patch_sees_those_before_it_and_the_whole_prefix(encoder):
         for place in range(9):
             pixels = images().requires_grad_()
             encoder(pixels, mask=mask)[image, place].square().sum().backward()
-            touched = to_patches(pixels.grad, side=4).abs().sum(-1)[image] > 0
+            touched = to_patches(pixels.grad[:, None], side=4).abs().sum(-1)[image] > 0
             assert touched.tolist() == [other <= place or other < prefix for other in range(9)]
 
 
 def test_encoder_that_is_used_sees_everything(encoder):
     pixels = images().requires_grad_()
     encoder(pixels)[1, 0].square().sum().backward()
-    assert (to_patches(pixels.grad, side=4).abs().sum(-1)[1] > 0).all()
+    assert (to_patches(pixels.grad[:, None], side=4).abs().sum(-1)[1] > 0).all()
 
 
 def test_error_is_that_of_the_next_patch_beyond_the_prefix(encoder, objective):
@@ -63,6 +63,20 @@ def test_error_is_that_of_the_next_patch_beyond_the_prefix(encoder, objective):
             errors.append((objective.pixels(objective.final_norm(x)) - target).square().mean())
     assert len(errors) == 8 + 5 + 1
     torch.testing.assert_close(objective(features, images=pixels, prefix=PREFIX), torch.stack(errors).mean())
+
+
+def test_patch_of_three_channels_is_foretold_whole():
+    """Each patch by the mean and spread of all its numbers, whatever their channel."""
+    config = ViT(width=16, image_size=12, num_channels=3)
+    encoder, objective = config.build(), Reconstruction(config)
+    initialise(encoder, seed=0)
+    initialise(objective, seed=1)
+    pixels = torch.randn(3, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    features = encoder(pixels, mask=prefix_mask(torch.tensor([8, 8, 8]), num_patches=9))
+    last = pixels[:, :, 8:, 8:].reshape(3, -1)
+    target = (last - last.mean(1, keepdim=True)) / (last.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    foretold = objective.pixels(objective.final_norm(objective.blocks(features[:, 7])))
+    torch.testing.assert_close(objective(features, images=pixels, prefix=torch.tensor([8, 8, 8])), (foretold - target).square().mean())
 
 
 def test_blank_patch_has_a_blank_target(encoder, objective):

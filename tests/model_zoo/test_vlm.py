@@ -7,7 +7,7 @@ from model_zoo.build import build_encoder, build_model
 from model_zoo.config import Config
 from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.decoders.packed import Group
-from model_zoo.encoders.encoder import Encoder
+from model_zoo.encoders.vit import ViT
 from model_zoo.initial import initialise
 from model_zoo.vlm import splice
 
@@ -20,7 +20,7 @@ def make_model(config: Config):
 
 def test_encoder_refuses_images_of_another_size():
     with pytest.raises(ValueError, match=r"images are \(8, 8\), the config says 16 px"):
-        build_encoder(Encoder())(torch.zeros(1, 8, 8))
+        build_encoder(ViT())(torch.zeros(1, 8, 8))
 
 
 def test_splice_puts_tokens_in_order_of_appearance():

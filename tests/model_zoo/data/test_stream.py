@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from model_zoo.config import Mix
+from model_zoo.data.documents import caption_documents, label_documents, progression_documents, question_documents, recall_documents
 from model_zoo.data.pictures import make_pool, training_digits
-from model_zoo.data.stream import draw_step, row_sources
+from model_zoo.data.rows import LABEL_SHARE
+from model_zoo.data.stream import RowGenerators, draw_step, draw_steps, row_sources
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,14 @@ def test_step_is_the_same_whatever_was_drawn_before(pool):
     first = tokens(pool)
     tokens(pool, step=9)
     assert tokens(pool) == first
+
+
+def test_steps_drawn_together_are_those_drawn_alone(pool):
+    mix = Mix.model_validate("45:45:10")
+    together = draw_steps(pool, mix=mix, seed=0, steps=range(3, 9), num_rows=3, num_tokens=4)
+    for step, documents in zip(range(3, 9), together, strict=True):
+        alone = draw_step(pool, mix=mix, seed=0, step=step, num_rows=3, num_tokens=4)
+        assert [[array.tolist() for array in kind] for kind in documents] == [[array.tolist() for array in kind] for kind in alone]
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"step": 4}])
@@ -46,3 +56,36 @@ def test_rows_come_in_the_shares_of_the_mix(mix):
     rows = row_sources(Mix.model_validate(mix), seed=0, step=0, num_rows=20_000)
     for source, share in zip(("caption", "interleaved", "text"), shares, strict=True):
         assert rows.count(source) / 20_000 == pytest.approx(share, abs=0.015 if 0 < share < 1 else 0)
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**32, 2**70 + 5])
+def test_rows_drawn_together_are_those_of_their_own_generators(pool, seed):
+    """Row r of step s of a source is made by default_rng((seed, 1, s, r, source)) alone."""
+    sources = row_sources(Mix.model_validate("45:45:10"), seed=seed, step=2, num_rows=40)
+    expected: dict[str, list] = {}
+    for row, source in enumerate(sources):
+        rng = np.random.default_rng((seed, 1, 2, row, ("caption", "interleaved", "text").index(source)))
+        if source == "caption":
+            made = {"caption": caption_documents(pool, rng=rng, number=4, pictures=1, num_tokens=4)}
+            made["question"] = question_documents(pool, rng=rng, number=4, pictures=1, questions=2, num_tokens=4)
+        elif source == "text":
+            made = {"progression": progression_documents(rng=rng, number=1), "recall": recall_documents(rng=rng, number=1)}
+        elif rng.random() < LABEL_SHARE:
+            made = {"label": label_documents(pool, rng=rng, number=1, num_tokens=4)}
+        else:
+            made = {"asked": question_documents(pool, rng=rng, number=1, pictures=9, questions=1, num_tokens=4)}
+        for kind, documents in made.items():
+            expected.setdefault(kind, []).append(documents)
+    drawn = draw_step(pool, mix=Mix.model_validate("45:45:10"), seed=seed, step=2, num_rows=40, num_tokens=4)
+    for kind, documents in zip(sorted(expected), drawn, strict=True):
+        for found, wanted in zip(documents, zip(*expected[kind], strict=True), strict=True):
+            np.testing.assert_array_equal(found, np.concatenate(wanted))
+
+
+def test_row_generators_draw_each_row_from_its_own():
+    rng = RowGenerators([np.random.default_rng(seed) for seed in (3, 4)])
+    alone = [np.random.default_rng(seed) for seed in (3, 4)]
+    assert rng.random((4, 2)).tolist() == [row for one in alone for row in one.random((2, 2)).tolist()]
+    assert rng.integers(1, 9, size=2).tolist() == [one.integers(1, 9) for one in alone]
+    x = np.arange(12).reshape(2, 6)
+    assert rng.permuted(x, axis=1).tolist() == [one.permuted(row).tolist() for one, row in zip(alone, x, strict=True)]

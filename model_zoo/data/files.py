@@ -1,0 +1,190 @@
+"""A source's files to documents, in an order that its seed says; a stream tells where it is, and goes on from there.
+
+Files are taken in a drawn order, their rows in blocks that are drawn too. A block is read again where a stream goes on inside it, so what
+follows is what would have followed.
+"""
+
+import glob
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from model_zoo.data.samples import BadRow, Document, Reader, read_conversation, read_interleaved, read_pair, read_text
+
+DATA_VARIABLE = "ABLATE_DATA"
+"""The folder that relative paths start from; where it is not set, the one in which the run was started."""
+BLOCK = 256
+"""Rows that are drawn from at a time."""
+FEW_ROWS = 100
+"""As many are read before their share of bad ones is judged."""
+_FILES, _ROWS = 0, 1
+
+T = TypeVar("T")
+
+
+class SourceError(RuntimeError):
+    """A source that cannot go on: files that are not there or broken, too many bad rows, no row left."""
+
+
+class RunDry(SourceError):
+    """No row is left."""
+
+
+class State(NamedTuple):
+    """Where a stream is."""
+
+    epoch: int = 0
+    file: int = 0
+    """Place in the epoch's order of files."""
+    rows: dict[str, Any] | None = None
+    """Where in the file the block begins, in the words of `datasets`; None at its beginning."""
+    block: int = 0
+    """Number of the block in its file."""
+    taken: int = 0
+    """Rows of the block that are behind."""
+    read: int = 0
+    bad: int = 0
+
+
+class Stream(Generic[T]):
+    """Documents of one source without end, or until its epochs are over.
+
+    `prepare` makes of a document what the caller wants and raises BadRow for one that is unusable, which is counted and left out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        patterns: Sequence[str],
+        *,
+        prepare: Callable[[Document], T],
+        seed: tuple[int, ...],
+        epochs: int,
+        max_bad_share: float,
+    ) -> None:
+        self.name, self.paths = name, find(name, patterns)
+        self.reasons: Counter[str] = Counter()
+        """Why rows were left out."""
+        self._prepare, self._seed, self._epochs, self._max_bad_share = prepare, seed, epochs, max_bad_share
+        self.go_on(State())
+
+    def go_on(self, state: State) -> None:
+        self.state = state
+        self._order: list[int] = []
+        self._block: list[dict[str, Any]] = []
+        self._after: dict[str, Any] | None = state.rows
+        self._rows: Iterator[dict[str, Any]] | None = None
+        self._dataset: Any = None
+
+    def __next__(self) -> T:
+        """Raises SourceError where there is none left, or too many before it were bad."""
+        while True:
+            path, row = self._next_row()
+            self.state = self.state._replace(taken=self.state.taken + 1, read=self.state.read + 1)
+            try:
+                return self._prepare(_reader(path, row)(row, path.parent))
+            except BadRow as error:
+                self._refuse(path, str(error))
+
+    def _next_row(self) -> tuple[Path, dict[str, Any]]:
+        while True:
+            if self.state.epoch == self._epochs:
+                raise RunDry(
+                    f"source {self.name} has run dry after {self.state.read:,} rows of {len(self.paths)} files, {self._epochs} times over: "
+                    "lower its share, train fewer steps, add files, or allow more epochs"
+                )
+            path = self.paths[self._drawn(_FILES, self.state.epoch, number=len(self.paths))[self.state.file]]
+            if not self._block:
+                self._read_block(path)
+            if self.state.taken < len(self._block):
+                return path, self._block[self._order[self.state.taken]]
+            if len(self._block) == BLOCK:
+                self.state = self.state._replace(rows=self._after, block=self.state.block + 1, taken=0)
+            else:
+                self._next_file()
+            self._block = []
+
+    def _next_file(self) -> None:
+        if self.state.read == 0 and self.state.file + 1 == len(self.paths):
+            raise SourceError(f"source {self.name} has no row in any of {len(self.paths)} files, such as {self.paths[0]}")
+        epoch, file = divmod(self.state.epoch * len(self.paths) + self.state.file + 1, len(self.paths))
+        self.state = State(epoch=epoch, file=file, read=self.state.read, bad=self.state.bad)
+        self._rows = self._after = None
+
+    def _read_block(self, path: Path) -> None:
+        try:
+            if self._rows is None:
+                self._rows, self._dataset = _open(path, after=self.state.rows)
+            self._block = list(islice(self._rows, BLOCK))
+            self._after = self._dataset.state_dict() if self._block else None
+        except Exception as error:  # whatever pyarrow, tarfile or fsspec raise: all of them mean that the file is broken
+            cause = error.__cause__ or error
+            raise SourceError(f"source {self.name}: {path} cannot be read: {type(cause).__name__}: {cause}") from error
+        where = (self.state.epoch, self.state.file, self.state.block)
+        self._order = self._drawn(_ROWS, *where, number=len(self._block))
+
+    def _drawn(self, use: int, *where: int, number: int) -> list[int]:
+        order: list[int] = np.random.default_rng((*self._seed, use, *where)).permutation(number).tolist()
+        return order
+
+    def _refuse(self, path: Path, why: str) -> None:
+        self.reasons[why] += 1
+        self.state = self.state._replace(bad=self.state.bad + 1)
+        bad, read = self.state.bad, self.state.read
+        if read >= FEW_ROWS and bad > self._max_bad_share * read:
+            raise SourceError(
+                f"source {self.name}: {bad:,} of {read:,} rows are bad, more than max_bad_share {self._max_bad_share:g}; "
+                f"the last in {path}: {why}; most often: {self.reasons.most_common(1)[0][0]}"
+            )
+
+
+def find(name: str, patterns: Sequence[str]) -> list[Path]:
+    """The files that patterns such as `shards/*.tar` mean, sorted. Raises SourceError for a pattern that means none."""
+    root, found = Path(os.environ.get(DATA_VARIABLE, ".")), list[Path]()
+    for pattern in patterns:
+        matched = sorted(Path(path) for path in glob.glob(str(root / pattern), recursive=True))
+        if not matched:
+            raise SourceError(
+                f"source {name}: no file matches {pattern} in {root.resolve()} (set {DATA_VARIABLE} to the folder of the data)"
+            )
+        found += matched
+    return found
+
+
+def _open(path: Path, *, after: dict[str, Any] | None) -> tuple[Iterator[dict[str, Any]], Any]:
+    """The rows of one file from a place on, and the data set that tells how far they have come."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    builder = {".tar": "webdataset", ".parquet": "parquet"}.get(path.suffix, "json")
+    settings = {"batch_size": BLOCK} if builder == "parquet" else {}
+    if _is_empty(path):  # the library looks for the columns in the first row
+        return iter(()), None
+    found = datasets.load_dataset(builder, data_files=[str(path)], split="train", streaming=True, **settings)
+    for column, feature in (found.features or {}).items():
+        if isinstance(feature, datasets.Image):
+            found = found.cast_column(column, datasets.Image(decode=False))  # `images.decode` says what is wrong with one
+    if after is not None:
+        found.load_state_dict(after)
+    return iter(found), found
+
+
+def _is_empty(path: Path) -> bool:
+    if path.suffix == ".tar":
+        with tarfile.open(path) as shard:
+            return shard.next() is None
+    return path.stat().st_size == 0
+
+
+def _reader(path: Path, row: dict[str, Any]) -> Reader:
+    if path.suffix == ".tar":
+        return read_pair
+    if path.suffix == ".json":
+        return read_conversation
+    return read_interleaved if "texts" in row else read_text

@@ -1,0 +1,63 @@
+"""Embedded tokens to hidden states by a decoder of `transformers`, made from its config class: no weights are loaded.
+
+Each group of equally long documents goes through it as one batch, so nothing is padded here either.
+
+T tokens of all documents, N documents in a group, L their length, D width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaModel, PreTrainedModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
+
+from model_zoo.decoders.decoder import DecoderSettings
+from model_zoo.decoders.packed import Group
+from model_zoo.initial import residual
+
+FAMILIES = {"llama": (LlamaConfig, LlamaModel), "qwen2": (Qwen2Config, Qwen2Model), "qwen3": (Qwen3Config, Qwen3Model)}
+
+
+class TransformersDecoder(nn.Module):
+    """Layers and last norm of `transformers`, embedding and head of our own and not tied, as in the packed decoder.
+
+    What the settings do not say is the family's default, but for the rotation: base 10,000 in all of them.
+    """
+
+    def __init__(self, config: DecoderSettings, *, vocabulary_size: int) -> None:
+        super().__init__()
+        make_config, make_body = FAMILIES[config.kind]
+        self.embedding = nn.Embedding(vocabulary_size, config.width)
+        self.body: PreTrainedModel = make_body(
+            make_config(
+                vocab_size=vocabulary_size,
+                hidden_size=config.width,
+                intermediate_size=config.mlp_width,
+                num_hidden_layers=config.depth,
+                num_attention_heads=config.num_heads,
+                num_key_value_heads=config.kv_heads,
+                head_dim=config.head_width,
+                rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+                use_cache=False,
+            )
+        )
+        self.body.embed_tokens = None  # it gets embedded tokens
+        for name, module in self.body.named_modules():
+            if name.endswith((".o_proj", ".down_proj")) and isinstance(module, nn.Linear):
+                residual(module, depth=config.depth)
+        self.head = nn.Linear(config.width, vocabulary_size, bias=False)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """As in the packed decoder."""
+        layers = self.body.layers
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    def forward(self, x: Tensor, *, groups: Sequence[Group]) -> Tensor:
+        """Embedded tokens [T, D] -> hidden states [T, D]; `head` makes logits of those one needs."""
+        hidden = []
+        for (number, length), part in zip(groups, x.split([g.number * g.length for g in groups]), strict=True):
+            batch = part.view(number, length, -1)  # [N, L, D]
+            hidden.append(self.body(inputs_embeds=batch).last_hidden_state.flatten(0, 1))
+        return torch.cat(hidden)

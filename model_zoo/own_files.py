@@ -1,0 +1,167 @@
+"""Files of one's own as what a trial reads and is measured on: each row of a step is a sequence of the source that the row falls to.
+
+Two arms of one seed pair: the k-th sequence that either takes from a source is made of the same documents.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model_zoo.config import SOURCES, Config
+from model_zoo.data.batch import Batch
+from model_zoo.data.files import RunDry, SourceError, State, Stream
+from model_zoo.data.packing import Layout, Packer, Tokens, join, lay_out
+from model_zoo.data.settings import Files, FileSource
+from model_zoo.data.stream import row_sources
+from model_zoo.data.tokenizer import Tokenizer, open_tokenizer
+from model_zoo.evaluate.loss import answer_loss
+from model_zoo.vlm import VisionLanguageModel
+
+_HELD_OUT = 7
+"""Seed of the order in which held-out files are read, the same for all trials."""
+
+
+class Step(NamedTuple):
+    """What one step learns from."""
+
+    batches: tuple[tuple[Batch, Tensor], ...]
+    """Micro-batches, each with its pixels [M, C, S, S], which the batch's pictures are numbers of."""
+    states: Mapping[str, State]
+    """Source -> where it goes on after this step."""
+    num_bad: int
+    """Rows left out so far."""
+
+
+class OwnFiles:
+    """The files of a config that has some; see `model_zoo.train.World`. Steps are read one ahead, by a thread of its own."""
+
+    def __init__(self, config: Config, *, seed: int, device: str) -> None:
+        assert config.data.files
+        files, tokenizer = config.data.files, _open_tokenizer(config.data.files)
+        self._mix, self._train, self._seed, self._device = config.data.mix, config.train, seed, device
+        self._layout = _layout(config, tokenizer=tokenizer)
+        self._streams, self._packers = dict[str, Stream[Tokens]](), dict[str, Packer]()
+        for name, source in _sources_of(files).items():
+            if getattr(self._mix, name) > 0:
+                order = (seed, SOURCES.index(name))
+                self._streams[name] = _open(name, source.train, files=files, layout=self._layout, seed=order)
+                self._packers[name] = Packer(self._streams[name], layout=self._layout)
+        self._held_out = _held_out_batches(config, layout=self._layout, device=device)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="data")
+        self._ahead: tuple[int, Future[Step]] | None = None
+        self._states: Mapping[str, State] = {}
+        self._num_bad = 0
+
+    def state(self) -> dict[str, Tensor]:
+        """Where the files are after the last step that was read, for a checkpoint."""
+        text = json.dumps(self._states)
+        return {"files": torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)}
+
+    def go_on(self, kept: Mapping[str, Tensor]) -> None:
+        """From where `state` was taken."""
+        for name, state in json.loads(bytes(kept["files"].tolist())).items():
+            self._packers[name].go_on(State(*state))
+
+    def read(self, step: int) -> Sequence[tuple[Batch, Tensor]]:
+        """Steps are read in order. Raises SourceError."""
+        ahead = self._ahead[1] if self._ahead and self._ahead[0] == step else self._reader.submit(self._draw, step)
+        found = ahead.result()
+        self._ahead = step + 1, self._reader.submit(self._draw, step + 1)
+        self._states, self._num_bad = found.states, found.num_bad
+        return found.batches
+
+    def features(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
+        """pictures [M, C, S, S] as `read` gave them -> [M, P, E]"""
+        found: Tensor = encoder(pictures)
+        return found
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        return ("val_loss", "skipped_rows")
+
+    def examine(self, model: VisionLanguageModel) -> dict[str, float]:
+        return {"val_loss": self.validate(model), "skipped_rows": self._num_bad}
+
+    @torch.no_grad()
+    def validate(self, model: VisionLanguageModel) -> float:
+        """Mean over the sources of each one's own loss, every answer of a source counting alike."""
+        losses = list[float]()
+        for batches in self._held_out.values():
+            answers = [len(batch.answers) for batch, _ in batches]
+            means = (float(answer_loss(model, batch, features=self.features(model.encoder, pixels))) for batch, pixels in batches)
+            losses.append(sum(mean * number for mean, number in zip(means, answers, strict=True)) / sum(answers))
+        return sum(losses) / len(losses)
+
+    def _draw(self, step: int) -> Step:
+        sources = row_sources(self._mix, seed=self._seed, step=step, num_rows=self._train.rows_per_step)
+        documents, parts = [document for name in sources for document in next(self._packers[name])], self._train.accumulate
+        batches = tuple(join(documents[part::parts], device=self._device) for part in range(parts))
+        states = {name: packer.state for name, packer in self._packers.items()}
+        return Step(batches, states, sum(stream.state.bad for stream in self._streams.values()))
+
+
+def _held_out_batches(config: Config, *, layout: Layout, device: str) -> dict[str, list[tuple[Batch, Tensor]]]:
+    """Source -> its first held-out documents, as many as the config says or as there are, packed; one batch a sequence."""
+    files, found = config.data.files, dict[str, list[tuple[Batch, Tensor]]]()
+    assert files
+    for name, source in _sources_of(files).items():
+        stream = _open(name, source.held_out, files=files, layout=layout, seed=(_HELD_OUT,))
+        documents = list[Tokens]()
+        try:
+            while len(documents) < config.eval.validation_documents:
+                documents.append(next(stream))
+        except RunDry:
+            if not documents:
+                raise
+        found[name] = [join(sequence, device=device) for sequence in _sequences(documents, layout=layout)]
+    return found
+
+
+def _sources_of(files: Files) -> dict[str, FileSource]:
+    """In the order of a mix."""
+    named = {name: getattr(files, name) for name in SOURCES}
+    return {name: source for name, source in named.items() if source is not None}
+
+
+def _open_tokenizer(files: Files) -> Tokenizer:
+    """Raises SourceError where it is not there, or not of the size that the config says."""
+    try:
+        found = open_tokenizer(files.tokenizer, end_token=files.end_token)
+    except ValueError as error:
+        raise SourceError(str(error)) from error
+    if found.size != files.vocabulary_size:
+        raise SourceError(f"tokenizer {files.tokenizer} has {found.size:,} tokens with the image's: set vocabulary_size to that")
+    return found
+
+
+def _layout(config: Config, *, tokenizer: Tokenizer) -> Layout:
+    assert config.data.files
+    return Layout(
+        tokenizer,
+        num_tokens=config.connector.num_tokens,
+        image_size=config.encoder.image_size,
+        num_channels=config.encoder.num_channels,
+        max_tokens=config.data.files.max_tokens,
+        max_images=config.data.files.max_images,
+    )
+
+
+def _open(name: str, patterns: Sequence[str], *, files: Files, layout: Layout, seed: tuple[int, ...]) -> Stream[Tokens]:
+    def prepare(document: Any) -> Tokens:
+        return lay_out(document, layout=layout)
+
+    epochs = 1 if seed == (_HELD_OUT,) else files.epochs
+    return Stream(name, patterns, prepare=prepare, seed=seed, epochs=epochs, max_bad_share=files.max_bad_share)
+
+
+def _sequences(documents: Sequence[Tokens], *, layout: Layout) -> list[list[Tokens]]:
+    found: list[list[Tokens]] = [[]]
+    for document in documents:
+        if sum(len(each.tokens) for each in found[-1]) + len(document.tokens) > layout.max_tokens:
+            found.append([])
+        found[-1].append(document)
+    return [sequence for sequence in found if sequence]
