@@ -5,6 +5,7 @@ what is left begins the next sequence, and one that is longer than a whole seque
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -98,10 +99,12 @@ class Packer:
 
 
 def join(documents: Sequence[Tokens], *, device: str) -> tuple[Batch, Tensor]:
-    """Documents of any lengths to one batch and its pixels [M, C, S, S], whose numbers the batch's pictures are."""
+    """Documents of any lengths to one batch, equally long ones together, and its pixels [M, C, S, S], numbered by the batch's pictures."""
+    documents = sorted(documents, key=lambda document: len(document.tokens))
     targets = np.concatenate([document.targets for document in documents])
     answered_at = np.flatnonzero(targets != NO_TARGET)
     pixels = torch.cat([document.pixels for document in documents]).to(device)
     arrays = (np.concatenate([document.tokens for document in documents]), np.arange(len(pixels)), answered_at, targets[answered_at])
     tokens, pictures, answered, answers = (torch.from_numpy(array).to(device) for array in arrays)
-    return Batch(tokens, pictures, answered, answers, tuple(Group(1, len(document.tokens)) for document in documents)), pixels
+    lengths = groupby(len(document.tokens) for document in documents)
+    return Batch(tokens, pictures, answered, answers, tuple(Group(len(list(same)), length) for length, same in lengths)), pixels

@@ -279,9 +279,9 @@ def test_packer_fills_sequences_without_losing_a_document(tmp_path: Path) -> Non
 
 
 def test_sequences_become_one_batch() -> None:
-    documents = [lay_out(document, layout=LAYOUT) for document in (*tokens_of(5), *tokens_of(7, images=2))]
+    documents = [lay_out(document, layout=LAYOUT) for document in (*tokens_of(7, images=2), *tokens_of(5, 3, 5))]
     batch, pixels = join(documents, device="cpu")
-    assert [tuple(group) for group in batch.groups] == [(1, 5), (1, 15)]
+    assert [tuple(group) for group in batch.groups] == [(1, 3), (2, 5), (1, 15)]
     assert batch.pictures.tolist() == [0, 1]
     assert pixels.shape == (2, 3, 8, 8)
     assert (batch.tokens == BYTES.image).sum() == 8
