@@ -324,7 +324,7 @@ def watch_memory(size: str, *, steps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60, help="of each turn; a quarter from a width of 200 on")
+    parser.add_argument("--steps", type=int, default=200, help="of each turn; a tenth from a width of 200 on")
     parser.add_argument("--sizes", nargs="+", default=["24x2", "48x2", "64x2", "96x2", "168x2", "384x5"], help="width x depth")
     parser.add_argument("--mixes", nargs="+", default=list(MIXES), choices=list(MIXES))
     parser.add_argument("--memory-steps", type=int, default=1000)
@@ -332,7 +332,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for size in options.sizes:
         for mix in options.mixes:
-            steps = options.steps // 4 if int(size.split("x")[0]) >= 200 else options.steps
+            steps = options.steps // 10 if int(size.split("x")[0]) >= 200 else options.steps
             compare(size, mix=mix, rounds=options.rounds, steps=steps)
     watch_memory("64x2", steps=options.memory_steps)
 

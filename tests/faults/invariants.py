@@ -110,6 +110,13 @@ def survivors(processes: Iterable[psutil.Process], *, but: tuple[str, ...] = (),
     return [name for process in psutil.wait_procs(awaited, timeout=seconds)[1] if (name := _name(process))]
 
 
+def command_line(process: psutil.Process) -> str:
+    """Empty for a process that has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
 def _name(process: psutil.Process) -> str:
     """Empty for a process that has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):

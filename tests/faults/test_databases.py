@@ -21,7 +21,7 @@ from dashboards.app import advance
 from dashboards.reader import Reader
 from tests.browser.screenshots import served
 from tests.faults.conftest import until
-from tests.faults.invariants import check_complete, check_file, finished, go_on, in_folders, stated
+from tests.faults.invariants import check_complete, check_file, command_line, finished, go_on, in_folders, stated
 from tests.faults.test_driver import drive, write_study
 from tests.postgresql import Server, postgresql
 
@@ -242,4 +242,4 @@ def _children() -> Iterator[tuple[int, str]]:
     import psutil
 
     for child in psutil.Process().children():
-        yield child.pid, " ".join(child.cmdline()) + " "
+        yield child.pid, command_line(child) + " "

@@ -21,7 +21,7 @@ from ablate.stores import LEASE_TTL, open_store
 from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.faults.conftest import until
-from tests.faults.invariants import check_complete, family, finished, go_on, stated, survivors
+from tests.faults.invariants import check_complete, command_line, family, finished, go_on, stated, survivors
 
 STUDY = """\
 schema: 1
@@ -128,7 +128,7 @@ def test_driver_killed_at_random_moments_loses_nothing_and_repeats_little(tmp_pa
         if _ended_before(process, workspace, moments):
             break
         # the mirror goes on to its own end
-        children = [child for child in family(process.pid) if "ablate.stores.mlflow_mirror" not in child.cmdline()]
+        children = [child for child in family(process.pid) if "ablate.stores.mlflow_mirror" not in command_line(child)]
         process.kill()
         process.communicate()
         kills += 1

@@ -16,7 +16,7 @@ from ablate.stores import open_store
 from ablate.stores.mlflow_mirror import Mirroring, mirror_order
 from ablate.workspace import Workspace
 from tests.faults.conftest import until
-from tests.faults.invariants import check_complete, go_on, stated
+from tests.faults.invariants import check_complete, command_line, go_on, stated
 from tests.faults.test_driver import write_study
 
 COUNT = """
@@ -90,7 +90,7 @@ def test_mlflow_that_hangs_holds_up_no_trial_and_gets_everything_once_it_answers
     with Mirroring(mirror_order(workspace, ("small",)), store, say=said.append) as mirror:
         mirror.start()
         assert go_on(study, workspace) == 3  # while nobody gets into MLflow's file
-        process = next(child for child in psutil.Process().children() if "ablate.stores.mlflow_mirror" in child.cmdline())
+        process = next(child for child in psutil.Process().children() if "ablate.stores.mlflow_mirror" in command_line(child))
         until(lambda: holds(process, workspace, "first"), seconds=60)
         until(lambda: not holds(process, workspace, "first"), seconds=60)  # it has tried, in vain
         locked.execute("ROLLBACK")

@@ -106,7 +106,7 @@ def test_bfloat16_keeps_weights_in_float32_and_stays_near_them(tiny, make_worker
     rough = run(change(tiny, train={"precision": "bfloat16"}), make_worker, name="rough")
     assert {tensor.dtype for tensor in weights(rough).values()} == {torch.float32}
     assert rough.last["train_loss"] != exact.last["train_loss"]
-    assert rough.last["val_loss"] == pytest.approx(exact.last["val_loss"], rel=0.02)  # measured: 0.1 %
+    assert rough.last["val_loss"] == pytest.approx(exact.last["val_loss"], rel=0.005)  # measured: 0.02 %
 
 
 @pytest.mark.parametrize("kind", ["packed", "llama"])
@@ -161,3 +161,12 @@ def test_bfloat16_keeps_the_share_of_bytes_that_is_planned(pool):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rough = count_saved_bytes(loss)
     assert rough / exact == pytest.approx(flops.BFLOAT16_KEPT, abs=0.05)
+
+
+def test_gradient_is_clipped_over_all_that_is_trained_and_that_alone():
+    config = Config()
+    model = build_model(config, vocabulary_size=SIZE, image_token=IMAGE)
+    parameter_groups(model, weight_decay=0.0, encoder=config.encoder.training)
+    trained = train._trained(model)
+    expected = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
+    assert [id(parameter) for parameter in trained] == [id(parameter) for parameter in expected]
