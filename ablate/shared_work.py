@@ -64,8 +64,7 @@ def _may_meet(plan: Plan, other: StudyRecord, *, store: Store) -> list[str]:
 
 def within_reach(search: Study, identities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """The jobs among these (id -> what it is the fingerprint of) that the search may come to: those that differ from a job of its base in
-    nothing but what its axes change. None that it can come to is left out; one that lies between the levels, or beyond the bounds, is not
-    told apart."""
+    nothing but what its axes change, one at a time. One that lies between the levels, or beyond the bounds, is not told apart."""
     reach = _reach(search)
     for name, identity in identities.items():
         stage = reach.get((identity["stage"], identity["version"]))
