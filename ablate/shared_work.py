@@ -16,8 +16,8 @@ _NOTHING = object()
 
 
 def refuse_shared_work(plan: Plan, store: Store) -> None:
-    """Raises EnvironmentMissing where another study that is being run is to do a job of this plan, or one of the two is a search that may
-    come upon a job of the other. Two searches may meet: they take turns at a trial."""
+    """Raises EnvironmentMissing where another study that is being run is to do a job of this plan, or where one of the two is a search that
+    may come upon a trial of the other. Two searches may share the stages before their last one: they take turns at those."""
     for other in store.studies():
         if other.active and other.name != plan.study.name:
             if shared := _shared(plan, other, store=store):
@@ -29,8 +29,7 @@ def refuse_shared_work(plan: Plan, store: Store) -> None:
             if met := _may_meet(plan, other, store=store):
                 raise EnvironmentMissing(
                     f"a search may come upon a trial of the other study: '{plan.study.name}' and '{other.name}', which is being run, have "
-                    f"{len(met)} such jobs, {met[0]} for one; start it when that has ended (`ablate status {other.name}`), or keep it in "
-                    "a workspace of its own (--workspace)"
+                    f"{met}; start it when that has ended (`ablate status {other.name}`), or keep it in a workspace of its own: --workspace"
                 )
 
 
@@ -47,19 +46,33 @@ def _searches(study: StudyRecord) -> bool:
     return any(block["kind"] == "search" for block in study.spec["design"])
 
 
-def _may_meet(plan: Plan, other: StudyRecord, *, store: Store) -> list[str]:
-    if bool(plan.study.search) == _searches(other) or plan.study.trainer != other.spec["trainer"]:
-        return []
+def _may_meet(plan: Plan, other: StudyRecord, *, store: Store) -> str:
+    """What a search and the other study have in common; empty where neither is a search, or they cannot meet."""
+    if not (plan.study.search or _searches(other)) or plan.study.trainer != other.spec["trainer"]:
+        return ""
+    if plan.study.search and _searches(other):
+        return "trials in common that either may suggest" if _same_trials(plan.study, Study.model_validate(other.spec)) else ""
     if plan.study.search:
         unfinished = [job.id for job in store.jobs(other.name) if job.state in _to_do(other)]
-        return list(within_reach(plan.study, store.identities(unfinished)))
-    states = store.job_states(plan.jobs)
-    todo = {
-        name: job_identity(job.spec, trainer=job.trainer, seed=job.seed, needs=job.needs)
-        for name, job in plan.jobs.items()
-        if states.get(name, ("queued", 0))[0] in ("queued", "running", "pruned")
-    }
-    return list(within_reach(Study.model_validate(other.spec), todo))
+        met = list(within_reach(plan.study, store.identities(unfinished)))
+    else:
+        states = store.job_states(plan.jobs)
+        todo = {
+            name: job_identity(job.spec, trainer=job.trainer, seed=job.seed, needs=job.needs)
+            for name, job in plan.jobs.items()
+            if states.get(name, ("queued", 0))[0] in ("queued", "running", "pruned")
+        }
+        met = list(within_reach(Study.model_validate(other.spec), todo))
+    return f"{len(met)} such jobs, {met[0]} for one" if met else ""
+
+
+def _same_trials(one: Study, other: Study) -> bool:
+    """Whether two searches may suggest the same trial: its last stage differs in nothing but what an axis of either changes."""
+    if not set(one.seeds) & set(other.seeds):
+        return False
+    mine, theirs = _reach(one), _reach(other)
+    pairs = [(mine[stage], theirs[stage]) for stage in mine.keys() & theirs.keys() if mine[stage].is_last and theirs[stage].is_last]
+    return any(a.anything or b.anything or _differing(a.config, b.config) <= a.varied | b.varied for a, b in pairs)
 
 
 def within_reach(search: Study, identities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -82,6 +95,8 @@ class _Reach:
     varied: set[str] = field(default_factory=set)
     """Leaves that some level of some axis changes."""
     anything: bool = False
+    is_last: bool = False
+    """Some trial ends with this stage."""
 
 
 def _reach(search: Study) -> dict[tuple[str, str], _Reach]:
@@ -93,10 +108,12 @@ def _reach(search: Study) -> dict[tuple[str, str], _Reach]:
         except InputError:  # this level is only there together with another axis's, and nobody knows what it changes
             alone = False
             continue
-        for job in make_plan(search, [arm]).jobs.values():
+        plan = make_plan(search, [arm])
+        for job in plan.jobs.values():
             config = dict(_leaves(job.spec.config))
             reach = found.setdefault((job.spec.name, job.spec.version), _Reach(config))
             reach.varied |= _differing(config, reach.config)
+            reach.is_last |= job.id == plan.trials[0].chain[-1]
     for reach in found.values():
         reach.anything = not alone
     return found

@@ -112,8 +112,25 @@ def test_studies_that_cannot_meet_are_run_at_once(running: Callable[[Study], Pla
     search = make_study(axes=RATES, **SEARCH)
     running(make_study(name="planned", axes={"num_tokens": [16, 36]}, base={"steps": 7}))
     refuse_shared_work(plan_of(search), store)
-    running(make_study(axes=RATES, **SEARCH | {"name": "another"}))
+    running(make_study(axes=RATES, **SEARCH | {"name": "another"}, base={"steps": 7}))
+    running(make_study(axes=RATES, **SEARCH | {"name": "of-other-seeds"}, seeds=[5]))
     refuse_shared_work(plan_of(search), store)
+
+
+@pytest.mark.parametrize("axes", [RATES, {"num_tokens": [16, 64]}, {"peak_lr": [1e-3], "num_tokens": [16, 36]}])
+@pytest.mark.fault("F21")
+def test_second_of_two_searches_over_the_same_trials_is_refused(
+    axes: dict[str, Any], running: Callable[[Study], Plan], store: Store
+) -> None:
+    running(make_study(axes=RATES, **SEARCH | {"name": "another"}))
+    with pytest.raises(EnvironmentMissing, match=r"'search' and 'another', which is being run, have trials in common.*--workspace"):
+        refuse_shared_work(plan_of(make_study(axes=axes, **SEARCH)), store)
+
+
+def test_two_searches_that_share_only_an_earlier_stage_are_run_at_once(running: Callable[[Study], Plan], store: Store) -> None:
+    rates = {"train.learning_rate": {"log": [1e-4, 1e-2]}}
+    running(make_study(axes=rates, base={"decoder": {"depth": 3}}, **ZOO, **SEARCH | {"name": "another"}))
+    refuse_shared_work(plan_of(make_study(axes=rates, **ZOO, **SEARCH)), store)
 
 
 def test_what_is_done_is_no_longer_to_be_met(running: Callable[[Study], Plan], store: Store, workspace: Workspace) -> None:

@@ -87,19 +87,22 @@ class RayTune:
         thread = threading.Thread(target=self._fit, name="ray-tune", daemon=True)
         thread.start()
         ticked = time.monotonic()
-        while True:
-            try:
-                event: Event | None = self._trials.events.get(timeout=TICK_SECONDS)
-            except queue.Empty:
-                event = Tick()
-            if event is None:
-                break
-            yield event
-            if time.monotonic() - ticked >= TICK_SECONDS:  # by the clock: a fast search leaves no pause between its events
-                ticked = time.monotonic()
-                yield Tick()
+        try:
+            while True:
+                try:
+                    event: Event | None = self._trials.events.get(timeout=TICK_SECONDS)
+                except queue.Empty:
+                    event = Tick()
+                if event is None:
+                    break
+                yield event
+                if time.monotonic() - ticked >= TICK_SECONDS:  # by the clock: a fast search leaves no pause between its events
+                    ticked = time.monotonic()
+                    yield Tick()
+        except BaseException:  # the run is over, whatever ended it: nothing is to be suggested any more
+            self._trials.stop.set()
+            raise
         thread.join()
-        del driving[self._study.name]
 
     def _fit(self) -> None:
         pending = str(max(self.slots, FIRST_BRACKET)) if self._rule == "hyperband" else "auto"
@@ -113,6 +116,7 @@ class RayTune:
             self._trials.events.put(Notice(f"Ray Tune ended ({self._trouble}); going on with what is missing"))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            del driving[self._study.name]
             self._trials.end_all(failure="Ray Tune ended before it did")
 
     def _repeat_lost(self) -> Iterator[Event]:

@@ -62,14 +62,13 @@ def run_trial(config: dict[str, Any], *, study: dict[str, Any], workspace: Works
             if damage(workspace.artifacts / job.id) is not None:
                 set_aside(workspace.artifacts / job.id)
                 _build(job, checkpoint=checkpoint, workspace=workspace, origin=origin)
-    with _one_at_a_time(workspace, final):  # another search may have come upon the same trial
-        number = workspace.newest_attempt(final.id)
-        outcome = read_outcome(workspace.attempt(final.id, number))
-        if outcome is None or outcome.state != "done":
-            carried = _carried(checkpoint) if checkpoint else None
-            told = {"study": declared, "trial": plan.trials[0].id, "donor": donor, "carried": carried}
-            context: type[AttemptContext] = type("TuneContext", (_TuneContext,), told)
-            outcome = execute_watched(final, workspace=workspace, number=number + 1, origin=origin, context_type=context)
+    number = workspace.newest_attempt(final.id)
+    outcome = read_outcome(workspace.attempt(final.id, number))
+    if outcome is None or outcome.state != "done":  # as another study may have done it before
+        carried = _carried(checkpoint) if checkpoint else None
+        told = {"study": declared, "trial": plan.trials[0].id, "donor": donor, "carried": carried}
+        context: type[AttemptContext] = type("TuneContext", (_TuneContext,), told)
+        outcome = execute_watched(final, workspace=workspace, number=number + 1, origin=origin, context_type=context)
     _or_raise(outcome)
     last = {point.key: point for point in outcome.metrics}
     values = {name: last[name].value for name in goals(declared) if name in last}

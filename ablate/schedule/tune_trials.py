@@ -82,7 +82,7 @@ class TuneTrials:
             self._exploited(name, plan.trials[0], donor)
         elif job in self._known and not flight:
             return
-        newest = self._workspace.newest_attempt(job)
+        newest = self._workspace.newest_attempt(job)  # the trial has not begun: Tune says so first
         seen = read_outcome(self._workspace.attempt(job, newest))
         self._flights[name] = _Flight(plan, newest if seen and seen.state == "done" else newest + 1)
         if job not in self._known:
@@ -128,10 +128,6 @@ class TuneTrials:
             reason = f"not run: {failed[0].job}, which it needs, failed"
             self.events.put(Finished(lost(flight.job, attempt=flight.attempt, cause="user", reason=reason)))
             return
-        newest = self._workspace.newest_attempt(flight.job)
-        seen = read_outcome(self._workspace.attempt(flight.job, newest))
-        if newest > flight.attempt or (seen and seen.state == "done"):  # another search was at this trial, and this one waited for it
-            flight.attempt = newest
         outcome = self._outcome(flight, failure=failure)
         again = outcome.cause in TRIED_AGAIN and outcome.cause != "interrupted"
         if again:

@@ -1,16 +1,20 @@
 """A database URL becomes transactions: whole, tried again when the database went away meanwhile, and explained when they cannot be.
 
 SQLite runs in WAL mode and every writing transaction starts with BEGIN IMMEDIATE, so a reader never blocks the writer and a writer
-never fails half-way with BUSY. PostgreSQL is asked, after a connection was lost while it committed, whether it did: a transaction whose
-answer never came is neither lost nor repeated.
+never fails half-way with BUSY. On PostgreSQL each writing transaction leaves its number in a row of its writer, which tells, after a
+connection was lost while it committed, whether it did: a transaction whose answer never came is neither lost nor repeated.
 """
 
+import contextlib
+import itertools
 import json
 import logging
 import os
 import socket
 import sqlite3
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +22,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from ablate.errors import EnvironmentMissing, InputError
+from ablate.stores.tables import meta
 
 PATIENCE_SECONDS = 600.0
 """How long a writer waits for a database that was there and went away."""
@@ -45,6 +51,10 @@ class Database:
         self.shown = self.engine.url.render_as_string(hide_password=True)
         self.file = sqlite_file(url)
         self.patience = 0.0
+        self._writer = f"writer {uuid.uuid4().hex}"
+        self._transactions = itertools.count(1)
+        self._signs = False
+        """Whether it has left a row."""
 
     def read(self, work: Work[T]) -> T:
         """What `work` answers, from one snapshot."""
@@ -68,18 +78,18 @@ class Database:
         unanswered: _Unanswered[T] | None = None
         while True:
             try:
-                if unanswered is not None and self._committed(unanswered.transaction):
+                if unanswered is not None and self._committed(unanswered.number):
                     if outage is not None:
                         with self.engine.begin() as connection:
                             after_outage(connection, f"could not be used for {outage.seconds:.0f} s: {outage.cause}")
                     return unanswered.result
                 unanswered = None
                 with self.engine.begin() as connection:
-                    transaction = self._transaction(connection)
+                    number = self._sign(connection)
                     result = work(connection)
                     if outage is not None:
                         after_outage(connection, f"could not be used for {outage.seconds:.0f} s: {outage.cause}")
-                    unanswered = _Unanswered(transaction, result)
+                    unanswered = _Unanswered(number, result)
                 return result
             except (DBAPIError, ConnectionError) as error:
                 outage = self._wait(error, outage)
@@ -93,6 +103,10 @@ class Database:
             raise self._explanation(error) from error
 
     def close(self) -> None:
+        if self._signs:
+            with contextlib.suppress(DBAPIError, ConnectionError), self.engine.begin() as connection:
+                connection.execute(meta.delete().where(meta.c.key.startswith(self._writer)))
+            self._signs = False
         self.engine.dispose()
 
     def _wait(self, error: DBAPIError | ConnectionError, outage: "_Outage | None") -> "_Outage":
@@ -112,29 +126,31 @@ class Database:
             return damaged(self.shown, _cause(error))
         return EnvironmentMissing(f"the store {self.shown} cannot be used: {_cause(error)}; check the path, the disk and the server")
 
-    def _transaction(self, connection: sa.Connection) -> str | None:
-        """The transaction's name, by which a server can be asked what became of it."""
-        if connection.dialect.name != "postgresql":
-            return None
-        return str(connection.scalar(sa.text("SELECT CAST(pg_current_xact_id() AS text)")))
+    def _sign(self, connection: sa.Connection) -> int:
+        """Numbers the transaction, and leaves the number where a server keeps it if it commits."""
+        number = next(self._transactions)
+        if connection.dialect.name == "postgresql":
+            self._signs = True
+            row = postgresql.insert(meta).values(key=self._row(), value=str(number))
+            connection.execute(row.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": row.excluded.value}))
+        return number
 
-    def _committed(self, transaction: str | None) -> bool:
-        """Whether a transaction whose commit was never answered took place; SQLite has no answer to lose: what failed was rolled back."""
-        if transaction is None:
+    def _row(self) -> str:
+        """One a thread: of two that write at once, none covers the other's number."""
+        return f"{self._writer} {threading.get_ident()}"
+
+    def _committed(self, number: int) -> bool:
+        """Whether a transaction whose commit was never answered took place; SQLite has no answer to lose: what failed was rolled back.
+
+        A transaction's own number would not do: a crashed server may give it to another one.
+        """
+        if not self._signs:
             return False
-        query = sa.text("SELECT pg_xact_status(CAST(CAST(:name AS text) AS xid8))").bindparams(name=transaction)
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                with self.engine.connect() as connection:
-                    found = connection.scalar(query)
-            except DBAPIError as error:
-                if _fields(error).get("C") != "22023":
-                    raise
-                return False  # a number that the server has not given yet: it crashed before anything of the transaction was on its disk
-            if found != "in progress":
-                return bool(found == "committed")
-            time.sleep(pause)  # its server process has not noticed yet that we are gone
+        row = postgresql.insert(meta).values(key=self._row(), value="0")
+        # a change of the row, not a look at it: it waits for a server process that has not noticed yet that we are gone
+        same = row.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": meta.c.value}).returning(meta.c.value)
+        with self.engine.begin() as connection:
+            return bool(connection.scalar(same) == str(number))
 
 
 @dataclass
@@ -152,7 +168,7 @@ class _Outage:
 class _Unanswered(Generic[T]):
     """A transaction that was asked to commit."""
 
-    transaction: str | None
+    number: int
     result: T
 
 

@@ -230,34 +230,6 @@ def test_search_over_listed_levels_takes_each_combination_once(sampler: str, wor
 
 
 @pytest.mark.slow
-def test_two_searches_at_once_run_each_trial_once(workspace: Workspace, ray_slots: int) -> None:
-    from ablate.schedule.ray_tune import RayTune
-
-    first, second = (
-        searching(trials=3, sampler="tpe").model_copy(update={"name": name, "base": {"steps": 10, "step_seconds": 0.05}})
-        for name in ("first", "second")
-    )
-    found: dict[str, list[Event]] = {}
-
-    def run_it(study: Study) -> None:
-        tune = RayTune(workspace, study=study, past=[], slots=1)
-        found[study.name] = list(tune.run([], attempts={}, stop=threading.Event()))
-
-    threads = [threading.Thread(target=run_it, args=[study]) for study in (first, second)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    shared = outcomes(found["first"]).keys() & outcomes(found["second"]).keys()
-    assert shared
-    for events in found.values():
-        assert [outcome.state for outcome in outcomes(events).values()] == ["done"] * 3
-    for job in shared:
-        assert len(list((workspace.runs / job).glob("attempt-*"))) == 1
-        assert outcomes(found["first"])[job] == outcomes(found["second"])[job]
-
-
-@pytest.mark.slow
 def test_search_whose_trials_are_short_can_be_stopped(workspace: Workspace, ray_slots: int) -> None:
     from ablate.schedule import Tick
     from ablate.schedule.ray_tune import RayTune

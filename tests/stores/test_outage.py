@@ -21,6 +21,7 @@ from ablate.journal import make_point
 from ablate.planned import Plan
 from ablate.stores import Store, open_store
 from ablate.stores.sql_engine import Database
+from ablate.stores.tables import meta
 from tests.conftest import make_small_plan
 from tests.postgresql import Server
 
@@ -84,12 +85,73 @@ def test_idle_connection_that_was_ended_costs_nothing(postgresql: Server) -> Non
 
 @pytest.mark.fault("F17")
 def test_transaction_that_a_crashed_server_knows_nothing_of_did_not_take_place(postgresql: Server) -> None:
-    database = Database(postgresql.new_database(), write=True)
+    url = postgresql.new_database()
+    open_store(url, write=True).close()
+    database, other = Database(url, write=True), Database(url, write=True)
     with database.engine.begin() as connection:
-        known = database._transaction(connection)
-    assert known
+        known = database._sign(connection)
+    with database.engine.connect() as connection:
+        rolled_back = database._sign(connection)
     assert database._committed(known)
-    assert not database._committed(str(int(known) + 1_000_000))  # a number that is lost with the crash is in the future again
+    assert not database._committed(rolled_back)
+    with other.engine.begin() as connection:  # whose number is the same
+        assert other._sign(connection) == known
+        other._sign(connection)
+    assert database._committed(known)
+    with database.engine.begin() as connection:  # the server has lost what the writer has left
+        connection.execute(meta.delete().where(meta.c.key.like("writer %")))
+    assert not database._committed(known)
+    for opened in (database, other):
+        opened.close()
+
+
+@pytest.mark.fault("F18")
+def test_transaction_that_still_runs_is_waited_for(postgresql: Server) -> None:
+    url = postgresql.new_database()
+    open_store(url, write=True).close()
+    database, answers = Database(url, write=True), list[bool]()
+    begun, ended = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        with database.engine.connect() as lost:
+            number = database._sign(lost)
+            committing = threading.Thread(target=lambda: (ended.wait(DEADLINE), lost.commit()), daemon=True)
+            committing.start()
+            begun.set()
+            answers.append(database._committed(number))
+            committing.join(DEADLINE)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    assert begun.wait(DEADLINE)
+    wait_for(lambda: postgresql.execute("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0)
+    assert answers == []
+    ended.set()
+    asking.join(DEADLINE)
+    assert answers == [True]
+    database.close()
+
+
+def test_number_of_one_thread_is_not_covered_by_another_ones(postgresql: Server) -> None:
+    url = postgresql.new_database()
+    open_store(url, write=True).close()
+    database = Database(url, write=True)
+    with database.engine.begin() as connection:
+        number = database._sign(connection)
+    meanwhile = threading.Thread(target=lambda: database.write(lambda connection: None, after_outage=lambda *_: None))
+    meanwhile.start()
+    meanwhile.join(DEADLINE)
+    assert database._committed(number)
+    database.close()
+
+
+def test_writer_that_has_ended_leaves_nothing_in_the_database(postgresql: Server) -> None:
+    url = postgresql.new_database()
+    store = open_store(url, write=True)
+    finish(store, next(iter(planned(store, seeds=1).jobs)))
+    store.close()
+    database = Database(url, write=False)
+    assert database.read(lambda connection: connection.scalars(sa.select(meta.c.key)).all()) == ["schema"]
     database.close()
 
 
