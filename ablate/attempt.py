@@ -106,6 +106,7 @@ class AttemptContext:
         self.dir = artefact
         self.device = "cuda:0" if job.resources.gpus else "cpu"
         self.cpus = max(1, int(job.resources.cpus))
+        self.num_devices = max(1, int(job.resources.gpus))
         self.seconds: dict[str, float] = {}
         """Phase -> time spent in it, without the phases inside it."""
         self.journal = journal

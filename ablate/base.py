@@ -70,10 +70,18 @@ class Base:
                 here[group] = dict(here.get(group) or {})
                 here = here[group]
             here[last] = values[path]
-            if models := _members(self.config, path):
-                keys, known = fields_in(fitting(models, here)), fields_in(models)
-                for name in [name for name in here if name in known and name not in keys]:
-                    del here[name]  # the base's settings of the kind that was replaced
+            for name in _of_other_kinds(self.config, path, here):
+                del here[name]  # the base's settings of the kind that was replaced
+        return raw
+
+    def without_replaced(self, before_kind: Mapping[tuple[str | int, ...], frozenset[str]]) -> dict[str, Any]:
+        """The base as written, without those of these keys of its groups that are settings of another kind than the one a group names."""
+        raw = dict(self.values)
+        for (_, *groups), keys in before_kind.items():
+            path = ".".join(map(str, groups))
+            group = _written(raw, path)
+            if isinstance(group, Mapping) and (replaced := keys & set(_of_other_kinds(self.config, f"{path}.kind", group))):
+                raw = _without(raw, groups, replaced)
         return raw
 
 
@@ -93,6 +101,7 @@ class Reader:
         """Id of changes -> they themselves, kept so that no others get the id, and their values group by group."""
         self._parts: dict[tuple[Any, ...], BaseModel | None] = {}
         """A group and the ids of its changes -> its part; None where it cannot be shared."""
+        self._left_out = {name: info.exclude_if for name, info in base.config.model_fields.items() if info.exclude_if}
         defaults = [info.default for info in base.config.model_fields.values() if _is_frozen(info.default)]
         self._jsons = {id(part): (part, part.model_dump(mode="json")) for part in defaults}
         """Id of a part -> itself and its JSON values."""
@@ -118,6 +127,9 @@ class Reader:
         if not self._plain_json:
             return config.model_dump(mode="json")
         found, known = dict(config.__dict__), self._jsons
+        for name, is_left_out in self._left_out.items():
+            if is_left_out(found[name]):
+                del found[name]
         alone = set()
         for name, value in found.items():
             if part := known.get(id(value)):
@@ -255,6 +267,20 @@ def _members(config: type[BaseModel], path: str) -> tuple[type[BaseModel], ...]:
     models = () if isinstance(fields, str) else models_in_fields(fields)
     literal = all(get_origin(info.annotation) is Literal for info in fields_in(models).get(last, []))
     return models if len(models) > 1 and literal else ()
+
+
+def _of_other_kinds(config: type[BaseModel], path: str, group: Mapping[str, Any]) -> list[str]:
+    """Keys of a group that are settings of other kinds than the one it names at `path`; none where the path names no kind."""
+    models = _members(config, path)
+    keys, known = fields_in(fitting(models, group)), fields_in(models)
+    return [name for name in group if name in known and name not in keys]
+
+
+def _without(values: Mapping[str, Any], groups: Sequence[str | int], names: Collection[str]) -> dict[str, Any]:
+    if not groups:
+        return {name: value for name, value in values.items() if name not in names}
+    inner = str(groups[0])
+    return {**values, inner: _without(values[inner], groups[1:], names)}
 
 
 def _written(values: Any, path: str) -> Any:

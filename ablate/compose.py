@@ -33,6 +33,8 @@ class Composed:
     """Whether all that the base is made of could be read."""
     parents_known: bool = True
     """Whether every study that it extends could be read."""
+    before_kind: dict[KeyPath, frozenset[str]] = field(default_factory=dict)
+    """Group whose `kind` a file or an argument names above those that did not -> keys from there: they may be another kind's settings."""
 
     def note(self, path: KeyPath, message: str) -> None:
         """Says it, unless something is wrong at that place already."""
@@ -214,6 +216,7 @@ def _put_base(found: Composed, source: _Source) -> None:
     assert found.values is not None
     found.values["base"] = base.values or {}
     found.marks.graft(("base",), base.marks)
+    found.before_kind |= {("base", *group): keys for group, keys in base.before_kind.items()}
     found.problems += base.problems
     found.base_known = base.base_known and base.parents_known
 
@@ -248,22 +251,28 @@ def _extended(
     found.parents_known = parent.parents_known and parent.values is not None
     for key, value in (parent.values or {}).items():
         if depth(key) >= 0:
-            _merge(found.values, found.marks, (key,), value, parent.marks, depth=depth(key))
+            _merge(found, found.values, (key,), value, parent.marks, depth=depth(key))
+    for group, keys in parent.before_kind.items():
+        places = parent.marks.under(group).values
+        if inherited := {key for key in keys if found.marks.values.get((*group, key)) == places.get((key,))}:
+            found.before_kind[group] = found.before_kind.get(group, frozenset()) | inherited
     return found
 
 
-def _merge(into: dict[str, Any], marks: Marks, path: KeyPath, value: Any, theirs: Marks, *, depth: int) -> None:
+def _merge(found: Composed, into: dict[str, Any], path: KeyPath, value: Any, theirs: Marks, *, depth: int) -> None:
     """Gives `into` the parent's value where it has none; two mappings are merged `depth` levels down, unless their `kind` differs."""
     key = str(path[-1])
     if key not in into:
         into[key] = value
-        marks.graft(path, theirs.under(path))
+        found.marks.graft(path, theirs.under(path))
         return
     mine = into[key]
     if depth and isinstance(mine, Mapping) and isinstance(value, Mapping) and not _another_kind(mine, value):
+        if "kind" in mine and "kind" not in value:
+            found.before_kind[path] = frozenset(value) - frozenset(mine)
         merged = dict(mine)
         for inner, below in value.items():
-            _merge(merged, marks, (*path, inner), below, theirs, depth=depth - 1)
+            _merge(found, merged, (*path, inner), below, theirs, depth=depth - 1)
         # in the parent's order, so that axes stay where the parent has them
         into[key] = {name: merged[name] for name in dict.fromkeys((*value, *merged))}
 

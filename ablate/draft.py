@@ -4,7 +4,7 @@ What comes of it is a `Draft`; `design.py` is where to ask for one.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -323,20 +323,27 @@ class Drafting:
 
     @cached_property
     def short_names(self) -> dict[str, str]:
-        """Axis -> the end of its name that no other field of the config has: the same whatever else the study varies."""
+        """Axis -> the end of its name that no other field of the config has: the same whatever else the study varies.
+
+        The ends of `train.steps` are no ends of `sft.train.steps`, which could be told apart from it by none of them.
+        """
         known = config_names(self.base.config)
-        ends = Counter(end for name in {*known.names, *known.open_names, *self.names} for end in _ends(name))
-        return {name: next((end for end in _ends(name) if ends[end] == 1), name) for name in self.names}
+        names = {*known.names, *known.open_names, *self.names}
+        ends = Counter(end for name in names for end in _own_ends(name, names))
+        return {name: next((end for end in _own_ends(name, names) if ends[end] == 1), name) for name in self.names}
 
     @cached_property
     def reader(self) -> Reader:
         return Reader(self.base)
 
 
-def _ends(name: str) -> list[str]:
-    """`a.b.c` -> c, b.c, a.b.c."""
-    parts = name.split(".")
-    return [".".join(parts[start:]) for start in range(len(parts) - 1, -1, -1)]
+def _own_ends(name: str, names: Collection[str]) -> list[str]:
+    """`a.b.c` -> c, b.c, a.b.c, but only those longer than an end that is another field's whole name."""
+    parts, found = name.split("."), list[str]()
+    for start in range(len(parts) - 1, -1, -1):
+        end = ".".join(parts[start:])
+        found = [] if end in names and start else [*found, end]
+    return found
 
 
 @dataclass

@@ -85,6 +85,7 @@ def _checked(found: Composed, *, taken: set[tuple[str, int, int]]) -> Study:
         faults = [fault for fault in faults if fault.path or "'name'" in fault.message]  # a parent may have said what is missing
     problems = list(found.problems)
     if study:
+        study = _without_replaced(study, found)
         study, missing = with_sources(study.with_marks(found.marks))
         faults += missing
         checks = _Checks(study, places=kept, until=_until(found, faults), mended=bool(faults), whole=found.parents_known)
@@ -96,6 +97,17 @@ def _checked(found: Composed, *, taken: set[tuple[str, int, int]]) -> Study:
     if problems or study is None:
         raise InputError(problems)
     return study
+
+
+def _without_replaced(study: Study, found: Composed) -> Study:
+    """The study, where files or arguments name kinds of their own for groups of the base, without what other kinds had there."""
+    if not found.before_kind:
+        return study
+    try:
+        config = trainer_of(study).Config
+    except InputError:
+        return study  # which is said where the trainer is looked for
+    return study.model_copy(update={"base": Base(config, study.base).without_replaced(found.before_kind)})
 
 
 def _repeats(fault: Fault, found: Composed, *, taken: set[tuple[str, int, int]]) -> bool:

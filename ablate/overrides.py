@@ -37,6 +37,15 @@ def override(found: Composed, arguments: Sequence[str]) -> None:
         else:
             _set(found, key, _parsed(value, file=file, column=len(key) + 2), file=file)
         seen.add(key)
+    named = [path[:-1] for path in found.marks.values if path[:1] == ("base",) and path[-1] == "kind" and _by_argument(path, found)]
+    found.before_kind |= {group: frozenset(_at(found.values, group)) for group in named}
+    for group, keys in found.before_kind.items():
+        found.before_kind[group] = frozenset(key for key in keys if not _by_argument((*group, key), found))
+
+
+def _by_argument(path: Path, found: Composed) -> bool:
+    place = found.marks.values.get(path)
+    return place is not None and place.file.startswith("argument ")
 
 
 def _set(found: Composed, key: str, value: Document, *, file: str) -> None:

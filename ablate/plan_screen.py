@@ -1,7 +1,7 @@
 """A `Preview` on a terminal, for a person who has never seen the project: what is compared, what it costs, what it can see."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -183,21 +183,43 @@ def _progress(plan: Plan, preview: Preview) -> str:
 
 
 def _show_arms(out: Console, preview: Preview) -> None:
-    """Each arm as its difference from the base, with what has become of its trials."""
+    """Each arm as its difference from the base, with its size where arms differ in it, and with what has become of its trials."""
     plan = preview.plan
     _heading(out, "Arms", "each as its difference from the base")
     states: dict[str, Counter[str]] = {arm.name: Counter() for arm in plan.arms[:SHOWN_ARMS]}
     for trial in plan.trials:
         if trial.arm in states:
             states[trial.arm][preview.states[trial.id]] += 1
-    table = Table.grid(padding=(0, 3, 0, 0))
-    for arm in plan.arms[:SHOWN_ARMS]:
-        counts = states[arm.name]
-        said = Text(", ").join(Text(f"{counts[state]} {state}", style=style) for state, style in STYLE.items() if counts[state])
-        table.add_row(arm.name, said)
-    _show(out, table)
+    said = {
+        name: Text(", ").join(Text(f"{counts[state]} {state}", style=style) for state, style in STYLE.items() if counts[state])
+        for name, counts in states.items()
+    }
+    sizes = _sizes(plan)
+    tables = [_arms_table((name, sizes[name], text) for name, text in said.items())] if sizes else []
+    if not tables or out.measure(tables[0]).maximum > out.width - 2:
+        tables = [_arms_table(said.items())]
+    _show(out, tables[0])
     if len(plan.arms) > SHOWN_ARMS:
         out.print(f"  and {len(plan.arms) - SHOWN_ARMS:,} more (all of them: --json)")
+
+
+def _arms_table(rows: Iterable[Sequence[str | Text]]) -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _sizes(plan: Plan) -> dict[str, str]:
+    """Shown arm -> `N 64.8B, active 3.93B`, of its language model; nothing where all arms are of one size."""
+    last = {trial.arm: plan.jobs[trial.chain[-1]].spec for trial in plan.trials}
+    if len({(spec.num_params, spec.active_params) for spec in last.values()}) < 2:
+        return {}
+    shown = [(arm.name, last[arm.name]) for arm in plan.arms[:SHOWN_ARMS]]
+    return {
+        name: f"N {large(spec.num_params)}" + (f", active {large(spec.active_params)}" if spec.active_params != spec.num_params else "")
+        for name, spec in shown
+    }
 
 
 def _show_stages(out: Console, cost: Cost) -> None:

@@ -76,7 +76,7 @@ class Turn:
 class Clock:
     """The zoo's `Context`: forgets what is reported, notes when each step begins."""
 
-    seed, device, cpus = 0, "cpu", 1
+    seed, device, cpus, num_devices = 0, "cpu", 1, 1
 
     def __init__(self, folder: Path) -> None:
         self.dir = folder
@@ -117,7 +117,7 @@ class Common:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.pool: Pool = training_pool(num_scenes=config.data.num_scenes, image_size=config.encoder.image_size, seed=Clock.seed)
-        self.features: Tensor = encode(self.make_model().encoder, self.pool, device="cpu")
+        self.features: Tensor = encode(self.make_model().encoder, self.pool, tiles=1, device="cpu")
 
     def make_model(self) -> VisionLanguageModel:
         model = build_model(self.config, vocabulary_size=SIZE, image_token=IMAGE)
@@ -143,10 +143,10 @@ class Common:
 def zoo(common: Common) -> Turn:
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock(Path(folder))
-        loops.pretrain(change_steps(common.config, 1), encoder_weights=None, features_file=None, context=clock)
+        loops.train_model(change_steps(common.config, 1), first=loops.First(), context=clock)
         first = clock.losses[0]
         clock = Clock(Path(folder))
-        loops.pretrain(common.config, encoder_weights=None, features_file=None, context=clock)
+        loops.train_model(common.config, first=loops.First(), context=clock)
     began, waited = clock.began[1:], clock.waited[1:]  # the first is of opening the data
     return Turn(clock.ended - began[WARMUP], first, sum(waited[WARMUP:]))
 
@@ -314,7 +314,7 @@ def watch_memory(size: str, *, steps: int) -> None:
     """Resident set along one trial, from a tenth of it on, when all that is made once is there."""
     with tempfile.TemporaryDirectory() as folder:
         clock = Clock(Path(folder))
-        loops.pretrain(make_config(size, mix="mixed", steps=steps + steps // 10), encoder_weights=None, features_file=None, context=clock)
+        loops.train_model(make_config(size, mix="mixed", steps=steps + steps // 10), first=loops.First(), context=clock)
     resident = [size / 2**20 for size in clock.resident[steps // 10 // loops.REPORT_EVERY - 1 :]]
     last = len(resident) - 1
     along = ", ".join(f"{resident[last * part // 5]:.1f}" for part in range(6))

@@ -32,4 +32,5 @@ def build_model(config: Config, *, vocabulary_size: int, image_token: int) -> Vi
     """Encoder, connector and decoder."""
     connector = config.connector.build(config.connector_shape)
     decoder = build_decoder(config.decoder, vocabulary_size=vocabulary_size)
-    return VisionLanguageModel(build_encoder(config.encoder), connector=connector, decoder=decoder, image_token=image_token)
+    encoder, views = build_encoder(config.encoder), config.encoder.num_views
+    return VisionLanguageModel(encoder, connector=connector, decoder=decoder, image_token=image_token, num_views=views)

@@ -9,17 +9,19 @@ from enum import StrEnum
 from math import isqrt
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, ValidationInfo, field_validator, model_validator
+from pydantic import Field, StrictBool, ValidationError, ValidationInfo, field_validator, model_validator
 
 from model_zoo.connectors import Connector
 from model_zoo.connectors.avg_pool import AvgPool
 from model_zoo.connectors.connector import Shape
 from model_zoo.data.settings import Files
-from model_zoo.decoders.decoder import Decoder, Packed
+from model_zoo.data.vocabulary import SIZE
+from model_zoo.decoders.decoder import Decoder, Keys, Packed
 from model_zoo.encoders import PLAIN, Encoder
 from model_zoo.encoders.encoder import Features, Objective
 from model_zoo.encoders.vit import ViT
-from model_zoo.fields import Count, Fraction, NonNegative, NonNegativeInt, Positive, Settings
+from model_zoo.evaluate.settings import FewShot, Harness
+from model_zoo.fields import Count, Fraction, NonNegative, NonNegativeInt, Pixels, Positive, Settings, Training
 
 SOURCES = ("caption", "interleaved", "text")
 """Order of the parts in a ratio such as "45:45:10"."""
@@ -111,6 +113,11 @@ class Data(Settings):
     files: Files | None = Field(default=None, exclude_if=lambda value: value is None)
     """Files of your own in place of the digit scenes, for each source that has a share."""
 
+    @property
+    def vocabulary_size(self) -> int:
+        """Tokens, the image's placeholder included."""
+        return self.files.vocabulary_size if self.files else SIZE
+
     @field_validator("files")
     @classmethod
     def _sources_have_files(cls, value: Files | None, info: ValidationInfo) -> Files | None:
@@ -151,6 +158,15 @@ class Precision(StrEnum):
     """By torch's autocast, encoder included where it is trained."""
 
 
+class Sharding(StrEnum):
+    """What the devices of a trial that has several (`resources.gpus`) share out beside a step's documents."""
+
+    REPLICATED = "replicated"
+    """Nothing: each has the whole model, and gradients are averaged (DDP)."""
+    SHARDED = "sharded"
+    """Weights, gradients and optimizer state (FSDP2)."""
+
+
 class Train(Settings):
     """AdamW with linear warmup and cosine decay, unless told otherwise."""
 
@@ -180,8 +196,24 @@ class Train(Settings):
     """Micro-batches that a step's documents are dealt to, at most `rows_per_step`: less memory, the same gradient up to rounding."""
     precision: Precision = Field(default=Precision.FLOAT32, exclude_if=lambda value: value is Precision.FLOAT32)
     """Of matrix products in training: `float32` or `bfloat16`."""
+    lora_rank: Count = Field(default=8, exclude_if=lambda value: value == 8)
+    """Rank of what is added to the linear maps of parts that are trained as `lora` (Hu et al. 2021, arXiv 2106.09685)."""
+    lora_alpha: Count = Field(default=16, exclude_if=lambda value: value == 16)
+    """What is added is scaled by this over the rank."""
+    compile_mlps: StrictBool = Field(default=False, exclude_if=lambda value: not value)
+    """Whether torch compiles the decoder's MLPs. On a CPU that halves the speed; on a GPU it has not been measured."""
     checkpoint_layers: StrictBool = Field(default=False, exclude_if=lambda value: not value)
     """Whether the decoder's layers keep only their inputs and run again for the backward pass: less memory, more time, the same numbers."""
+
+    sharding: Sharding = Field(default=Sharding.REPLICATED, exclude_if=lambda value: value is Sharding.REPLICATED)
+    """Of a trial on several GPUs (`resources.gpus`): `replicated`, the whole model on each, or `sharded`, a part of it, AdamW only."""
+
+    @field_validator("sharding")
+    @classmethod
+    def _shards_have_an_optimizer(cls, value: Sharding, info: ValidationInfo) -> Sharding:
+        if value is Sharding.SHARDED and info.data.get("optimizer") is Optimizer.ADAFACTOR:
+            raise ValueError("adafactor needs whole matrices, and sharded has none: set optimizer to adamw, or sharding to replicated")
+        return value
 
     @field_validator("warmup_steps")
     @classmethod
@@ -216,6 +248,48 @@ def decay_steps(fraction: float, *, steps: int) -> int:
     return round(fraction * steps)
 
 
+class SftTrain(Train):
+    """The same, with the defaults of a stage that only adapts."""
+
+    steps: Count = 100
+    """Optimizer steps."""
+    learning_rate: Positive = 1e-3
+    """Peak rate."""
+    warmup_steps: NonNegativeInt = 10
+    """Steps of linear warmup, at most `steps`."""
+
+
+class SftEncoder(Settings):
+    """What this stage changes of the encoder; left out, it stays as in pretrain."""
+
+    image_size: Pixels | None = None
+    """Side of the image in pixels; position embeddings, where there are any, are interpolated."""
+    tiles: Count | None = None
+    """Sub-images along a side of the picture, as `encoder.tiles`."""
+    training: Training | None = None
+    """`frozen`, `slow`, `lora` or `full`."""
+
+
+class SftDecoder(Settings):
+    """What this stage changes of the decoder; left out, it stays as in pretrain."""
+
+    training: Training | None = None
+    """`frozen`, `slow`, `lora` or `full`."""
+
+
+class Sft(Settings):
+    """A stage after pretrain, on the whole model that it left: other data, a higher resolution, other parts trained."""
+
+    encoder: SftEncoder = SftEncoder()
+    """Resolution, and whether it is trained."""
+    decoder: SftDecoder = SftDecoder()
+    """Whether it is trained."""
+    data: Data | None = None
+    """What the decoder reads; left out, as in pretrain."""
+    train: SftTrain = SftTrain()
+    """Steps and rate of this stage."""
+
+
 class Latency(StrEnum):
     """What becomes of the time to first token."""
 
@@ -238,6 +312,10 @@ class Eval(Settings):
     """Held-out documents of each source in the validation loss."""
     latency: Latency = Field(default=Latency.UNMEASURED, exclude_if=lambda value: value is Latency.UNMEASURED)
     """Time to first token at the end: `unmeasured`, or `measured`, which takes half a second and is no number that a second run repeats."""
+    few_shot: FewShot | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of trials on files of one's own: captions and answers after 0, 4 and 8 shots, at the end."""
+    harness: Harness | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of trials on files of one's own: scores that lm-evaluation-harness gives the decoder, at the end; it has to be installed."""
 
     @field_validator("tasks")
     @classmethod
@@ -259,12 +337,45 @@ class Config(Settings):
     train: Train = Train()
     """The pretrain stage."""
     eval: Eval = Eval()
-    """The measurements."""
+    """The measurements, at the end of each stage that has a decoder."""
+    sft: Sft | None = Field(default=None, exclude_if=lambda value: value is None)
+    """A stage of its own after pretrain; left out, there is none."""
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Visual tokens that the decoder reads for a picture: those of each of its views."""
+        return self.connector.num_tokens * self.encoder.num_views
 
     @property
     def connector_shape(self) -> Shape:
         """What the connector stands between."""
         return Shape(self.encoder.num_patches, self.encoder.width, self.decoder.width)
+
+    def for_sft(self) -> "Config":
+        """The sft stage as a config of its own: its first weights are those of pretrain, so nothing says where those came from."""
+        assert self.sft
+        changed = self.sft.encoder.model_dump(exclude_none=True)
+        encoder = self.encoder.model_dump() | changed | {"features": Features.COMPUTED, "pretrain": {"objective": Objective.NONE}}
+        decoder = self.decoder.model_dump() | self.sft.decoder.model_dump(exclude_none=True)
+        data, train = self.sft.data or self.data, Train.model_validate(self.sft.train.model_dump())
+        return Config.model_validate(
+            {"encoder": encoder, "decoder": decoder, "connector": self.connector, "data": data, "train": train, "eval": self.eval}
+        )
+
+    @model_validator(mode="after")
+    def _sft_can_be_built(self) -> "Config":
+        if self.sft:
+            if self.sft.data and self.sft.data.vocabulary_size != self.data.vocabulary_size:
+                sizes = f"{self.sft.data.vocabulary_size:,} tokens, data {self.data.vocabulary_size:,}"
+                raise ValueError(f"sft.data has {sizes}: one decoder reads both, so use one tokenizer")
+            try:
+                self.for_sft()
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                kinds = (self.encoder.kind, self.connector.kind, self.decoder.kind)
+                where = ".".join(["sft", *(str(part) for part in first["loc"] if part not in kinds)])
+                raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        return self
 
     @field_validator("decoder", mode="before")
     @classmethod
@@ -280,6 +391,8 @@ class Config(Settings):
     def _files_are_no_scenes(self) -> "Config":
         files, encoder = self.data.files, self.encoder
         if files is None:
+            if self.eval.few_shot or self.eval.harness:
+                raise ValueError("eval.few_shot and eval.harness ask about files and text, not about digit scenes: give data.files")
             return self
         if self.eval.tasks or self.eval.latency is Latency.MEASURED:
             raise ValueError("eval.tasks and eval.latency ask about digit scenes, not data.files: set tasks to [], latency to unmeasured")
@@ -288,8 +401,19 @@ class Config(Settings):
                 "the encoder stage and cached features are of digit scenes, not of data.files: set encoder.pretrain.objective to none "
                 "and encoder.features to computed"
             )
-        if self.connector.num_tokens > files.max_tokens:
-            raise ValueError(f"an image is {self.connector.num_tokens} tokens, and a sequence at most {files.max_tokens}: raise max_tokens")
+        if self.tokens_per_image > files.max_tokens:
+            raise ValueError(f"an image is {self.tokens_per_image} tokens, and a sequence at most {files.max_tokens}: raise max_tokens")
+        if few_shot := self.eval.few_shot:
+            images, answer = few_shot.shots[-1] + 1, few_shot.max_new_tokens
+            if images * self.tokens_per_image + answer > files.max_tokens:
+                raise ValueError(
+                    f"eval.few_shot: {few_shot.shots[-1]} shots and a query are {images} images of {self.tokens_per_image} tokens, and an "
+                    f"answer up to {answer} more: a sequence has at most {files.max_tokens}; raise max_tokens, or leave out shots"
+                )
+        if self.eval.harness and isinstance(self.decoder, Packed) and (self.decoder.moe or self.decoder.keys is not Keys.PLAIN):
+            raise ValueError(
+                "eval.harness: a decoder with smeared keys or experts is none that it could load: set keys to plain, leave out moe"
+            )
         return self
 
     @field_validator("connector", mode="before")

@@ -3,7 +3,7 @@
 Invariant: whoever computes them, a pool goes through whole and in the same batches, so cached features are bit for bit those that a trial
 would have computed itself. In batches of another size nobody promises a picture the same last bits.
 
-N pictures, P patches, E width of the encoder.
+N pictures, V views of each, P patches, E width of the encoder.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model_zoo.data.pictures import Pool
+from model_zoo.encoders.grid import see
 
 PICTURES_AT_ONCE = 512
 
@@ -22,21 +23,22 @@ class PoolFeatures(NamedTuple):
     """Of all pictures a trial sees while its encoder is frozen; documents pick theirs by number."""
 
     training: Tensor
-    """[N, P, E] of the pool of its seed."""
+    """[N, V P, E] of the pool of its seed."""
     held_out: Tensor
-    """[N, P, E] of the pool that every trial is measured on."""
+    """[N, V P, E] of the pool that every trial is measured on."""
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, pool: Pool, *, device: str) -> Tensor:
-    """Features [N, P, E] of a whole pool."""
+def encode(encoder: nn.Module, pool: Pool, *, tiles: int, device: str) -> Tensor:
+    """Features [N, V P, E] of a whole pool."""
     parts = torch.split(pool.pixels, PICTURES_AT_ONCE)
-    return torch.cat([encoder(part.to(device)) for part in parts])
+    return torch.cat([see(encoder, part.to(device), tiles=tiles) for part in parts])
 
 
-def encode_pools(encoder: nn.Module, *, training: Pool, held_out: Pool, device: str) -> PoolFeatures:
+def encode_pools(encoder: nn.Module, *, training: Pool, held_out: Pool, tiles: int, device: str) -> PoolFeatures:
     """Every picture once."""
-    return PoolFeatures(encode(encoder, training, device=device), encode(encoder, held_out, device=device))
+    training_features, held_out_features = (encode(encoder, pool, tiles=tiles, device=device) for pool in (training, held_out))
+    return PoolFeatures(training_features, held_out_features)
 
 
 def save_features(features: PoolFeatures, path: Path) -> None:

@@ -1,5 +1,6 @@
 """What all settings of the zoo share: frozen models, numbers that are numbers, the nearest value that would do."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,6 +18,19 @@ NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Training(StrEnum):
+    """What happens to a part of the model in a stage."""
+
+    FROZEN = "frozen"
+    """Nothing."""
+    SLOW = "slow"
+    """Trained at a tenth of the rate."""
+    LORA = "lora"
+    """It stays as it is, and a map of low rank that is added to each of its linear ones is trained (arXiv 2106.09685)."""
+    FULL = "full"
+    """Trained at the rate of everything else."""
 
 
 def nearest_multiples(value: int, divisor: int) -> str:

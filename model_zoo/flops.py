@@ -4,6 +4,7 @@ Convention, for every function here: a multiplication and an addition are 2 FLOP
 two products of attention count, everything else (norms, softmax, embeddings looked up) does not; attention counts the
 whole square, not the causal half; a backward pass is twice its forward pass (Kaplan et al. 2020, arXiv 2001.08361,
 section 2.1; for linear layers the sum is the C = 6 N D of Hoffmann et al. 2022, arXiv 2203.15556). All is float32.
+What `checkpoint_layers` runs a second time is not counted: these are FLOPs of the model, not of the machine.
 Documents are counted at their expected number, so a trial's own FLOPs scatter about these by what its mix drew.
 """
 
@@ -11,11 +12,11 @@ from collections.abc import Mapping
 
 from model_zoo.config import SOURCES, Config, Data, Optimizer, Precision
 from model_zoo.data.rows import ROWS, Kind
-from model_zoo.data.vocabulary import SIZE
 from model_zoo.decoders.decoder import Decoder
 from model_zoo.encoders import Encoder
-from model_zoo.encoders.encoder import HEAD_BLOCKS, Features, Objective, Training, objective_forward_flops, objective_params
+from model_zoo.encoders.encoder import HEAD_BLOCKS, Features, Objective, objective_forward_flops, objective_params
 from model_zoo.encoders.vit import ViT
+from model_zoo.fields import Training
 
 NUM_TRAINING_DIGITS = 1400
 BYTES = 4
@@ -27,15 +28,10 @@ BFLOAT16_KEPT = 0.6
 to 0.6."""
 
 
-def vocabulary_size(data: Data) -> int:
-    """Tokens, the image's placeholder included."""
-    return data.files.vocabulary_size if data.files else SIZE
-
-
 def rows_of(config: Config) -> Mapping[str, Mapping[str, Kind]]:
     """Source -> what one of its rows is made of. A row of files is counted as one document as long as a sequence, with as many images as it
     may have: no trial costs more."""
-    files, visual = config.data.files, config.connector.num_tokens
+    files, visual = config.data.files, config.tokens_per_image
     if files is None:
         return ROWS
     pictures = min(files.max_images, files.max_tokens // visual)
@@ -49,7 +45,7 @@ def rows_of(config: Config) -> Mapping[str, Mapping[str, Kind]]:
 
 def embedding_params(decoder: Decoder, data: Data) -> int:
     """Token embedding and output head, which are not tied."""
-    return 2 * vocabulary_size(data) * decoder.width
+    return 2 * data.vocabulary_size * decoder.width
 
 
 def total_params(config: Config) -> int:
@@ -60,14 +56,20 @@ def total_params(config: Config) -> int:
 
 def step_forward_flops(config: Config) -> float:
     """Connector and decoder over the rows of one step, at the expected number of documents."""
-    connector = config.connector.forward_flops(config.connector_shape)
+    return _connector_flops(config) + _decoder_flops(config)
+
+
+def _connector_flops(config: Config) -> float:
+    return pictures_per_step(config) * config.encoder.num_views * config.connector.forward_flops(config.connector_shape)
+
+
+def _decoder_flops(config: Config) -> float:
     flops = 0.0
     for source, share in zip(SOURCES, config.data.mix.shares, strict=True):
         for kind in rows_of(config)[source].values():
-            length = kind.pictures * config.connector.num_tokens + kind.tokens
-            head = 2.0 * kind.answers * config.decoder.width * vocabulary_size(config.data)  # it runs only where something is learnt
-            document = config.decoder.forward_flops(length=length) + head
-            flops += share * kind.per_row * (kind.pictures * connector + document)
+            length = kind.pictures * config.tokens_per_image + kind.tokens
+            head = 2.0 * kind.answers * config.decoder.width * config.data.vocabulary_size  # it runs only where something is learnt
+            flops += share * kind.per_row * (config.decoder.forward_flops(length=length) + head)
     return config.train.rows_per_step * flops
 
 
@@ -82,7 +84,7 @@ def tokens_per_step(config: Config) -> float:
     """Expected number, visual tokens included."""
     mix = zip(SOURCES, config.data.mix.shares, strict=True)
     text = sum(share * kind.per_row * kind.tokens for source, share in mix for kind in rows_of(config)[source].values())
-    return config.train.rows_per_step * text + pictures_per_step(config) * config.connector.num_tokens
+    return config.train.rows_per_step * text + pictures_per_step(config) * config.tokens_per_image
 
 
 def encoder_stage_flops(encoder: Encoder) -> float:
@@ -92,16 +94,22 @@ def encoder_stage_flops(encoder: Encoder) -> float:
 
 
 def pretrain_step_flops(config: Config) -> float:
-    """One step forward and backward; an encoder that is trained takes part."""
-    forward, encoder = step_forward_flops(config), pictures_per_step(config) * config.encoder.forward_flops
+    """One step forward and backward; an encoder that is not frozen takes part."""
+    encoder = pictures_per_step(config) * config.encoder.num_views * config.encoder.forward_flops
+    flops = 3 * _connector_flops(config) + _passes(config.decoder.training) * _decoder_flops(config)
     if config.encoder.training is not Training.FROZEN:
-        return 3 * (forward + encoder)
-    return 3 * forward + (encoder if config.data.files else 0.0)  # of scenes, the features are there before the first step
+        return flops + _passes(config.encoder.training) * encoder
+    return flops + (encoder if config.data.files else 0.0)  # of scenes, the features are there before the first step
+
+
+def _passes(training: Training) -> int:
+    """Times the forward pass. Weights that stay as they are need no gradient, but it goes through them; what LoRA adds is not counted."""
+    return 3 if training in (Training.FULL, Training.SLOW) else 2
 
 
 def features_stage_flops(encoder: Encoder, *, num_scenes: int) -> float:
     """Forward once over the pool; as everywhere, without the pictures of the evaluation."""
-    return (num_scenes + NUM_TRAINING_DIGITS) * encoder.forward_flops
+    return (num_scenes + NUM_TRAINING_DIGITS) * encoder.num_views * encoder.forward_flops
 
 
 def pretrain_pool_flops(config: Config) -> float:
@@ -130,19 +138,21 @@ def encoder_stage_memory(encoder: Encoder) -> float:
 def features_stage_memory(encoder: Encoder, *, num_scenes: int) -> float:
     """Bytes at the peak: parameters, the pool, and its features twice while their parts are joined."""
     pool = (num_scenes + NUM_TRAINING_DIGITS) * BYTES
-    return BYTES * encoder.num_params + pool * (encoder.image_size**2 + 2 * encoder.num_patches * encoder.width)
+    return BYTES * encoder.num_params + pool * (encoder.picture_size**2 + 2 * encoder.num_views * encoder.num_patches * encoder.width)
 
 
 def pretrain_stage_memory(config: Config) -> float:
     """Bytes at the peak: parameters, the pool (a frozen encoder's features too), one micro-batch's activations."""
     encoder, images = config.encoder, pictures_per_step(config)
     pool = (images if config.data.files else config.data.num_scenes + NUM_TRAINING_DIGITS) * BYTES
-    fixed = pool * encoder.image_size**2 + activation_bytes(config)
+    fixed = pool * encoder.picture_size**2 + activation_bytes(config)
+    decoder_params = config.decoder.num_params + embedding_params(config.decoder, config.data)
+    parts = ((encoder.num_params, encoder.training), (decoder_params, config.decoder.training))
+    held = sum(number for number, training in parts if training in (Training.FROZEN, Training.LORA))
+    weights = BYTES * held + trained_bytes(config) * (total_params(config) - held)
     if encoder.training is Training.FROZEN:
-        held = encoder.num_params
-        trained = total_params(config) - held
-        return fixed + BYTES * held + trained_bytes(config) * trained + pool * encoder.num_patches * encoder.width
-    return fixed + trained_bytes(config) * total_params(config)
+        return fixed + weights + pool * encoder.num_views * encoder.num_patches * encoder.width
+    return fixed + weights
 
 
 def activation_bytes(config: Config) -> float:
@@ -151,9 +161,9 @@ def activation_bytes(config: Config) -> float:
     of_token = decoder.numbers_kept
     if train.checkpoint_layers:
         of_token = min(of_token, decoder.depth * decoder.width + of_token / decoder.depth)
-    numbers = tokens_per_step(config) * of_token + images * config.connector.numbers_kept(config.connector_shape)
+    numbers = tokens_per_step(config) * of_token + images * config.encoder.num_views * config.connector.numbers_kept(config.connector_shape)
     if config.encoder.training is not Training.FROZEN:
-        numbers += images * config.encoder.numbers_kept
+        numbers += images * config.encoder.num_views * config.encoder.numbers_kept
     return numbers / train.accumulate * BYTES * (BFLOAT16_KEPT if train.precision is Precision.BFLOAT16 else 1)
 
 

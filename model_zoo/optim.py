@@ -1,38 +1,48 @@
 """A model to an optimizer and a step to a rate."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from model_zoo.config import Optimizer, Schedule, Train, decay_steps
-from model_zoo.encoders.encoder import Training
+from model_zoo.fields import Training
 
 BETAS = (0.9, 0.95)
 """MM1 trains with beta2 = 0.95, as GPT-3 did (arXiv 2005.14165, appendix B)."""
 SLOW = 0.1
-"""Rate of a `slow` encoder, relative to the rest."""
+"""Rate of a `slow` part, relative to the rest."""
+ADDED = ".lora_"
+"""In the name of a parameter that `model_zoo.lora` added, as `peft` calls it."""
 
 
-def parameter_groups(model: nn.Module, *, weight_decay: float, encoder: Training = Training.FULL) -> list[dict[str, object]]:
+def parameter_groups(
+    model: nn.Module, *, weight_decay: float, encoder: Training = Training.FULL, decoder: Training = Training.FULL
+) -> list[dict[str, object]]:
     """Who learns how fast and who decays; frozen parameters are in no group.
 
-    | parameter                                    | rate                              | decay        |
-    |----------------------------------------------|-----------------------------------|--------------|
-    | linear maps and convolutions                 | 1                                 | weight_decay |
-    | all others, and the embedding of patches     | 1                                 | 0            |
-    | the same under `encoder.`                    | 1 (full), SLOW (slow), 0 (frozen) | as above     |
+    | parameter                                    | rate                                                       | decay        |
+    |----------------------------------------------|------------------------------------------------------------|--------------|
+    | linear maps and convolutions                 | 1                                                          | weight_decay |
+    | all others, and the embedding of patches     | 1                                                          | 0            |
+    | the same under `encoder.`, `decoder.`        | 1 (full), SLOW (slow), 0 (frozen; lora, but what it added) | as above     |
     """
-    scales = {Training.FROZEN: 0.0, Training.SLOW: SLOW, Training.FULL: 1.0}
     maps = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        scale = scales[encoder] if name.startswith("encoder.") else 1.0
+        scale = _scale(name, encoder if name.startswith("encoder.") else decoder if name.startswith("decoder.") else Training.FULL)
         parameter.requires_grad_(scale > 0)
         if scale > 0:
             decays = id(parameter) in maps and "embedding" not in name
             groups.setdefault((scale, weight_decay if decays else 0.0), []).append(parameter)
     return [{"params": members, "weight_decay": decay, "scale": scale} for (scale, decay), members in groups.items()]
+
+
+def _scale(name: str, training: Training) -> float:
+    if training is Training.LORA:
+        return 1.0 if ADDED in name else 0.0
+    return {Training.FROZEN: 0.0, Training.SLOW: SLOW, Training.FULL: 1.0}[training]
 
 
 def make_optimizer(groups: list[dict[str, object]], *, kind: Optimizer = Optimizer.ADAMW) -> torch.optim.Optimizer:
@@ -48,6 +58,14 @@ def make_optimizer(groups: list[dict[str, object]], *, kind: Optimizer = Optimiz
         factored: torch.optim.Optimizer = Adafactor(groups, lr=0.0, scale_parameter=False, relative_step=False)  # type: ignore[no-untyped-call]
         return factored
     return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
+
+
+def descend(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, *, rate: float, clip_norm: float) -> None:
+    """Gradients to one step down, and away. Those of a loss that is not finite make every weight NaN: the loop must look at it next."""
+    set_rate(optimizer, rate)
+    torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

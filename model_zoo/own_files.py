@@ -4,8 +4,11 @@ Two arms of one seed pair: the k-th sequence that either takes from a source is 
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +17,13 @@ from torch import Tensor, nn
 from model_zoo.config import SOURCES, Config
 from model_zoo.data.batch import Batch
 from model_zoo.data.files import RunDry, SourceError, State, Stream
-from model_zoo.data.packing import Layout, Packer, Tokens, join, lay_out
+from model_zoo.data.packing import Layout, Packer, Tokens, join, lay_out, pixels_of
 from model_zoo.data.settings import Files, FileSource
 from model_zoo.data.stream import row_sources
 from model_zoo.data.tokenizer import Tokenizer, open_tokenizer
+from model_zoo.encoders.grid import see
+from model_zoo.evaluate.few_shot import few_shot_names, open_few_shot, score_few_shot
+from model_zoo.evaluate.harness import check_installed, harness_names, run_harness
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.vlm import VisionLanguageModel
 
@@ -39,10 +45,13 @@ class Step(NamedTuple):
 class OwnFiles:
     """The files of a config that has some; see `model_zoo.train.World`. Steps are read one ahead, by a thread of its own."""
 
-    def __init__(self, config: Config, *, seed: int, device: str) -> None:
+    def __init__(self, config: Config, *, seed: int, device: str, folder: Path | None = None) -> None:
+        """`folder`: where another's harness leaves what it wrote."""
         assert config.data.files
         files, tokenizer = config.data.files, _open_tokenizer(config.data.files)
+        self._config, self._folder = config, folder
         self._mix, self._train, self._seed, self._device = config.data.mix, config.train, seed, device
+        self._tiles = config.encoder.tiles
         self._layout = _layout(config, tokenizer=tokenizer)
         self._streams, self._packers = dict[str, Stream[Tokens]](), dict[str, Packer]()
         for name, source in _sources_of(files).items():
@@ -51,6 +60,10 @@ class OwnFiles:
                 self._streams[name] = _open(name, source.train, files=files, layout=self._layout, seed=order)
                 self._packers[name] = Packer(self._streams[name], layout=self._layout)
         self._held_out = _held_out_batches(config, layout=self._layout, device=device)
+        asked = config.eval.few_shot
+        self._few_shot = open_few_shot(asked, files=files, layout=self._layout) if asked else ()
+        if config.eval.harness:
+            check_installed()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="data")
         self._ahead: tuple[int, Future[Step]] | None = None
         self._states: Mapping[str, State] = {}
@@ -75,16 +88,26 @@ class OwnFiles:
         return found.batches
 
     def features(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
-        """pictures [M, C, S, S] as `read` gave them -> [M, P, E]"""
-        found: Tensor = encoder(pictures)
-        return found
+        """pictures [M, C, S, S] as `read` gave them -> [M, V P, E]"""
+        return see(encoder, pictures, tiles=self._tiles)
 
     @property
     def metrics(self) -> Sequence[str]:
-        return ("val_loss", "skipped_rows")
+        evaluation = self._config.eval
+        return ("val_loss", "skipped_rows", *few_shot_names(evaluation.few_shot), *harness_names(evaluation.harness))
 
     def examine(self, model: VisionLanguageModel) -> dict[str, float]:
-        return {"val_loss": self.validate(model), "skipped_rows": self._num_bad}
+        evaluation, device, val_loss = self._config.eval, self._device, self.validate(model)
+        if not math.isfinite(val_loss):  # the last step went too far; the likeliest token of no number would still be one
+            return dict.fromkeys(self.metrics, math.nan)
+        scores = {"val_loss": val_loss, "skipped_rows": self._num_bad + sum(task.num_bad for task in self._few_shot)}
+        if evaluation.few_shot:
+            see = partial(self._see, model.encoder)
+            tasks, settings = self._few_shot, evaluation.few_shot
+            scores |= score_few_shot(model, tasks, settings=settings, layout=self._layout, see=see, device=device)
+        if evaluation.harness:
+            scores |= run_harness(model, config=self._config, device=device, folder=self._folder)
+        return scores
 
     @torch.no_grad()
     def validate(self, model: VisionLanguageModel) -> float:
@@ -95,6 +118,11 @@ class OwnFiles:
             means = (float(answer_loss(model, batch, features=self.features(model.encoder, pixels))) for batch, pixels in batches)
             losses.append(sum(mean * number for mean, number in zip(means, answers, strict=True)) / sum(answers))
         return sum(losses) / len(losses)
+
+    def _see(self, encoder: nn.Module, pictures: Sequence[bytes]) -> Tensor:
+        """M image files -> [M, V P, E]"""
+        pixels = torch.stack([pixels_of(picture, layout=self._layout) for picture in pictures])
+        return self.features(encoder, pixels.to(self._device))
 
     def _draw(self, step: int) -> Step:
         sources = row_sources(self._mix, seed=self._seed, step=step, num_rows=self._train.rows_per_step)
@@ -142,8 +170,8 @@ def _layout(config: Config, *, tokenizer: Tokenizer) -> Layout:
     assert config.data.files
     return Layout(
         tokenizer,
-        num_tokens=config.connector.num_tokens,
-        image_size=config.encoder.image_size,
+        num_tokens=config.tokens_per_image,
+        image_size=config.encoder.picture_size,
         num_channels=config.encoder.num_channels,
         max_tokens=config.data.files.max_tokens,
         max_images=config.data.files.max_images,

@@ -1,4 +1,5 @@
-"""The two loops: pixels and captions to an encoder, an encoder and documents to a model; between them, a frozen encoder's features.
+"""The two loops: pixels and captions to an encoder, an encoder and documents to a model, whose second run is the sft stage; between them, a
+frozen encoder's features.
 
 Bit for bit the same for a seed on one machine's CPU, interrupted or not: data depend on (seed, step) only, and what
 else a step needs is in the checkpoint.
@@ -8,36 +9,38 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from model_zoo.build import build_encoder, build_model
-from model_zoo.checkpoint import load_encoder, pack, save_weights, unpack
+from model_zoo.checkpoint import load_weights, pack, save_weights, unpack
 from model_zoo.config import Config, Eval, Latency, Precision, Train
 from model_zoo.context import Context
 from model_zoo.data import vocabulary
 from model_zoo.data.batch import Batch
 from model_zoo.data.pictures import draw_scenes, resample, training_digits, training_pool
-from model_zoo.decoders.moe import routing_of
+from model_zoo.decoders.decoder import Decoder
+from model_zoo.decoders.moe import Routing
 from model_zoo.encoders import Encoder
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.encoders.encoder import Objective
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
 from model_zoo.evaluate.averages import AVERAGES
+from model_zoo.evaluate.few_shot import how_asked
 from model_zoo.evaluate.held_out import held_out_pool
-from model_zoo.evaluate.loss import answer_loss
 from model_zoo.evaluate.scores import score_names
 from model_zoo.features import encode_pools, save_features
-from model_zoo.flops import vocabulary_size
+from model_zoo.fields import Training
 from model_zoo.initial import initialise
-from model_zoo.optim import make_optimizer, parameter_groups, rate_at, set_rate
+from model_zoo.layers import prepare
+from model_zoo.optim import descend, make_optimizer, parameter_groups, rate_at
 from model_zoo.own_files import OwnFiles
+from model_zoo.parallel import OneDevice, devices_of
+from model_zoo.pretrained import load_pretrained
 from model_zoo.scenes import Scenes
 from model_zoo.vlm import VisionLanguageModel
 
@@ -90,7 +93,7 @@ class World(Protocol):
         """The micro-batches of a step, each with its pictures in a form that `features` knows."""
 
     def features(self, encoder: nn.Module, pictures: Tensor) -> Tensor:
-        """Of M pictures -> [M, P, E]"""
+        """Of M pictures, each seen in V views -> [M, V P, E]"""
 
     def validate(self, model: VisionLanguageModel) -> float:
         """The held-out loss."""
@@ -108,7 +111,7 @@ class World(Protocol):
 def open_world(config: Config, *, encoder: nn.Module, features_file: Path | None, context: Context) -> World:
     """Files of one's own where the config has some, else the digit scenes."""
     if config.data.files is not None:
-        return OwnFiles(config, seed=context.seed, device=context.device)
+        return OwnFiles(config, seed=context.seed, device=context.device, folder=context.dir)
     return Scenes(config, encoder=encoder, features_file=features_file, seed=context.seed, device=context.device)
 
 
@@ -118,6 +121,7 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
     schedule = Train(steps=settings.steps, learning_rate=settings.learning_rate, warmup_steps=min(40, settings.steps // 2))
     model = EncoderTraining(config)
     initialise(model, seed=settings.seed)
+    load_pretrained(model.encoder, config)
     model.to(context.device)
     optimizer, trained = make_optimizer(parameter_groups(model, weight_decay=schedule.weight_decay)), _trained(model)
     digits = training_digits()
@@ -133,7 +137,7 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
         with context.phase("step"):
             error, also = model(pixels, captions=captions, rng=rng)
             error.backward()
-            _descend(trained, optimizer, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
+            descend(trained, optimizer, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
             loss, done = error.item(), step + 1
         if not math.isfinite(loss):
             context.report(done, encoder_loss=math.nan)
@@ -154,60 +158,89 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
 def compute_features(config: Encoder, *, num_scenes: int, encoder_weights: Path | None, context: Context) -> None:
     """A frozen encoder to the features of every picture that the trials of a seed see."""
     encoder = build_encoder(config)
-    _begin(encoder, encoder=encoder, encoder_weights=encoder_weights, context=context)
+    _begin(encoder, parts=((encoder, config),), encoder_weights=encoder_weights, context=context)
     with context.phase("data"):
-        pool = training_pool(num_scenes=num_scenes, image_size=config.image_size, seed=context.seed)
-        held_out = held_out_pool(image_size=config.image_size)
-        save_features(encode_pools(encoder, training=pool, held_out=held_out, device=context.device), context.dir / FEATURES_FILE)
+        pool = training_pool(num_scenes=num_scenes, image_size=config.picture_size, seed=context.seed)
+        held_out = held_out_pool(image_size=config.picture_size)
+        features = encode_pools(encoder, training=pool, held_out=held_out, tiles=config.tiles, device=context.device)
+        save_features(features, context.dir / FEATURES_FILE)
 
 
-def pretrain(config: Config, *, encoder_weights: Path | None, features_file: Path | None, context: Context) -> None:
+class First(NamedTuple):
+    """Files that a stage's first weights and features come from; without any, weights are drawn."""
+
+    encoder: Path | None = None
+    """What the encoder stage left."""
+    features: Path | None = None
+    """What the features stage left."""
+    model: Path | None = None
+    """What the pretrain stage left, maybe of another resolution."""
+
+
+def train_model(config: Config, *, first: First, context: Context) -> None:
     """Documents of three sources to a model: reports curves and, at the last step, every score asked for."""
-    train, device, size = config.train, context.device, vocabulary_size(config.data)
+    train, device, size = config.train, context.device, config.data.vocabulary_size
     model = build_model(config, vocabulary_size=size, image_token=size - 1)
-    _begin(model, encoder=model.encoder, encoder_weights=encoder_weights, context=context)
-    groups = parameter_groups(model, weight_decay=train.weight_decay, encoder=config.encoder.training)
+    parts = ((model.encoder, config.encoder), (model.decoder, config.decoder)) if first.model is None else ()
+    _begin(model, parts=parts, encoder_weights=first.encoder, context=context)
+    if first.model is not None:
+        load_weights(model, first.model)
+    trainings = {"encoder": config.encoder.training, "decoder": config.decoder.training}
+    adapted = [name for name, training in trainings.items() if training is Training.LORA]
+    if adapted:
+        from model_zoo.lora import add_adapters, merge_adapters  # two seconds that the others do without
+
+        for name in adapted:
+            add_adapters(model.get_submodule(name), rank=train.lora_rank, alpha=train.lora_alpha, seed=context.seed)
+    groups = parameter_groups(model, weight_decay=train.weight_decay, **trainings)
+    devices = devices_of(train, device=device)
+    loss_of, groups = devices.share_out(model, groups)
     optimizer, trained = make_optimizer(groups, kind=train.optimizer), _trained(model)
-    if train.checkpoint_layers:
-        _checkpoint_layers(model.decoder.layers)
+    prepare(model.decoder.layers, train=train)
 
     with context.phase("data"):
-        world = open_world(config, encoder=model.encoder, features_file=features_file, context=context)
+        dealt = config.model_copy(update={"train": train.model_copy(update={"accumulate": devices.size * train.accumulate})})
+        world = open_world(dealt, encoder=model.encoder, features_file=first.features, context=context)
     validate_at = {round(train.steps * (i + 1) / config.eval.num_validations) for i in range(config.eval.num_validations)}
 
-    first, since_report, kept_at = 0, list[float](), time.monotonic()
+    begin, since_report, kept_at = 0, list[float](), time.monotonic()
     if (state := context.restore()) is not None:
         progress = unpack(state, module=model, optimizer=optimizer)
-        first, since_report = progress.step, progress.extra["since_report"].tolist()
+        begin, since_report = progress.step, progress.extra["since_report"].tolist()
         world.go_on(progress.extra)
 
-    for step in range(first, train.steps):
+    for step in range(begin, train.steps):
         with context.phase("data"):
             batches = world.read(step)
         with context.phase("step"):
-            num_answers, losses = sum(len(batch.answers) for batch, _ in batches), []
-            for batch, pictures in batches:
-                with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=train.precision is Precision.BFLOAT16):
-                    features = world.features(model.encoder, pictures)
-                    share = len(batch.answers) / num_answers
-                    loss = answer_loss(model, batch, features=features) * share
-                    routing = routing_of(model.decoder)
-                (loss if routing is None else loss + share * routing.penalty).backward()
+            num_answers, losses, routings = sum(len(batch.answers) for batch, _ in batches), [], []
+            mine = devices.mine(batches)
+            for number, (batch, pictures) in enumerate(mine, 1):
+                with devices.micro_batch(is_last=number == len(mine)):
+                    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=train.precision is Precision.BFLOAT16):
+                        error, routing = loss_of(batch, pictures, world.features)
+                        share = devices.size * len(batch.answers) / num_answers  # gradients of several devices are averaged
+                        loss = error * share
+                    (loss if routing is None else loss + share * routing.penalty).backward()
                 losses.append(loss.detach())
-            _descend(trained, optimizer, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
-            since_report.append(torch.stack(losses).sum().item())
+                routings += [(share, routing)] if routing else []
+            devices.settle(has_pictures=any(len(batch.pictures) for batch, _ in batches))
+            descend(trained, optimizer, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
+            since_report.append(devices.mean(torch.stack(losses).sum().item()))
         done = step + 1
         if not math.isfinite(since_report[-1]):
-            context.report(done, train_loss=math.nan, **_routing_losses(model), **dict.fromkeys(world.metrics, math.nan))
+            context.report(done, train_loss=math.nan, **_routing_losses(routings, over=devices), **dict.fromkeys(world.metrics, math.nan))
             return
         if done % REPORT_EVERY == 0 or done == train.steps:
-            context.report(done, train_loss=sum(since_report) / len(since_report), **_routing_losses(model))
+            context.report(done, train_loss=sum(since_report) / len(since_report), **_routing_losses(routings, over=devices))
             since_report = []
         if done in validate_at and done < train.steps:
             with context.phase("eval"):
-                context.report(done, val_loss=world.validate(model))
-        is_stopping = done % REPORT_EVERY == 0 and context.should_stop()
-        is_due = done in validate_at or time.monotonic() - kept_at > CHECKPOINT_SECONDS
+                if (whole := devices.whole(model)) is not None:
+                    context.report(done, val_loss=world.validate(whole))
+                del whole
+        is_stopping = done % REPORT_EVERY == 0 and devices.agree(context.should_stop())
+        is_due = done in validate_at or devices.agree(time.monotonic() - kept_at > CHECKPOINT_SECONDS)
         if done < train.steps and (is_stopping or is_due):
             kept = {"since_report": torch.tensor(since_report, dtype=torch.float64), **world.state()}
             context.checkpoint(pack(model, optimizer=optimizer, step=done, extra=kept))
@@ -215,37 +248,48 @@ def pretrain(config: Config, *, encoder_weights: Path | None, features_file: Pat
             if is_stopping:
                 return
 
+    whole = devices.whole(model)
+    if whole is None:
+        return
+    for name in adapted:
+        merge_adapters(whole.get_submodule(name))
     with context.phase("eval"):
-        scores = world.examine(model)
+        scores = world.examine(whole)
     context.report(train.steps, **scores)
     if math.isfinite(scores["val_loss"]):
-        save_weights(model, context.dir / MODEL_FILE)
+        save_weights(whole, context.dir / MODEL_FILE)
         _write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain", "features"}}), context.dir / CONFIG_FILE)
         _write_json(_how_measured(config.eval, device=device), context.dir / EVALUATION_FILE)
 
 
-def _begin(model: nn.Module, *, encoder: nn.Module, encoder_weights: Path | None, context: Context) -> None:
-    """First weights. An encoder without a stage of its own has the same ones with and without the rest, which is drawn after it."""
+Part = tuple[nn.Module, Encoder | Decoder]
+"""A part of a model, and the settings that it was built from."""
+
+
+def _begin(model: nn.Module, *, parts: Sequence[Part], encoder_weights: Path | None, context: Context) -> None:
+    """First weights: drawn, then those of parts that name pretrained ones, then those of the encoder stage, whose part is the first.
+
+    An encoder without a stage of its own has the same ones with and without the rest, which is drawn after it.
+    """
     initialise(model, seed=context.seed)
+    for part, settings in parts:
+        load_pretrained(part, settings)
     if encoder_weights is not None:
-        load_encoder(encoder, encoder_weights)
+        load_weights(parts[0][0], encoder_weights)
     model.to(context.device)
 
 
 def _how_measured(evaluation: Eval, *, device: str) -> dict[str, Any]:
     """What enters each average that was reported, all parts alike, and what a time was measured on."""
     record: dict[str, Any] = {"averages": {name: AVERAGES[name] for name in score_names(evaluation) if name in AVERAGES}}
+    if evaluation.few_shot:
+        asked = how_asked(evaluation.few_shot)
+        record["averages"] |= asked.pop("averages")
+        record["few_shot"] = asked
     if evaluation.latency is Latency.MEASURED:
         name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
         record["time_to_first_token"] = {"device": name, "threads": torch.get_num_threads()}
     return record
-
-
-def _checkpoint_layers(layers: nn.ModuleList) -> None:
-    """Each layer keeps its input alone and runs again in the backward pass (Chen et al. 2016, arXiv 1604.06174)."""
-    for layer in layers:
-        # there is no dropout, so no random state to put back
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:
@@ -253,20 +297,13 @@ def _trained(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _descend(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, *, rate: float, clip_norm: float) -> None:
-    """Gradients to one step down, and away. Those of a loss that is not finite make every weight NaN: the loop must look at it next."""
-    set_rate(optimizer, rate)
-    torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-    optimizer.step()
-    optimizer.zero_grad()
-
-
-def _routing_losses(model: VisionLanguageModel) -> dict[str, float]:
-    """Of the last forward pass; nothing where no layer has experts."""
-    routing = routing_of(model.decoder)
-    if routing is None:
+def _routing_losses(routings: Sequence[tuple[float, Routing]], *, over: OneDevice) -> dict[str, float]:
+    """Of a step's micro-batches, each with its share of the answers; nothing where no layer has experts."""
+    if not routings:
         return {}
-    return {"load_balance_loss": routing.load_balance_loss.item(), "router_z_loss": routing.router_z_loss.item()}
+    load_balance = sum(share * routing.load_balance_loss.item() for share, routing in routings)
+    router_z = sum(share * routing.router_z_loss.item() for share, routing in routings)
+    return {"load_balance_loss": over.mean(load_balance), "router_z_loss": over.mean(router_z)}
 
 
 def _write_json(record: Mapping[str, Any], path: Path) -> None:

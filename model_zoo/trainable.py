@@ -1,5 +1,7 @@
 """The seam: a config becomes stages, a stage becomes weights and metrics. Planning with it loads no torch."""
 
+import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +14,7 @@ from model_zoo.context import Context
 from model_zoo.decoders.decoder import Decoder
 from model_zoo.encoders import Encoder, read_encoder
 from model_zoo.encoders.encoder import Features, Objective, objective_params
-from model_zoo.evaluate.averages import AVERAGES, SHOTS
+from model_zoo.evaluate.averages import AVERAGES, CAPTION_VQA_MEAN, SHOTS
 
 __all__ = ["METRICS", "Config", "StageSpec", "stages", "train"]
 
@@ -22,9 +24,29 @@ _TASKS = {
     "in_context": "two-way choice of a label that only the document defines (chance 50, exactly 50 at 0 shots)",
 }
 
-METRICS: dict[str, str] = {
+
+_HARNESS_SCORE = re.compile(r"lm_eval(/[\w.-]+){2,3}")
+
+
+class _Metrics(dict[str, str]):
+    """Has the scores of lm-evaluation-harness too, whose tasks it alone knows."""
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and _HARNESS_SCORE.fullmatch(name) is not None)
+
+
+_NAMED = {
     **{f"{task}/{shots}": f"{meaning}, {shots} shots, percent" for task, meaning in _TASKS.items() for shots in SHOTS},
     **{f"cider/{shots}": f"CIDEr-D of the model's own captions, {shots} shots, 0 to 10 (papers print 100 times it)" for shots in SHOTS},
+    **{
+        f"vqa_accuracy/{shots}": f"accuracy of VQA, of answers the model writes to questions of eval.few_shot, {shots} shots, percent"
+        for shots in SHOTS
+    },
+    **{
+        f"{CAPTION_VQA_MEAN}/{shots}": f"plain mean of 100 x cider/{shots} and vqa_accuracy/{shots}: neither percent nor CIDEr-D"
+        for shots in SHOTS
+    },
+    "lm_eval/TASK/METRIC": "what lm-evaluation-harness gives the decoder: each of eval.harness.scores",
     "progression_score": "digits of a progression continued right from the third on, no image, percent",
     "recall_score": "values of keys that came before in the text recalled right, no image, percent",
     **{average: f"plain mean of {', '.join(parts)}, percent" for average, parts in AVERAGES.items()},
@@ -33,7 +55,7 @@ METRICS: dict[str, str] = {
     "ttft_encoder_ms": "of it the encoder: one image, batch size 1, median, milliseconds",
     "ttft_prefill_ms": "of it all after the encoder: connector, decoder over the prompt, head at the last token, median, milliseconds",
     "val_loss": "held-out loss, mean over caption, interleaved and text with equal weights, nats",
-    "skipped_rows": "rows of `data.files` that were broken and left out, of all that were read",
+    "skipped_rows": "rows of `data.files` that training read, and of eval.few_shot, that were broken and left out",
     "train_loss": "loss of the trial's own mix, mean over the steps since the last point, nats",
     "load_balance_loss": "of a decoder with experts at this step, mean over its expert layers: 1 where all experts are used alike, "
     "up to their number",
@@ -41,6 +63,8 @@ METRICS: dict[str, str] = {
     "encoder_loss": "of the encoder stage: image-caption contrast in nats, or squared error of the next patch's normalised pixels",
     "encoder_accuracy": "images of a batch that find their own caption, percent; contrastive alone",
 }
+
+METRICS: dict[str, str] = _Metrics(_NAMED)
 
 CHANGEABLE = ("train.learning_rate", "train.weight_decay", "train.clip_norm")
 """Fields that may change while a trial trains: what another value of them would have kept can be gone on from."""
@@ -54,7 +78,7 @@ class StageSpec(NamedTuple):
     """One stage of one trial."""
 
     name: str
-    """`encoder`, `features` or `pretrain`."""
+    """`encoder`, `features`, `pretrain` or `sft`."""
     config: Mapping[str, Any]
     """All that determines the result, as JSON values."""
     needs: tuple[str, ...]
@@ -79,11 +103,21 @@ class StageSpec(NamedTuple):
 
 
 def stages(config: Config) -> tuple[StageSpec, ...]:
-    """The encoder stage, unless its objective is `none`; the features stage, where they are cached; the pretrain stage."""
+    """The encoder stage, unless its objective is `none`; the features stage, where they are cached; the pretrain stage; the sft stage, if
+    there is one."""
+    upstream, pretrain = _trained(config, name="pretrain")
+    if config.sft is None:
+        return (*upstream, pretrain)
+    _, sft = _trained(config.for_sft(), name="sft")
+    return (*upstream, pretrain, sft._replace(needs=(pretrain.name,)))
+
+
+def _trained(config: Config, *, name: str) -> tuple[tuple[StageSpec, ...], StageSpec]:
+    """What a stage with a decoder reads, and the stage."""
     train = config.train
     model = _model(config.encoder, config.connector, config.decoder, config.data, _what_a_step_is(train))
-    pretrain = StageSpec(
-        name="pretrain",
+    stage = StageSpec(
+        name=name,
         config={**model.config, "train": _as_json(train), "eval": _as_json(config.eval)},
         needs=tuple(stage.name for stage in model.upstream),
         version="1",
@@ -95,7 +129,7 @@ def stages(config: Config) -> tuple[StageSpec, ...]:
         train_flops=train.steps * model.step_flops + model.pool_flops,
         memory_bytes=model.memory_bytes,
     )
-    return (*model.upstream, pretrain)
+    return model.upstream, stage
 
 
 class _Model(NamedTuple):
@@ -191,6 +225,14 @@ def train(stage: StageSpec, inputs: Mapping[str, Path], context: Context) -> Non
 
     from model_zoo import train as loops
 
+    hosts = os.environ.get("ABLATE_HOSTS", "").split(",")
+    if len(hosts) > 1:
+        raise ValueError(f"{len(hosts)} machines are reserved, and a stage of the zoo runs on one: set resources.nodes to 1")
+    if context.num_devices > 1 and "decoder" in stage.config:
+        from model_zoo.parallel import train_in_processes
+
+        train_in_processes(stage, inputs, context)
+        return
     torch.set_num_threads(context.cpus)
     weights = inputs["encoder"] / loops.ENCODER_FILE if "encoder" in stage.needs else None
     features = inputs["features"] / loops.FEATURES_FILE if "features" in stage.needs else None
@@ -200,9 +242,10 @@ def train(stage: StageSpec, inputs: Mapping[str, Path], context: Context) -> Non
         case "features":
             encoder, data = read_encoder(stage.config["encoder"]), Data.model_validate(stage.config["data"])
             loops.compute_features(encoder, num_scenes=data.num_scenes, encoder_weights=weights, context=context)
-        case "pretrain":
+        case "pretrain" | "sft":
             own = stage.config["encoder"] if weights else {**stage.config["encoder"], "pretrain": {"objective": Objective.NONE}}
             config = Config.model_validate({**stage.config, "encoder": own})
-            loops.pretrain(config, encoder_weights=weights, features_file=features, context=context)
+            before = inputs["pretrain"] / loops.MODEL_FILE if "pretrain" in stage.needs else None
+            loops.train_model(config, first=loops.First(weights, features, before), context=context)
         case _:
-            raise ValueError(f"unknown stage '{stage.name}' (encoder, features, pretrain)")
+            raise ValueError(f"unknown stage '{stage.name}' (encoder, features, pretrain, sft)")

@@ -45,6 +45,15 @@ def test_new_kind_comes_first_and_takes_its_own_settings_only() -> None:
     assert base.values == {"connector": {"kind": "conv", "kernel": 7}}
 
 
+def test_settings_of_a_replaced_kind_are_left_out_and_no_others() -> None:
+    written = {"rate": 1.0, "connector": {"kind": "pool", "kernel": 7, "size": 2}}
+    base = Base(Config, written)
+    before = frozenset({"kernel", "size", "kind"})
+    assert base.without_replaced({("base", "connector"): before}) == {"rate": 1.0, "connector": {"kind": "pool", "size": 2}}
+    assert base.without_replaced({("base", "connector"): before - {"kernel"}, ("base",): before, ("base", "rate"): before}) == written
+    assert base.values == written
+
+
 def test_single_value_above_a_path_is_found() -> None:
     assert Base(Config, {"connector": "pool"}).value_above("connector.kind") == "connector"
     assert Base(Config, {"connector": None}).value_above("connector.kind") == ""

@@ -265,8 +265,8 @@ def test_one_change_brings_along_the_axes_that_only_it_makes_apply() -> None:
         "base",
         "objective=contrastive",
         "objective=contrastive,pretrain.steps=100",
-        "objective=contrastive,training=slow",
-        "objective=contrastive,training=slow,clip_norm=2",
+        "objective=contrastive,encoder.training=slow",
+        "objective=contrastive,encoder.training=slow,clip_norm=2",
         "decoder.depth=3",
     ]
 

@@ -73,6 +73,36 @@ def test_base_is_merged_field_by_field_and_a_group_of_another_kind_replaced(tmp_
     assert found["base"] == {"encoder": {"width": 64, "depth": 1}, "connector": {"kind": "avg_pool"}}
 
 
+def test_kind_over_a_group_that_names_none_keeps_what_it_knows(tmp_path: Path) -> None:
+    child = "schema: 1\nname: child\nextends: parent.yaml\nbase: {encoder: {kind: hybrid}}\n"
+    grandchild = "schema: 1\nname: grandchild\nextends: child.yaml\nbase: {encoder: {num_heads: 4}}\n"
+    inline = PARENT.replace("base: {", "base: {extends: base.yaml, ").replace("width: 32, depth: 1", "kind: hybrid")
+    folder = write(tmp_path, parent=PARENT, child=child, grandchild=grandchild, inline=inline, base="encoder: {width: 32, depth: 1}\n")
+    assert load_study(folder / "child.yaml").base["encoder"] == {"kind": "hybrid", "width": 32}
+    assert load_study(folder / "grandchild.yaml").base["encoder"] == {"kind": "hybrid", "width": 32, "num_heads": 4}
+    assert load_study(folder / "inline.yaml").base["encoder"] == {"kind": "hybrid", "width": 32}
+    back = load_study(folder / "child.yaml", overrides=["encoder.kind=vit"])
+    assert back.base["encoder"] == {"kind": "vit", "width": 32, "depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [("{kind: hybrid, depth: 1}", "child"), ("{kind: hybrid}", "grandchild"), ("{kind: hybrid}", "argument encoder.depth=1")],
+)
+def test_setting_of_another_kind_beside_or_above_the_kind_is_refused(own: str, name: str, tmp_path: Path) -> None:
+    child = f"schema: 1\nname: child\nextends: parent.yaml\nbase: {{encoder: {own}}}\n"
+    grandchild = f"schema: 1\nname: grandchild\nextends: child.yaml\nbase: {{encoder: {{{'depth: 1' if name == 'grandchild' else ''}}}}}\n"
+    folder = write(tmp_path, parent=PARENT, child=child, grandchild=grandchild)
+    with pytest.raises(InputError, match=f"{name}.*: base.encoder: unknown key 'depth'"):
+        load_study(folder / "grandchild.yaml", overrides=["encoder.depth=1"] if name.startswith("argument") else [])
+
+
+@pytest.mark.parametrize("written", ["encoder: 3", "encoder: {kind: hybrid, 7: 1}", "encoder: {kind: [vit]}"])
+def test_group_that_is_none_is_refused_as_ever(written: str, tmp_path: Path) -> None:
+    child = f"schema: 1\nname: child\nextends: parent.yaml\nbase: {{{written}}}\n"
+    assert said(write(tmp_path, parent=PARENT, child=child) / "child.yaml")
+
+
 @pytest.mark.parametrize(
     ("key", "theirs", "own"),
     [

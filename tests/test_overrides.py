@@ -135,6 +135,33 @@ def test_axis_that_gets_other_levels_keeps_what_it_is(axes: dict[str, Any], argu
     assert names(loaded(ZOO | {"axes": axes}, argument)) == expected
 
 
+ONE_ARM = ZOO | {"axes": {"train.steps": [300]}}
+PLAIN = {"encoder": {"image_size": 24, "width": 32, "depth": 3}, "decoder": {"width": 32, "keys": "smeared", "moe": {"num_experts": 2}}}
+NAMED = {"encoder": {"kind": "vit"} | PLAIN["encoder"], "decoder": {"kind": "packed"} | PLAIN["decoder"]}
+
+
+@pytest.mark.parametrize("base", [PLAIN, NAMED], ids=["no_kind", "kind"])
+@pytest.mark.parametrize(("group", "kinds"), [("encoder", ["vit", "hybrid"]), ("decoder", ["packed", "llama"])])
+def test_kind_of_an_argument_is_that_of_an_arm(base: dict[str, Any], group: str, kinds: list[str]) -> None:
+    study = ONE_ARM | {"base": base}
+    arms = make_arms(loaded(ZOO | {"base": base, "axes": {f"{group}.kind": kinds}}))
+    for arm, kind in zip(arms, kinds, strict=True):
+        (alone,) = make_arms(loaded(study, f"{group}.kind={kind}"))
+        assert alone.config[group] == arm.config[group]
+    assert (arms[0].config[group], arms[1].config[group]["width"]) == (make_arms(loaded(study))[0].config[group], 32)
+
+
+@pytest.mark.parametrize("arguments", [("encoder.kind=hybrid", "encoder.depth=3"), ("encoder.depth=3", "encoder.kind=hybrid")])
+def test_setting_of_another_kind_that_an_argument_gives_is_refused(arguments: tuple[str, str]) -> None:
+    (problem,) = said(ONE_ARM | {"base": PLAIN}, *arguments)
+    assert problem.startswith("argument encoder.depth=3:1:1: encoder: unknown key 'depth'")
+
+
+def test_misspelt_key_of_the_base_is_refused_beside_a_kind_of_an_argument() -> None:
+    (problem,) = said(ONE_ARM | {"base": {"encoder": {"depht": 3}}}, "encoder.kind=hybrid")
+    assert "unknown key 'depht'" in problem
+
+
 def test_mix_of_an_argument_is_read_in_the_order_of_the_axis() -> None:
     (arm,) = make_arms(loaded(ZOO | {"axes": MIXES}, "data.mix=1:0:3"))
     assert arm.config["data"]["mix"] == {"text": 0.25, "interleaved": 0.0, "caption": 0.75}

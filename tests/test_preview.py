@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from ablate.artefacts import publish
 from ablate.attempt import Outcome
@@ -82,6 +83,31 @@ def test_screen_shows_the_first_arms_of_many(show: Show) -> None:
     assert "num_tokens=20 " in text
     assert "num_tokens=21 " not in text
     assert "and 30 more" in text
+
+
+LADDER = {"small": {"decoder.width": 32}, "experts": {"decoder.width": 32, "decoder.moe.num_experts": 4}, "wide": {"decoder.width": 384}}
+SIZES = {"trainer": "model_zoo", "axes": {"size": {"levels": LADDER}}, "metric": {"name": "val_loss", "goal": "min"}}
+
+
+def arms_of(text: str) -> list[str]:
+    lines = text.partition("Arms (each as its difference from the base)\n")[2].splitlines()
+    return [line.strip() for line in lines[: lines.index("")]]
+
+
+def test_screen_shows_the_size_of_each_arm_where_they_differ(show: Show) -> None:
+    assert arms_of(show(**SIZES)) == [
+        "base           N 25.2k                 1 queued",
+        "size=experts   N 50.7k, active 33.8k   1 queued",
+        "size=wide      N 3.54M                 1 queued",
+    ]
+    assert arms_of(show(**SHARED)) == ["base                            1 queued", "connector.kind=attention_pool   1 queued"]
+
+
+def test_screen_leaves_sizes_out_where_there_is_no_room(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for width, shown in ((49, True), (48, False)):
+        monkeypatch.setattr("ablate.plan_screen.console", lambda width=width: Console(width=width))
+        show_plan(preview_with(make_study(**SIZES), store=None))
+        assert ("N 25.2k" in arms_of(capsys.readouterr().out)[0]) is shown
 
 
 def test_screen_warns_of_a_job_that_does_not_fit(show: Show) -> None:

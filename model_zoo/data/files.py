@@ -56,6 +56,7 @@ class Stream(Generic[T]):
     """Documents of one source without end, or until its epochs are over.
 
     `prepare` makes of a document what the caller wants and raises BadRow for one that is unusable, which is counted and left out.
+    Without a `reader` the file's kind says what a row is.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Stream(Generic[T]):
         seed: tuple[int, ...],
         epochs: int,
         max_bad_share: float,
+        reader: Reader | None = None,
     ) -> None:
         self.name, self.paths = name, find(name, patterns)
         self.reasons: Counter[str] = Counter()
         """Why rows were left out."""
         self._prepare, self._seed, self._epochs, self._max_bad_share = prepare, seed, epochs, max_bad_share
+        self._reader = reader
         self.go_on(State())
 
     def go_on(self, state: State) -> None:
@@ -88,7 +91,8 @@ class Stream(Generic[T]):
             path, row = self._next_row()
             self.state = self.state._replace(taken=self.state.taken + 1, read=self.state.read + 1)
             try:
-                return self._prepare(_reader(path, row)(row, path.parent))
+                read = self._reader or _reader(path, row)
+                return self._prepare(read(row, path.parent))
             except BadRow as error:
                 self._refuse(path, str(error))
 

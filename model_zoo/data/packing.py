@@ -54,7 +54,7 @@ def lay_out(document: Document, *, layout: Layout) -> Tokens:
         if isinstance(part, Picture):
             if len(pixels) == layout.max_images or len(tokens) + layout.num_tokens > layout.max_tokens:
                 break
-            pixels.append(decode(part.data, image_size=layout.image_size, num_channels=layout.num_channels))
+            pixels.append(pixels_of(part.data, layout=layout))
             tokens += [layout.tokenizer.image] * layout.num_tokens
             learnt += [False] * layout.num_tokens
         else:
@@ -71,6 +71,11 @@ def lay_out(document: Document, *, layout: Layout) -> Tokens:
         raise BadRow(f"nothing to learn in its first {layout.max_tokens:,} tokens and {layout.max_images} images")
     side = layout.image_size
     return Tokens(ids, targets, torch.stack(pixels) if pixels else torch.empty(0, layout.num_channels, side, side))
+
+
+def pixels_of(image: bytes, *, layout: Layout) -> Tensor:
+    """An image file -> [C, S, S]. Raises BadRow."""
+    return decode(image, image_size=layout.image_size, num_channels=layout.num_channels)
 
 
 class Packer:

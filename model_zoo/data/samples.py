@@ -6,6 +6,8 @@
 | LLaVA conversations (`.json`) | `image`, a path beside the file, and `conversations`: turns of `{from, value}` | what `gpt` says |
 | OBELICS documents (`.parquet`) | `images` and `texts`, equally long, of which one is null at each place | all text |
 | texts (`.parquet` or `.jsonl`) | `text` | all text |
+
+What a model is asked about has readers of its own, `read_captions` and `read_question`, since a row may have several right answers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -86,8 +88,39 @@ def read_interleaved(row: Mapping[str, Any], folder: Path) -> Document:
     return tuple(parts)
 
 
+def read_captions(row: Mapping[str, Any], folder: Path) -> Document:
+    """A picture and its captions, one or several, each a text: of a shard, of a row with `image`, or of a conversation with one answer."""
+    if row.get("conversations") is not None:
+        document = read_conversation(row, folder)
+        said = [part for part in document if isinstance(part, Text) and part.learnt]
+        pictures = [part for part in document if isinstance(part, Picture)]
+        if len(said) != 1 or len(pictures) != 1:
+            raise BadRow(f"a conversation with {len(pictures)} images and {len(said)} answers; a caption is one answer about one image")
+        return pictures[0], said[0]
+    images = [row[key] for key in ("image", *IMAGE_SUFFIXES) if row.get(key) is not None]
+    if len(images) != 1:
+        raise BadRow(f"{len(images)} images, and captions are of one")
+    written = row.get("json") or row
+    captions = written.get("captions")
+    if captions is None:
+        captions = [row["txt"] if row.get("txt") is not None else written.get("caption")]
+    return _picture(images[0], folder), *_texts(captions, of="caption")
+
+
+def read_question(row: Mapping[str, Any], folder: Path) -> Document:
+    """A picture, a question about it, which is not learnt, and what people answered."""
+    question = Text(_words(row.get("question"), of="question"), learnt=False)
+    return _picture(row.get("image"), folder), question, *_texts(row.get("answers"), of="answer")
+
+
 def read_text(row: Mapping[str, Any], folder: Path) -> Document:
     return (Text(_words(row.get("text"), of="text")),)
+
+
+def _texts(values: Any, *, of: str) -> list[Text]:
+    if not isinstance(values, list | tuple) or not values:
+        raise BadRow(f"no list of {of}s")
+    return [Text(_words(value, of=of)) for value in values]
 
 
 def _words(value: Any, *, of: str) -> str:

@@ -1,5 +1,6 @@
 """Text to tokens: bytes, which need no file, or a `tokenizer.json`."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -18,12 +19,18 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]: ...
 
+    def decode(self, tokens: Sequence[int]) -> str:
+        """What tokens say; the end and the placeholder say nothing."""
+
 
 class _Bytes:
     end, image, size = NUM_BYTES, NUM_BYTES + 1, NUM_BYTES + 2
 
     def encode(self, text: str) -> list[int]:
         return list(text.encode())
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return bytes(token for token in tokens if token < NUM_BYTES).decode(errors="replace")
 
 
 class _FromFile:
@@ -43,6 +50,10 @@ class _FromFile:
 
     def encode(self, text: str) -> list[int]:
         found: list[int] = self._whole.encode(text, add_special_tokens=False).ids
+        return found
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        found: str = self._whole.decode([token for token in tokens if token not in (self.end, self.image)], skip_special_tokens=True)
         return found
 
 

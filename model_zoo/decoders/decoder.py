@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from model_zoo.fields import Count, NonNegative, Settings, nearest_multiples
+from model_zoo.fields import Count, NonNegative, Settings, Training, nearest_multiples
 
 EXPERTS_PER_TOKEN = 2
 """MM1 (arXiv 2403.09611, section 4) routes to the top two, as GShard (arXiv 2006.16668) and ST-MoE (arXiv 2202.08906) do."""
@@ -48,6 +48,14 @@ class DecoderSettings(Settings):
     """Heads of keys and values, each shared by equally many heads (Ainslie et al. 2023, arXiv 2305.13245); left out, as many as heads."""
     mlp_hidden_size: Count | None = Field(default=None, exclude_if=lambda value: value is None)
     """Hidden size of the MLP, of each expert too; left out, 8/3 of the width to the nearest 8."""
+    pretrained: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What to start from: for `packed` the folder that a pretrain stage of the zoo left, of a dense decoder too where this one has experts;
+    else a folder with config.json and *.safetensors, or a name on Hugging Face's hub (`owner/name`). The trial is known by the name as it
+    is written here, so new contents need a new name. All sizes above must be the checkpoint's."""
+    revision: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of a name on the hub: a commit, tag or branch. Left out: the main branch, as it is when the trial starts. A commit never changes."""
+    training: Training = Field(default=Training.FULL, exclude_if=lambda value: value is Training.FULL)
+    """`frozen`, `slow` (a tenth of the rate), `lora` or `full`, embedding and head included, in the pretrain stage."""
 
     @field_validator("width")
     @classmethod
@@ -67,6 +75,15 @@ class DecoderSettings(Settings):
             nearest = min(allowed, key=lambda count: abs(count - value))
             listed = ", ".join(map(str, allowed))
             raise ValueError(f"{heads} heads cannot share {value} heads of keys and values equally ({listed}): nearest {nearest}")
+        return value
+
+    @field_validator("revision")
+    @classmethod
+    def _is_of_a_name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("kind") == "packed":
+            raise ValueError(f"revision '{value}': packed starts from a folder, which has none: leave it out")
+        if value and "pretrained" in info.data and info.data["pretrained"] is None:
+            raise ValueError(f"revision '{value}' of nothing: name what it is of as pretrained, or leave it out")
         return value
 
     @property

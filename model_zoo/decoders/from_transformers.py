@@ -1,4 +1,4 @@
-"""Embedded tokens to hidden states by a decoder of `transformers`, made from its config class: no weights are loaded.
+"""Embedded tokens to hidden states by a decoder of `transformers`, made from its config class, or from the config of a checkpoint.
 
 Each group of equally long documents goes through it as one batch, so nothing is padded here either.
 
@@ -12,35 +12,47 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel, PreTrainedModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
 from model_zoo.decoders.decoder import DecoderSettings
-from model_zoo.decoders.packed import Group
+from model_zoo.decoders.packed import ROPE_BASE, Group
+from model_zoo.hub import read_config
 from model_zoo.initial import residual
 
 FAMILIES = {"llama": (LlamaConfig, LlamaModel), "qwen2": (Qwen2Config, Qwen2Model), "qwen3": (Qwen3Config, Qwen3Model)}
 
 
+NO_BIASES = {"attention_bias": False, "mlp_bias": False}
+"""Qwen2's are none of these: they are always there, for queries, keys and values."""
+
+
+def sizes(config: DecoderSettings) -> dict[str, int]:
+    """As the config classes of `transformers` name them."""
+    return {
+        "hidden_size": config.width,
+        "intermediate_size": config.mlp_width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_width,
+    }
+
+
 class TransformersDecoder(nn.Module):
     """Layers and last norm of `transformers`, embedding and head of our own and not tied, as in the packed decoder.
 
-    What the settings do not say is the family's default, but for the rotation: base 10,000 in all of them.
+    What the settings do not say is the checkpoint's, where one is named, else the family's default, but for the rotation: base 10,000 in
+    all of them. There is no dropout in either. `model_zoo.pretrained` loads weights.
     """
 
     def __init__(self, config: DecoderSettings, *, vocabulary_size: int) -> None:
         super().__init__()
         make_config, make_body = FAMILIES[config.kind]
         self.embedding = nn.Embedding(vocabulary_size, config.width)
-        self.body: PreTrainedModel = make_body(
-            make_config(
-                vocab_size=vocabulary_size,
-                hidden_size=config.width,
-                intermediate_size=config.mlp_width,
-                num_hidden_layers=config.depth,
-                num_attention_heads=config.num_heads,
-                num_key_value_heads=config.kv_heads,
-                head_dim=config.head_width,
-                rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
-                use_cache=False,
-            )
-        )
+        if config.pretrained:
+            settings = read_config(config, make=make_config, expected=sizes(config) | NO_BIASES, vocabulary_size=vocabulary_size)
+            settings.use_cache, settings.attention_dropout = False, 0.0
+        else:
+            rotation = {"rope_type": "default", "rope_theta": ROPE_BASE}
+            settings = make_config(**sizes(config), vocab_size=vocabulary_size, rope_parameters=rotation, use_cache=False)
+        self.body: PreTrainedModel = make_body(settings)
         self.body.embed_tokens = None  # it gets embedded tokens
         for name, module in self.body.named_modules():
             if name.endswith((".o_proj", ".down_proj")) and isinstance(module, nn.Linear):

@@ -13,6 +13,8 @@ from model_zoo.encoders.encoder import EncoderSettings
 MENU = (
     "vit",
     "hybrid",
+    "clip",
+    "siglip",
 )
 """Names of files beside this one, each with the settings of one kind, which is called like its file."""
 PLAIN = MENU[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, ValidationInfo, field_validator
 
 from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES
-from model_zoo.fields import Count, NonNegativeInt, Pixels, Positive, Settings, nearest_multiples
+from model_zoo.fields import Count, NonNegativeInt, Pixels, Positive, Settings, Training, nearest_multiples
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,17 +27,6 @@ class Objective(StrEnum):
     """Patches in raster order, each from those before it, without captions (AIM, arXiv 2401.08541)."""
     NONE = "none"
     """Not at all: the trial has no encoder stage and starts from random weights."""
-
-
-class Training(StrEnum):
-    """What happens to the vision encoder in the pretrain stage."""
-
-    FROZEN = "frozen"
-    """Nothing; its features are computed once a trial, or once for many: see `Features`."""
-    SLOW = "slow"
-    """Trained at a tenth of the rate."""
-    FULL = "full"
-    """Trained at the rate of everything else."""
 
 
 class Features(StrEnum):
@@ -81,8 +70,12 @@ class EncoderSettings(Settings):
     """Attention heads."""
     width: Count = 64
     """Size of a patch's feature vector."""
+    tiles: Count = Field(default=1, exclude_if=lambda value: value == 1)
+    """Sub-images along a side of the picture: 1 is the picture alone; with 2 or more it is `tiles` times `image_size` a side, and is seen
+    as an overview of `image_size` and as `tiles`^2 sub-images of that size (SPHINX, arXiv 2311.07575, which MM1 follows in SFT), each
+    through encoder and connector."""
     training: Training = Training.FROZEN
-    """`frozen`, `slow` (a tenth of the rate) or `full`, in the pretrain stage."""
+    """`frozen`, `slow` (a tenth of the rate), `lora` or `full`, in the pretrain stage."""
     features: Features = Features.COMPUTED
     """`computed` by each trial, or `cached`: by a stage of their own for all trials of a seed, which only a frozen encoder allows."""
     pretrain: EncoderPretrain = EncoderPretrain()
@@ -150,7 +143,17 @@ class EncoderSettings(Settings):
     def as_pretrained(self) -> Self:
         """The encoder of the encoder stage, which trials that use it at several resolutions share."""
         stage = self.pretrain.model_copy(update={"resolution": None})
-        return self.model_copy(update={"image_size": self.pretrain.resolution or self.image_size, "pretrain": stage})
+        return self.model_copy(update={"image_size": self.pretrain.resolution or self.image_size, "tiles": 1, "pretrain": stage})
+
+    @property
+    def num_views(self) -> int:
+        """Images that a picture is seen as."""
+        return 1 if self.tiles == 1 else 1 + self.tiles**2
+
+    @property
+    def picture_size(self) -> int:
+        """Side of the picture in pixels, before it is cut."""
+        return self.tiles * self.image_size
 
     @property
     def grid(self) -> int:

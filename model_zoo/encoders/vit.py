@@ -44,7 +44,7 @@ class ViT(EncoderSettings):
     def build(self) -> "nn.Module":
         from torch import nn
 
-        from model_zoo.encoders.grid import to_patches, with_channels
+        from model_zoo.encoders.grid import interpolated, to_patches, with_channels
         from model_zoo.encoders.transformer import Layer
         from model_zoo.initial import embedding
 
@@ -58,6 +58,7 @@ class ViT(EncoderSettings):
                 layers = (Layer(config.width, num_heads=config.num_heads, depth=config.depth) for _ in range(config.depth))
                 self.layers = nn.ModuleList(layers)
                 self.final_norm = nn.LayerNorm(config.width)
+                interpolated(self, "position_embedding", num_patches=config.num_patches)
 
             def forward(self, pixels: "Tensor", *, mask: "Tensor | None" = None) -> "Tensor":
                 """mask [B, 1, P, P]: who sees whom, everybody everybody without one"""

@@ -14,6 +14,7 @@ from torch.utils.benchmark import Timer
 from model_zoo.config import Config, Eval, Latency
 from model_zoo.data.vocabulary import IMAGE, PLACE, QUESTION, SIZE
 from model_zoo.decoders.packed import Group
+from model_zoo.encoders.grid import see
 from model_zoo.vlm import VisionLanguageModel
 
 WORDS = (QUESTION, PLACE)
@@ -34,29 +35,29 @@ def first_token_metrics(model: VisionLanguageModel, *, config: Config, pixels: T
     """FLOPs, and milliseconds where they are asked for; pixels [1, S, S]."""
     metrics = {"ttft_flops": first_token_flops(config)}
     if config.eval.latency is Latency.MEASURED:
-        tokens = torch.tensor([IMAGE] * config.connector.num_tokens + list(WORDS), device=pixels.device)
-        encoder, prefill = measure_first_token(model, pixels=pixels, tokens=tokens)
+        tokens = torch.tensor([IMAGE] * config.tokens_per_image + list(WORDS), device=pixels.device)
+        encoder, prefill = measure_first_token(model, pixels=pixels, tokens=tokens, tiles=config.encoder.tiles)
         metrics |= {"ttft_encoder_ms": encoder, "ttft_prefill_ms": prefill, "ttft_ms": encoder + prefill}
     return metrics
 
 
 def first_token_flops(config: Config) -> float:
     """Counted as `model_zoo.flops` says."""
-    image = config.encoder.forward_flops + config.connector.forward_flops(config.connector_shape)
-    prompt = config.decoder.forward_flops(length=config.connector.num_tokens + len(WORDS))
-    return image + prompt + 2.0 * config.decoder.width * SIZE
+    view = config.encoder.forward_flops + config.connector.forward_flops(config.connector_shape)
+    prompt = config.decoder.forward_flops(length=config.tokens_per_image + len(WORDS))
+    return config.encoder.num_views * view + prompt + 2.0 * config.decoder.width * SIZE
 
 
 @torch.no_grad()
-def measure_first_token(model: VisionLanguageModel, *, pixels: Tensor, tokens: Tensor) -> tuple[float, float]:
+def measure_first_token(model: VisionLanguageModel, *, pixels: Tensor, tokens: Tensor, tiles: int = 1) -> tuple[float, float]:
     """pixels [1, S, S], tokens [L] -> milliseconds of the encoder, and of all that comes after it."""
-    features, groups = model.encoder(pixels), (Group(1, len(tokens)),)
+    features, groups = see(model.encoder, pixels, tiles=tiles), (Group(1, len(tokens)),)
 
     def prefill() -> Tensor:
         hidden = model(tokens, features=features, groups=groups)
         return model.logits(hidden[-1:]).argmax()
 
-    return _median_ms(lambda: model.encoder(pixels)), _median_ms(prefill)
+    return _median_ms(lambda: see(model.encoder, pixels, tiles=tiles)), _median_ms(prefill)
 
 
 def _median_ms(function: Callable[[], Tensor]) -> float:

@@ -16,12 +16,13 @@ from model_zoo.config import Config
 class Worker:
     """A `Context` that keeps what it is told; stops when told to, or after `stop_after` reports of a training loss."""
 
-    def __init__(self, folder: Path, *, seed: int = 0, stop: bool = False, stop_after: int | None = None) -> None:
+    def __init__(self, folder: Path, *, seed: int = 0, stop: bool = False, stop_after: int | None = None, num_devices: int = 1) -> None:
         self.seed = seed
         self.dir = folder
         self.dir.mkdir()
         self.device = "cpu"
         self.cpus = 1
+        self.num_devices = num_devices
         self.points: list[tuple[int, str, float]] = []
         self.phases: list[str] = []
         self.kept: bytes | None = None

@@ -6,7 +6,7 @@ import torch
 from model_zoo.build import build_model
 from model_zoo.config import Config, Optimizer, Train
 from model_zoo.data.vocabulary import IMAGE, SIZE
-from model_zoo.encoders.encoder import Training
+from model_zoo.fields import Training
 from model_zoo.optim import make_optimizer, parameter_groups, rate_at, set_rate
 
 

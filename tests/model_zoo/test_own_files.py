@@ -94,6 +94,21 @@ def test_trial_on_files_that_was_stopped_ends_with_the_same_bits(training, make_
     assert all(tensor.equal(weights(second)[name]) for name, tensor in weights(calm).items())
 
 
+def test_files_are_fine_tuned_on_as_sub_images_of_other_files(make_worker):
+    """A picture of two tiles a side is read as five images, each of one token."""
+    pretrained = config()
+    assert pretrained.data.files
+    only_captions = {"mix": "1:0:0", "files": {"caption": source(".tar"), "max_tokens": 48, "epochs": 50}}
+    sft = {"encoder": {"tiles": 2}, "data": only_captions, "train": {"steps": 2, "warmup_steps": 1, "rows_per_step": 1}}
+    whole = Config.model_validate({**pretrained.model_dump(mode="json"), "sft": sft})
+    worker = run(whole, make_worker)
+    assert worker.dir.name.endswith("sft")
+    assert math.isfinite(worker.last["val_loss"])
+    (batch, pixels), *_ = OwnFiles(whole.for_sft(), seed=0, device="cpu").read(0)
+    assert pixels.shape[1:] == (1, 16, 16)
+    assert int((batch.tokens == 257).sum()) == 5 * len(pixels)
+
+
 def test_two_arms_of_a_seed_read_the_same_documents_of_a_source(make_worker):
     one, other = (OwnFiles(config(mix=mix), seed=1, device="cpu") for mix in ("1:1:1", "1:0:1"))
     texts = [[document.tokens.tolist() for _ in range(20) for document in next(world._packers["text"])] for world in (one, other)]
@@ -161,7 +176,7 @@ def test_config_without_files_is_the_trial_it_was():
 
 
 def test_study_of_the_guide_is_planned(tmp_path):
-    (example,) = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.DOTALL)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.DOTALL)
     (tmp_path / "own_data.yaml").write_text(example, encoding="utf-8")
     study = load_study(tmp_path / "own_data.yaml")
     plan = make_plan(study, make_arms(study))

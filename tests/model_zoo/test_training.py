@@ -13,6 +13,7 @@ from model_zoo.data.stream import draw_step
 from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.initial import initialise
+from model_zoo.layers import prepare
 from model_zoo.optim import make_optimizer, parameter_groups, set_rate
 from model_zoo.trainable import stages
 from tests.model_zoo.conftest import change, run, weights
@@ -77,14 +78,24 @@ def test_micro_batches_of_unlike_answers_add_up_to_the_undivided_gradient(tiny, 
         def keep(parameters, optimizer, kept=kept, **_):  # no step, which would hide by clipping and moments how large gradients are
             kept |= {number: parameter.grad.clone() for number, parameter in enumerate(parameters)}
 
-        monkeypatch.setattr(train, "_descend", keep)
+        monkeypatch.setattr(train, "descend", keep)
         worker = make_worker(f"worker-{accumulate}")
-        train.pretrain(config, encoder_weights=None, features_file=None, context=worker)
+        train.train_model(config, first=train.First(), context=worker)
         kept["loss"] = torch.tensor(worker.last["train_loss"])
     assert found[1].keys() == found[3].keys()
     for number, gradient in found[1].items():
         largest = gradient.abs().max().item()
         torch.testing.assert_close(found[3][number], gradient, rtol=0, atol=1e-5 * largest)
+
+
+def test_routing_losses_of_micro_batches_are_those_of_the_step(tiny, make_worker):
+    """Not of the last one alone: a mean over tokens of micro-batches is that over all but for their unlike numbers of tokens."""
+    experts = {"decoder": {"keys": "plain", "moe": {"num_experts": 4, "every": 1}}}
+    one, three = (
+        run(change(tiny, train={"accumulate": accumulate, "steps": 1, "warmup_steps": 0}, **experts), make_worker, name=f"by-{accumulate}")
+        for accumulate in (1, 3)
+    )
+    assert three.last["router_z_loss"] == pytest.approx(one.last["router_z_loss"], rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +106,7 @@ def test_training_interrupted_ends_with_the_same_bits(tiny, make_worker, fields)
     calm, stopped, resumed = make_worker("calm"), make_worker("stopped", stop=True), make_worker("resumed")
     for worker in (calm, stopped, resumed):
         resumed.kept = stopped.kept
-        train.pretrain(config, encoder_weights=None, features_file=None, context=worker)
+        train.train_model(config, first=train.First(), context=worker)
     assert not (stopped.dir / train.MODEL_FILE).exists()
     assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(calm).items())
     assert resumed.last == calm.last
@@ -121,10 +132,23 @@ def test_layers_that_run_again_give_the_same_bits(tiny, make_worker, kind):
     assert again.last == kept.last
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of the compiler's own doing, some of which it means to swallow
+@pytest.mark.parametrize("kind", ["packed", "llama"])
+def test_compiled_mlps_learn_the_same_up_to_rounding_under_the_same_names(tiny, make_worker, kind):
+    decoder = {"width": 16, "depth": 2, "kind": kind}
+    config = Config.model_validate({**tiny.model_dump(mode="json"), "decoder": decoder})
+    plain, compiled = (
+        run(change(config, train={"compile_mlps": compiling}), make_worker, name=f"trial-{compiling}") for compiling in (False, True)
+    )
+    assert weights(plain).keys() == weights(compiled).keys()
+    assert compiled.last["val_loss"] == pytest.approx(plain.last["val_loss"], rel=1e-4)
+
+
 def test_layers_that_run_again_keep_their_inputs_alone(pool):
     model, loss, config = make_step(pool)
     whole = count_saved_bytes(loss) - sum(4 * parameter.numel() for parameter in model.parameters())
-    train._checkpoint_layers(model.decoder.layers)
+    prepare(model.decoder.layers, train=Train(checkpoint_layers=True))
     beside = sum(4 * parameter.numel() for name, parameter in model.named_parameters() if "layers" not in name)
     peak = count_saved_bytes(loss) - beside + whole / config.decoder.depth  # and the layer that runs again
     assert peak < whole / 2

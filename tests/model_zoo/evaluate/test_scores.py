@@ -30,7 +30,7 @@ def pool():
 
 
 def score(model, pool, **settings):
-    features = encode(model.encoder, pool, device="cpu")
+    features = encode(model.encoder, pool, tiles=1, device="cpu")
     return score_tasks(model, evaluation=Eval(**settings), pool=pool, features=features, num_tokens=4)
 
 
@@ -89,7 +89,7 @@ def test_greedy_captions_are_those_of_writing_word_by_word(model, pool, shots, p
         model.decoder.embedding.weight.mul_(5.0)  # what it says depends on what it said
         if prefers == "placeholders":
             model.decoder.head.weight[IMAGE] = -50 * model.decoder.head.weight[:IMAGE].mean(0)
-    features = encode(model.encoder, pool, device="cpu")
+    features = encode(model.encoder, pool, tiles=1, device="cpu")
     documents = caption_task(pool, number=32, num_tokens=4)
     logits = answer(model, documents, features=features)
     assert (logits.argmax(-1) == IMAGE).any() == (prefers == "placeholders")
@@ -134,5 +134,5 @@ def test_validation_loss_of_a_model_that_says_nothing_is_that_of_guessing(model,
     with torch.no_grad():
         model.decoder.head.weight.zero_()
     documents = validation_documents(pool, number=8, num_tokens=4)
-    loss = validation_loss(model, documents, features=encode(model.encoder, pool, device="cpu"))
+    loss = validation_loss(model, documents, features=encode(model.encoder, pool, tiles=1, device="cpu"))
     assert loss == pytest.approx(np.log(SIZE), abs=1e-5)

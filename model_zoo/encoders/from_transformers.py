@@ -1,0 +1,135 @@
+"""What the vision transformers of `transformers` have in common: settings, the costs of a layer, how a checkpoint is named and read."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from model_zoo.encoders.encoder import EncoderPretrain, EncoderSettings, Objective
+from model_zoo.fields import Count
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+Made = TypeVar("Made", bound="PreTrainedConfig")
+
+
+class FromTransformers(EncoderSettings):
+    """Drawn by the seed, or a checkpoint's."""
+
+    depth: Count = 2
+    """Transformer layers."""
+    intermediate_size: Count | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Hidden size of a layer's MLP; left out, four times the width."""
+    pretrained: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What to start from, in the encoder stage too: a folder with config.json and *.safetensors, or a name on Hugging Face's hub
+    (`owner/name`). The trial is known by the name as it is written here, so new contents need a new name. Sizes above must be the
+    checkpoint's, but for `image_size`: positions are interpolated to it."""
+    revision: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of a name on the hub: a commit, tag or branch. Left out: the main branch, as it is when the trial starts. A commit never changes."""
+
+    @field_validator("revision")
+    @classmethod
+    def _is_of_something(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and "pretrained" in info.data and info.data["pretrained"] is None:
+            raise ValueError(f"revision '{value}' of nothing: name what it is of as pretrained, or leave it out")
+        return value
+
+    @field_validator("pretrain")
+    @classmethod
+    def _sees_what_is_foretold(cls, value: EncoderPretrain) -> EncoderPretrain:
+        if value.objective is Objective.RECONSTRUCTIVE:
+            raise ValueError(
+                "reconstructive foretells each patch from those before it, and here each patch sees all others: "
+                "use objective contrastive or none, or kind vit"
+            )
+        return value
+
+    @property
+    def mlp_width(self) -> int:
+        """Four times the width, unless it is given."""
+        return self.intermediate_size or 4 * self.width
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """As the config classes of `transformers` name them."""
+        return {
+            "hidden_size": self.width,
+            "num_hidden_layers": self.depth,
+            "num_attention_heads": self.num_heads,
+            "intermediate_size": self.mlp_width,
+            "patch_size": self.patch_size,
+            "num_channels": self.num_channels,
+        }
+
+    @property
+    def layer_params(self) -> int:
+        """Of one layer: attention 4 d^2 + 4 d, MLP 2 d f + f + d, two norms 4 d."""
+        d, f = self.width, self.mlp_width
+        return 4 * d**2 + 2 * d * f + 9 * d + f
+
+    def layer_flops(self, num_tokens: int) -> float:
+        """Of one layer over one image."""
+        return 2.0 * num_tokens * self.width * (4 * self.width + 2 * self.mlp_width + 2 * num_tokens)
+
+    @property
+    def patch_flops(self) -> float:
+        """Of the convolution that makes patches of one image."""
+        return 2.0 * self.num_patches * self.width * self.num_channels * self.patch_size**2
+
+    def config_of(self, make: "Callable[..., Made]") -> "Made":
+        """The checkpoint's, with positions for images of our size; without one, the family's defaults with our sizes. No dropout."""
+        if self.pretrained:
+            from model_zoo.hub import read_config
+
+            config = read_config(self, make=make, expected=self.sizes)
+        else:
+            config = make(**self.sizes)
+        config.update({"image_size": self.image_size, "attention_dropout": 0.0})
+        return config
+
+    def wrap(self, body: "PreTrainedModel", *, num_extra: int) -> "nn.Module":
+        """`body` of `transformers`, whose first `num_extra` tokens are no patches, as an encoder of the zoo.
+
+        It is given pixels normalised as those of files are. Where a checkpoint says that it was trained on others, they become those.
+        """
+        import torch
+        from torch import nn
+
+        from model_zoo.data.images import MEAN, SD
+        from model_zoo.encoders.grid import interpolated, with_channels
+        from model_zoo.initial import residual
+
+        settings, normalisation = self, None
+        if self.pretrained:
+            from model_zoo.hub import read_normalisation
+
+            normalisation = read_normalisation(self, num_channels=self.num_channels)
+
+        class VisionTransformer(nn.Module):
+            scale: "Tensor | None"
+            shift: "Tensor | None"
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.body = body
+                for name, module in body.named_modules():
+                    if name.endswith((".out_proj", ".fc2")) and isinstance(module, nn.Linear):
+                        residual(module, depth=body.config.num_hidden_layers)
+                scale = shift = None
+                if normalisation is not None:
+                    mean, deviation = (torch.tensor(values)[:, None, None] for values in normalisation)
+                    scale, shift = SD / deviation, (MEAN - mean) / deviation
+                self.register_buffer("scale", scale, persistent=False)
+                self.register_buffer("shift", shift, persistent=False)
+                interpolated(self, "body.embeddings.position_embedding.weight", num_patches=settings.num_patches, num_extra=num_extra)
+
+            def forward(self, pixels: "Tensor") -> "Tensor":
+                pixels = with_channels(pixels, num_channels=settings.num_channels, image_size=settings.image_size)
+                if self.scale is not None and self.shift is not None:
+                    pixels = pixels * self.scale + self.shift
+                features: Tensor = self.body(pixel_values=pixels).last_hidden_state[:, num_extra:]
+                return features
+
+        return VisionTransformer()
