@@ -275,7 +275,7 @@ class _Checks:
 
     def _copies_of_weights(self, *, at: tuple[str | int, ...]) -> None:
         """Population based training gives a trial another one's weights and changes its values while it trains."""
-        changeable = getattr(self._trainer, "CHANGEABLE", ())
+        changeable = getattr(self._trainer, "changeable", lambda base: ())(self.study.base)
         if self._trainer and not changeable:
             self._fault(
                 f"pbt lets a trial go on from another one's weights with other values, and trainer {self.study.trainer} names no "

@@ -44,8 +44,9 @@ def override(found: Composed, arguments: Sequence[str]) -> None:
 
 
 def _by_argument(path: Path, found: Composed) -> bool:
-    place = found.marks.values.get(path)
-    return place is not None and place.file.startswith("argument ")
+    """Whether an argument says it, or something inside it."""
+    places = (place for inner, place in found.marks.values.items() if inner[: len(path)] == path)
+    return any(place.file.startswith("argument ") for place in places)
 
 
 def _set(found: Composed, key: str, value: Document, *, file: str) -> None:

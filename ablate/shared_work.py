@@ -67,11 +67,11 @@ def _may_meet(plan: Plan, other: StudyRecord, *, store: Store) -> str:
 
 
 def _same_trials(one: Study, other: Study) -> bool:
-    """Whether two searches may suggest the same trial: its last stage differs in nothing but what an axis of either changes."""
+    """Whether two searches may come upon the same job, with which a trial of one of them ends, whatever comes after it in the other."""
     if not set(one.seeds) & set(other.seeds):
         return False
     mine, theirs = _reach(one), _reach(other)
-    pairs = [(mine[stage], theirs[stage]) for stage in mine.keys() & theirs.keys() if mine[stage].is_last and theirs[stage].is_last]
+    pairs = [(mine[stage], theirs[stage]) for stage in mine.keys() & theirs.keys() if mine[stage].is_last or theirs[stage].is_last]
     return any(a.anything or b.anything or _differing(a.config, b.config) <= a.varied | b.varied for a, b in pairs)
 
 

@@ -35,8 +35,6 @@ METRICS = {
     "score/4": "4-shot score of the stated law, percent (simulated)",
     "score/8": "8-shot score of the stated law, percent (simulated)",
 }
-CHANGEABLE = ("peak_lr",)
-"""Fields that may change while a trial trains."""
 SHARES = ("caption", "interleaved", "text")
 CONNECTOR_POINTS = {"avg_pool": 0.0, "attention_pool": 0.1, "c_abstractor": 0.2}
 FAILURES = ("none", "raise", "nan", "exit", "hang", "sometimes", "hold", "memory", "orphan", "flood")
@@ -124,6 +122,11 @@ class StageSpec(NamedTuple):
     """6 N a token (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), 4,096 tokens a step."""
     memory_bytes: float
     """16 bytes a parameter: weight, gradient and two moments in float32; no activations."""
+
+
+def changeable(_base: Mapping[str, Any]) -> tuple[str, ...]:
+    """Fields that may change while a trial trains."""
+    return ("peak_lr",)
 
 
 def stages(config: Config) -> tuple[StageSpec, ...]:

@@ -3,7 +3,7 @@
     Config                        pydantic model of one trial's config: frozen, unknown keys forbidden
     METRICS                       metric name -> what it means and its unit
     stages(config) -> [Stage]     what one trial executes, in order, with costs in closed form; imports no torch
-    CHANGEABLE                    paths into Config that may change while a trial trains, for `stop_early: pbt`; may be left out
+    changeable(base) -> (str, ..)  paths into Config that may change while its last stage trains, for `stop_early: pbt`; may be left out
     train(stage, inputs, context) runs one stage; the last value reported under a name is the trial's metric
 
 The shipped trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there. `command` and

@@ -2,6 +2,7 @@
 
 `Trainer` has a `transformers` Llama of the same shape with the same connector, and pads the documents of a step to the longest. The plain
 loop has the zoo's own model and only draws, runs forward and backward and calls fused AdamW: no clipping, schedule, report or loss read.
+Then the zoo's loop with a frozen encoder, whose features are computed once, against the same with an encoder that is trained.
 All start from the same weights, and their first losses must agree. The sides take turns in rounds, each first in turn, on one thread; a
 ratio is the median of the rounds, with the least and the largest. Seconds are of the processor, which other work on the machine disturbs
 less; nothing here waits for anything else. Tokens are those of documents: padding counts for nobody. Run it with
@@ -48,11 +49,11 @@ WARMUP = 5
 """Steps of each turn before the clock starts."""
 
 
-def make_config(size: str, *, mix: str, steps: int) -> Config:
+def make_config(size: str, *, mix: str, steps: int, encoder: str = "frozen") -> Config:
     width, depth = map(int, size.split("x"))
     return Config.model_validate(
         {
-            "encoder": {"pretrain": {"objective": "none"}},
+            "encoder": {"pretrain": {"objective": "none"}, "training": encoder},
             "connector": {"kind": "c_abstractor", "num_tokens": 4},
             "decoder": {"width": width, "depth": depth, "num_heads": 6 if width == 384 else 2},
             "data": {"mix": MIXES[mix], "num_scenes": 512},
@@ -310,6 +311,20 @@ def compare(size: str, *, mix: str, rounds: int, steps: int) -> None:
     print(f"waiting for data {statistics.median(waiting):.1%} of a step ({waiting[0]:.1%} to {waiting[-1]:.1%})", flush=True)
 
 
+def compare_unfrozen(size: str, *, rounds: int, steps: int) -> None:
+    """A frozen encoder, whose features are there before the first step, against one that is trained along."""
+    frozen, trained = (Common(make_config(size, mix="mixed", steps=steps + WARMUP, encoder=encoder)) for encoder in ("frozen", "full"))
+    turns = [
+        (zoo(trained).seconds, zoo(frozen).seconds) if turn % 2 else (zoo(frozen).seconds, zoo(trained).seconds)[::-1]
+        for turn in range(rounds)
+    ]
+    ratios = sorted(unfrozen / cached for unfrozen, cached in turns)
+    print(
+        f"{size:6} frozen encoder {statistics.median(ratios):.2f} times one that is trained ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+        flush=True,
+    )
+
+
 def watch_memory(size: str, *, steps: int) -> None:
     """Resident set along one trial, from a tenth of it on, when all that is made once is there."""
     with tempfile.TemporaryDirectory() as folder:
@@ -334,6 +349,7 @@ def main() -> None:
         for mix in options.mixes:
             steps = options.steps // 10 if int(size.split("x")[0]) >= 200 else options.steps
             compare(size, mix=mix, rounds=options.rounds, steps=steps)
+    compare_unfrozen("64x2", rounds=options.rounds, steps=options.steps)
     watch_memory("64x2", steps=options.memory_steps)
 
 

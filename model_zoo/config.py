@@ -118,6 +118,13 @@ class Data(Settings):
         """Tokens, the image's placeholder included."""
         return self.files.vocabulary_size if self.files else SIZE
 
+    @property
+    def words(self) -> str:
+        """What a token means, in words."""
+        if self.files is None:
+            return "the words of digit scenes"
+        return f"{self.files.vocabulary_size:,} tokens of {self.files.tokenizer} that end with {self.files.end_token}"
+
     @field_validator("files")
     @classmethod
     def _sources_have_files(cls, value: Files | None, info: ValidationInfo) -> Files | None:
@@ -285,7 +292,7 @@ class Sft(Settings):
     decoder: SftDecoder = SftDecoder()
     """Whether it is trained."""
     data: Data | None = None
-    """What the decoder reads; left out, as in pretrain."""
+    """What the decoder reads, all of it said here; left out, as in pretrain."""
     train: SftTrain = SftTrain()
     """Steps and rate of this stage."""
 
@@ -363,11 +370,18 @@ class Config(Settings):
         )
 
     @model_validator(mode="after")
+    def _something_is_trained(self) -> "Config":
+        if self.decoder.training is Training.FROZEN and self.data.mix.text == 1:
+            raise ValueError("decoder.training is frozen and data.mix has texts alone, from which connector and encoder learn nothing")
+        return self
+
+    @model_validator(mode="after")
     def _sft_can_be_built(self) -> "Config":
         if self.sft:
-            if self.sft.data and self.sft.data.vocabulary_size != self.data.vocabulary_size:
-                sizes = f"{self.sft.data.vocabulary_size:,} tokens, data {self.data.vocabulary_size:,}"
-                raise ValueError(f"sft.data has {sizes}: one decoder reads both, so use one tokenizer")
+            if self.sft.data and self.sft.data.words != self.data.words:
+                raise ValueError(
+                    f"sft.data has {self.sft.data.words}, data {self.data.words}: one decoder reads both, so use one tokenizer"
+                )
             try:
                 self.for_sft()
             except ValidationError as error:

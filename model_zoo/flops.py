@@ -56,21 +56,24 @@ def total_params(config: Config) -> int:
 
 def step_forward_flops(config: Config) -> float:
     """Connector and decoder over the rows of one step, at the expected number of documents."""
-    return _connector_flops(config) + _decoder_flops(config)
+    return _connector_flops(config) + sum(_decoder_flops(config))
 
 
 def _connector_flops(config: Config) -> float:
     return pictures_per_step(config) * config.encoder.num_views * config.connector.forward_flops(config.connector_shape)
 
 
-def _decoder_flops(config: Config) -> float:
-    flops = 0.0
+def _decoder_flops(config: Config) -> tuple[float, float]:
+    """Of a step: of weights and what they are multiplied with, and of attention's two products."""
+    flops = attention = 0.0
     for source, share in zip(SOURCES, config.data.mix.shares, strict=True):
         for kind in rows_of(config)[source].values():
             length = kind.pictures * config.tokens_per_image + kind.tokens
             head = 2.0 * kind.answers * config.decoder.width * config.data.vocabulary_size  # it runs only where something is learnt
             flops += share * kind.per_row * (config.decoder.forward_flops(length=length) + head)
-    return config.train.rows_per_step * flops
+            attention += share * kind.per_row * config.decoder.attention_flops(length=length)
+    rows = config.train.rows_per_step
+    return rows * (flops - attention), rows * attention
 
 
 def pictures_per_step(config: Config) -> float:
@@ -94,17 +97,18 @@ def encoder_stage_flops(encoder: Encoder) -> float:
 
 
 def pretrain_step_flops(config: Config) -> float:
-    """One step forward and backward; an encoder that is not frozen takes part."""
+    """One step forward and backward; an encoder that is not frozen takes part.
+
+    Weights of the decoder that stay as they are need no gradient, but it goes through them. What LoRA adds is not counted, and an encoder
+    that it is added to counts as if all of it were trained.
+    """
     encoder = pictures_per_step(config) * config.encoder.num_views * config.encoder.forward_flops
-    flops = 3 * _connector_flops(config) + _passes(config.decoder.training) * _decoder_flops(config)
+    weights, attention = _decoder_flops(config)
+    passes = 3 if config.decoder.training in (Training.FULL, Training.SLOW) else 2
+    flops = 3 * (_connector_flops(config) + attention) + passes * weights
     if config.encoder.training is not Training.FROZEN:
-        return flops + _passes(config.encoder.training) * encoder
+        return flops + 3 * encoder
     return flops + (encoder if config.data.files else 0.0)  # of scenes, the features are there before the first step
-
-
-def _passes(training: Training) -> int:
-    """Times the forward pass. Weights that stay as they are need no gradient, but it goes through them; what LoRA adds is not counted."""
-    return 3 if training in (Training.FULL, Training.SLOW) else 2
 
 
 def features_stage_flops(encoder: Encoder, *, num_scenes: int) -> float:

@@ -4,6 +4,7 @@ Weights are read as safetensors alone, and no code that lies beside them is run.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 Made = TypeVar("Made", bound="PreTrainedConfig")
+Body = TypeVar("Body", bound="PreTrainedModel")
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.safetensors"
 """Both are called so by `transformers` and by the zoo."""
@@ -99,6 +101,8 @@ def read_config(
                 config: Made = make.from_pretrained(folder, local_files_only=True)  # type: ignore[attr-defined]
         except Exception as error:  # transformers raises errors of many kinds for a value of the wrong type
             raise CheckpointError(f"{folder / CONFIG_FILE} is no config of {settings.kind}: {in_one_line(error)}") from error
+        # a config may name code on the hub for this, which would be fetched and run
+        config._attn_implementation, config.return_dict = "sdpa", True
         found = config.to_dict()
     else:
         differences.append(f"its model_type is {model_type!r}, and {settings.kind} is {' or '.join(map(repr, family.model_types))}")
@@ -134,8 +138,21 @@ def read_normalisation(settings: Named, *, num_channels: int) -> tuple[list[floa
             if isinstance(mean, list) and isinstance(deviation, list):
                 if {len(mean), len(deviation)} != {num_channels}:
                     raise CheckpointError(f"{folder / name} normalises {len(mean)} channels, and the config has {num_channels}")
+                numbers = [value for value in (*mean, *deviation) if isinstance(value, int | float) and math.isfinite(value)]
+                if len(numbers) < 2 * num_channels or min(deviation) <= 0:
+                    raise CheckpointError(f"{folder / name} normalises by mean {mean} and deviation {deviation}, which are no such numbers")
                 return mean, deviation
     return None
+
+
+def build_body(make: "Callable[[Made], Body]", config: "Made", settings: Named) -> "Body":
+    """A model of `transformers`, without weights of its own. Raises CheckpointError where a checkpoint's config makes none."""
+    try:
+        return make(config)
+    except Exception as error:  # whatever transformers raises for a value that it does not know
+        if settings.pretrained is None:
+            raise
+        raise CheckpointError(f"the config of {settings.pretrained} makes no {settings.kind}: {in_one_line(error)}") from error
 
 
 def load_whole(settings: Named) -> "PreTrainedModel":
@@ -161,6 +178,7 @@ def load_whole(settings: Named) -> "PreTrainedModel":
                 folder,
                 use_safetensors=True,
                 local_files_only=True,
+                attn_implementation="sdpa",
                 ignore_mismatched_sizes=True,  # so that the report names them
                 output_loading_info=True,
             )

@@ -221,7 +221,12 @@ def train_model(config: Config, *, first: First, context: Context) -> None:
                         error, routing = loss_of(batch, pictures, world.features)
                         share = devices.size * len(batch.answers) / num_answers  # gradients of several devices are averaged
                         loss = error * share
-                    (loss if routing is None else loss + share * routing.penalty).backward()
+                    if loss.requires_grad:
+                        (loss if routing is None else loss + share * routing.penalty).backward()
+                    elif devices.size > 1:  # whose gradients the others would wait for
+                        raise ValueError(
+                            "a share of a step has no images, from which a frozen decoder learns nothing: use fewer devices, or no texts"
+                        )
                 losses.append(loss.detach())
                 routings += [(share, routing)] if routing else []
             devices.settle(has_pictures=any(len(batch.pictures) for batch, _ in batches))

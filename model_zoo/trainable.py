@@ -66,12 +66,17 @@ _NAMED = {
 
 METRICS: dict[str, str] = _Metrics(_NAMED)
 
-CHANGEABLE = ("train.learning_rate", "train.weight_decay", "train.clip_norm")
-"""Fields that may change while a trial trains: what another value of them would have kept can be gone on from."""
+_CHANGEABLE = ("learning_rate", "weight_decay", "clip_norm")
 STEP_FIELDS = {"rows_per_step", "optimizer", "accumulate", "precision", "checkpoint_layers"}
 """Of the training; of all the others a trial has only more or fewer steps."""
 UPSTREAM_FIELDS = {"pretrain", "features"}
 """Of the encoder; what they come to is in the stages that `pretrain` needs, and so is no part of its own config."""
+
+
+def changeable(base: Mapping[str, Any]) -> tuple[str, ...]:
+    """Fields that may change while the last stage trains: what another value of them would have kept can be gone on from."""
+    block = "sft.train" if base.get("sft") else "train"
+    return tuple(f"{block}.{name}" for name in _CHANGEABLE)
 
 
 class StageSpec(NamedTuple):

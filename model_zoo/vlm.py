@@ -51,7 +51,7 @@ class VisionLanguageModel(nn.Module):
         Features come from outside, because a frozen encoder's are computed once and kept. A picture's views follow each other.
         """
         x: Tensor = self.decoder.embedding(tokens)
-        if self.num_views > 1:
+        if self.num_views > 1 and len(features):
             features = features.unflatten(1, (self.num_views, -1)).flatten(0, 1)
         visual = self.connector(features) if len(features) else features.new_zeros(0, 0, x.shape[1])
         x = splice(x, visual=visual, placeholders=tokens == self.image_token)

@@ -157,6 +157,11 @@ def test_setting_of_another_kind_that_an_argument_gives_is_refused(arguments: tu
     assert problem.startswith("argument encoder.depth=3:1:1: encoder: unknown key 'depth'")
 
 
+def test_setting_inside_a_block_of_another_kind_that_an_argument_gives_is_refused() -> None:
+    (problem,) = said(ONE_ARM | {"base": PLAIN}, "decoder.kind=llama", "decoder.moe.num_experts=3")
+    assert "unknown key 'moe'" in problem
+
+
 def test_misspelt_key_of_the_base_is_refused_beside_a_kind_of_an_argument() -> None:
     (problem,) = said(ONE_ARM | {"base": {"encoder": {"depht": 3}}}, "encoder.kind=hybrid")
     assert "unknown key 'depht'" in problem

@@ -133,6 +133,13 @@ def test_two_searches_that_share_only_an_earlier_stage_are_run_at_once(running: 
     refuse_shared_work(plan_of(make_study(axes=rates, **ZOO, **SEARCH)), store)
 
 
+def test_search_whose_trials_end_where_another_ones_go_on_is_refused(running: Callable[[Study], Plan], store: Store) -> None:
+    rates = {"train.learning_rate": {"log": [1e-4, 1e-2]}}
+    running(make_study(axes=rates, base={"sft": {"train": {"steps": 20}}}, **ZOO, **SEARCH | {"name": "another"}))
+    with pytest.raises(EnvironmentMissing, match="trials in common"):
+        refuse_shared_work(plan_of(make_study(axes=rates, **ZOO, **SEARCH)), store)
+
+
 def test_what_is_done_is_no_longer_to_be_met(running: Callable[[Study], Plan], store: Store, workspace: Workspace) -> None:
     plan = running(make_study(name="planned", axes={"peak_lr": [1e-4, 1e-3]}))
     for job in plan.jobs:

@@ -116,7 +116,8 @@ class RayTune:
             self._trials.events.put(Notice(f"Ray Tune ended ({self._trouble}); going on with what is missing"))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            del driving[self._study.name]
+            if driving.get(self._study.name) is self._trials:  # and not of a run that came after one that was given up
+                del driving[self._study.name]
             self._trials.end_all(failure="Ray Tune ended before it did")
 
     def _repeat_lost(self) -> Iterator[Event]:

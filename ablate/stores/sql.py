@@ -268,6 +268,7 @@ class SqlStore:
             if self._database.file:
                 check_file(self._database.file, shown=self._database.shown)
             prepare(self._database)
+            self._database.forget_writers()
         with self._database.reading() as connection:
             self._revision = int(check_revision(connection, shown=self._database.shown))
             self._tables = set(sa.inspect(connection).get_table_names())

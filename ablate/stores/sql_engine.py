@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +37,10 @@ PASSING_STATES = ("08", "53", "57P", "40001", "40P01")
 PASSING_SQLITE = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
+WRITER = "writer"
+"""Beginning of the key of a writer's row; after it the day, and the writer's own name."""
+REMEMBERED = timedelta(days=365)
+"""Rows of writers that were killed are cleared away after so long; no run lives longer."""
 POOL_NAME = "ablate"
 
 T = TypeVar("T")
@@ -51,7 +56,7 @@ class Database:
         self.shown = self.engine.url.render_as_string(hide_password=True)
         self.file = sqlite_file(url)
         self.patience = 0.0
-        self._writer = f"writer {uuid.uuid4().hex}"
+        self._writer = f"{WRITER} {date.today().isoformat()} {uuid.uuid4().hex}"
         self._transactions = itertools.count(1)
         self._signs = False
         """Whether it has left a row."""
@@ -101,6 +106,13 @@ class Database:
             yield
         except (DBAPIError, ConnectionError) as error:
             raise self._explanation(error) from error
+
+    def forget_writers(self) -> None:
+        """Clears away what killed writers left long ago."""
+        if self.engine.dialect.name == "postgresql":
+            last = f"{WRITER} {(date.today() - REMEMBERED).isoformat()}"
+            with self.engine.begin() as connection:
+                connection.execute(meta.delete().where(meta.c.key.startswith(f"{WRITER} "), meta.c.key < last))
 
     def close(self) -> None:
         if self._signs:

@@ -116,6 +116,10 @@ class DecoderSettings(Settings):
         linear = self._attention_params + self._mlp_params
         return 2.0 * self.depth * (length * linear + 2 * length**2 * self.width)
 
+    def attention_flops(self, *, length: int) -> float:
+        """Those of it that no weight takes part in: queries with keys, and what they pick with values."""
+        return 4.0 * self.depth * length**2 * self.width
+
     @property
     def numbers_kept(self) -> float:
         """Per token, for the backward pass, within a tenth of what autograd keeps: a layer's norms and attention, its MLP 4 of its own."""

@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedModel, Qwen2Config, 
 
 from model_zoo.decoders.decoder import DecoderSettings
 from model_zoo.decoders.packed import ROPE_BASE, Group
-from model_zoo.hub import read_config
+from model_zoo.hub import build_body, read_config
 from model_zoo.initial import residual
 
 FAMILIES = {"llama": (LlamaConfig, LlamaModel), "qwen2": (Qwen2Config, Qwen2Model), "qwen3": (Qwen3Config, Qwen3Model)}
@@ -52,7 +52,7 @@ class TransformersDecoder(nn.Module):
         else:
             rotation = {"rope_type": "default", "rope_theta": ROPE_BASE}
             settings = make_config(**sizes(config), vocab_size=vocabulary_size, rope_parameters=rotation, use_cache=False)
-        self.body: PreTrainedModel = make_body(settings)
+        self.body: PreTrainedModel = build_body(make_body, settings, config)
         self.body.embed_tokens = None  # it gets embedded tokens
         for name, module in self.body.named_modules():
             if name.endswith((".o_proj", ".down_proj")) and isinstance(module, nn.Linear):

@@ -50,11 +50,12 @@ class Clip(FromTransformers):
         from torch import nn
         from transformers import CLIPVisionConfig, CLIPVisionModel
 
+        from model_zoo.hub import build_body
         from model_zoo.initial import embedding
 
         config = self.config_of(CLIPVisionConfig)
         config.num_hidden_layers = self.depth - 1
-        body = CLIPVisionModel(config)
+        body = build_body(CLIPVisionModel, config, self)
         body.set_submodule("post_layernorm", nn.Identity())  # of the class token after the last layer
         body.embeddings.class_embedding = embedding(self.width)  # drawn by the seed
         return self.wrap(body, num_extra=1)

@@ -90,14 +90,10 @@ class FromTransformers(EncoderSettings):
         return config
 
     def wrap(self, body: "PreTrainedModel", *, num_extra: int) -> "nn.Module":
-        """`body` of `transformers`, whose first `num_extra` tokens are no patches, as an encoder of the zoo.
-
-        It is given pixels normalised as those of files are. Where a checkpoint says that it was trained on others, they become those.
-        """
+        """`body` of `transformers`, whose first `num_extra` tokens are no patches, as an encoder of the zoo."""
         import torch
         from torch import nn
 
-        from model_zoo.data.images import MEAN, SD
         from model_zoo.encoders.grid import interpolated, with_channels
         from model_zoo.initial import residual
 
@@ -117,13 +113,15 @@ class FromTransformers(EncoderSettings):
                 for name, module in body.named_modules():
                     if name.endswith((".out_proj", ".fc2")) and isinstance(module, nn.Linear):
                         residual(module, depth=body.config.num_hidden_layers)
-                scale = shift = None
-                if normalisation is not None:
-                    mean, deviation = (torch.tensor(values)[:, None, None] for values in normalisation)
-                    scale, shift = SD / deviation, (MEAN - mean) / deviation
-                self.register_buffer("scale", scale, persistent=False)
-                self.register_buffer("shift", shift, persistent=False)
+                self.register_buffer("scale", None, persistent=False)
+                self.register_buffer("shift", None, persistent=False)
                 interpolated(self, "body.embeddings.position_embedding.weight", num_patches=settings.num_patches, num_extra=num_extra)
+
+            def normalised_by(self, mean: float, deviation: float) -> None:
+                """What its pixels are given as; where the checkpoint says that it was trained on others, they become those."""
+                if normalisation is not None:
+                    theirs, width = (torch.tensor(values)[:, None, None] for values in normalisation)
+                    self.scale, self.shift = deviation / width, (mean - theirs) / width
 
             def forward(self, pixels: "Tensor") -> "Tensor":
                 pixels = with_channels(pixels, num_channels=settings.num_channels, image_size=settings.image_size)

@@ -26,6 +26,8 @@ def with_channels(pixels: Tensor, *, num_channels: int, image_size: int) -> Tens
 
 def see(encoder: nn.Module, pictures: Tensor, *, tiles: int) -> Tensor:
     """[B, C, t S, t S], or grey [B, t S, t S] -> features [B, V P, D]: of the overview, then of each sub-image, row by row."""
+    if not len(pictures):
+        return pictures.new_zeros(0, 0, 0)  # not every encoder takes none
     if tiles == 1:
         features: Tensor = encoder(pictures)
         return features

@@ -40,6 +40,8 @@ class Siglip(FromTransformers):
     def build(self) -> "nn.Module":
         from transformers import SiglipVisionConfig, SiglipVisionModel
 
+        from model_zoo.hub import build_body
+
         config = self.config_of(SiglipVisionConfig)
         config.vision_use_head = False
-        return self.wrap(SiglipVisionModel(config), num_extra=0)
+        return self.wrap(build_body(SiglipVisionModel, config, self), num_extra=0)

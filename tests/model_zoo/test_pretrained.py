@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import pickle
 import re
@@ -26,6 +27,7 @@ from model_zoo import trainable
 from model_zoo.build import build_decoder, build_encoder
 from model_zoo.config import Config
 from model_zoo.data.images import MEAN, SD
+from model_zoo.data.pictures import PIXEL_MEAN, PIXEL_SD
 from model_zoo.decoders.decoder import Decoder, Packed
 from model_zoo.decoders.packed import Group
 from model_zoo.encoders import KINDS
@@ -101,9 +103,9 @@ def encoder_settings(kind: str, pretrained: str, **changes: Any) -> FromTransfor
     return found
 
 
-def make_encoder(kind: str, pretrained: str, **changes: Any) -> nn.Module:
+def make_encoder(kind: str, pretrained: str, *, files: bool = True, **changes: Any) -> nn.Module:
     settings = encoder_settings(kind, pretrained, **changes)
-    encoder = build_encoder(settings)
+    encoder = build_encoder(settings, files=files)
     initialise(encoder, seed=0)
     load_pretrained(encoder, settings)
     return encoder
@@ -130,6 +132,11 @@ def tensors_of(folder: str) -> dict[str, Tensor]:
 
 def rewrite(folder: str, tensors: dict[str, Tensor]) -> None:
     save_file(tensors, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_config(folder: str, **changes: Any) -> None:
+    path = Path(folder) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
 
 
 def refused(make: Any, *said: str) -> None:
@@ -176,6 +183,11 @@ def test_pixels_become_those_that_the_checkpoint_was_trained_on(name, tmp_path):
     mean, deviation = (torch.tensor(values)[:, None, None] for values in said.values())
     found = make_encoder("clip", folder)((pixels - MEAN) / SD)
     torch.testing.assert_close(found, theirs(model, (pixels - mean) / deviation), atol=1e-5, rtol=1e-5)
+    scenes = make_encoder("clip", folder, files=False)((pixels - PIXEL_MEAN) / PIXEL_SD)
+    torch.testing.assert_close(scenes, found, atol=1e-5, rtol=1e-5)
+    for odd in ({"image_std": [0.2, 0.0, 0.4]}, {"image_mean": [math.nan] * 3}, {"image_mean": ["0.4", 0.5, 0.6]}):
+        (tmp_path / "checkpoint" / name).write_text(json.dumps(said | odd), encoding="utf-8")
+        refused(lambda: make_encoder("clip", folder), f"{name} normalises by mean")
     refused(lambda: make_encoder("clip", folder, num_channels=1), "num_channels is 3, the config's 1")
     written = {"image_mean": [0.5], "image_std": [0.5]}
     (tmp_path / "checkpoint" / name).write_text(json.dumps(written), encoding="utf-8")
@@ -614,3 +626,23 @@ def test_study_of_the_guide_is_planned(tmp_path):
     plan = make_plan(study, make_arms(study))
     assert {job.spec.name for job in plan.jobs.values()} == {"pretrain"}
     assert len(plan.jobs) == 4
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"hidden_act": "nope"}, {"rope_parameters": {"rope_type": "nope", "rope_theta": 1e4}}, {"pad_token_id": 100_000}],
+    ids=lambda odd: next(iter(odd)),
+)
+def test_config_that_makes_no_model_is_refused(odd, tmp_path):
+    folder = saved(make_text("llama"), tmp_path / "checkpoint")
+    change_config(folder, **odd)
+    refused(lambda: make_decoder("llama", folder), "llama")
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_code_that_a_config_names_for_attention_is_not_asked_for(key, tmp_path):
+    folder = saved(make_text("llama"), tmp_path / "checkpoint")
+    change_config(folder, **{key: "kernels-community/flash-attn", "return_dict": False})
+    decoder = make_decoder("llama", folder)
+    assert decoder.body.config._attn_implementation == "sdpa"
+    assert decoder(decoder.embedding(torch.arange(6)), groups=[Group(2, 3)]).shape == (6, DECODER["width"])

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,19 @@ def test_number_of_one_thread_is_not_covered_by_another_ones(postgresql: Server)
     meanwhile.start()
     meanwhile.join(DEADLINE)
     assert database._committed(number)
+    database.close()
+
+
+def test_row_of_a_killed_writer_is_cleared_away_a_year_later(postgresql: Server) -> None:
+    url = postgresql.new_database()
+    open_store(url, write=True).close()
+    database = Database(url, write=True)
+    days = [date.today() - timedelta(days=days) for days in (400, 300)]
+    with database.engine.begin() as connection:
+        connection.execute(meta.insert(), [{"key": f"writer {day.isoformat()} abc 1", "value": "5"} for day in days])
+    open_store(url, write=True).close()
+    keys = database.read(lambda connection: connection.scalars(sa.select(meta.c.key).order_by(meta.c.key)).all())
+    assert keys == ["schema", f"writer {days[1].isoformat()} abc 1"]
     database.close()
 
 
