@@ -34,7 +34,6 @@ BASE = Config.model_validate(
         "eval": {"tasks": [], "num_validations": 4, "validation_documents": 4},
     }
 )
-pytestmark = pytest.mark.xdist_group("devices")  # one of the suite's workers starts what all of them look at
 CASES = {
     "plain": BASE,
     "accumulated": change(BASE, train={"accumulate": 2}),
