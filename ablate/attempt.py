@@ -21,9 +21,10 @@ import os
 import shutil
 import socket
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,8 @@ OutcomeState = Literal["done", "failed", "lost", "pruned"]
 RETRIED_CAUSES = frozenset(("lost", "storage", "artefact", "interrupted"))
 """Not the trial's fault: an attempt that ended so is `lost`, any other is `failed`."""
 NOT_FINITE_IN_A_ROW = 3
+LAST_WORD_SECONDS = 5.0
+"""How long the guardian of a dead worker is waited for: it cleans up, then says how the attempt ended."""
 
 logger = logging.getLogger(__name__)
 
@@ -334,6 +337,14 @@ def read_outcome(folder: Path) -> Outcome | None:
             "%s is no outcome, so the attempt counts as unfinished: %s%s", folder / "done.json", where and f"{where}: ", first["msg"]
         )
         return None
+
+
+def await_last_words(folders: Iterable[Path]) -> None:
+    """Waits for the ends of attempts that began, whose worker is dead or, since its run is, about to die."""
+    deadline, pause = time.monotonic() + LAST_WORD_SECONDS, threading.Event()
+    for folder in folders:
+        while (folder / "pid").exists() and not (folder / "done.json").exists() and time.monotonic() < deadline:
+            pause.wait(0.05)
 
 
 def _log_to(path: Path) -> Callable[[str], None]:

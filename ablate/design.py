@@ -6,6 +6,8 @@ collected and placed; an arm that comes out of here is one the trainer accepts.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from ablate.axes import Axis, labels_of
 from ablate.base import Base
-from ablate.cells import block_faults, draws, settle
+from ablate.cells import block_faults, draws, settle, single_changes
 from ablate.collector import paused_collector
 from ablate.conditions import ConditionError, parse_condition
 from ablate.draft import Arm, Draft, Drafting, Until, block_at, too_many
@@ -29,6 +31,18 @@ from ablate.trainers import trainer_of
 def make_arms(study: Study) -> tuple[Arm, ...]:
     """The arms of a planned design; none for a search. Raises InputError with every problem."""
     return _checked(study, draft_design(study)).arms
+
+
+def example_arms(study: Study) -> tuple[Arm, ...]:
+    """The arms of a planned design; of a search the base and one change at a time, as far as the trainer takes them. Raises InputError."""
+    if not study.search:
+        return make_arms(study)
+    search_space(study)
+    design, found = _read(trainer_of(study).Config, _Declared(study)), list[Arm]()
+    for cell in single_changes(design.axes, applies=design.applies):
+        with suppress(ValidationError):
+            found.append(design.arm(cell, design.reader.read([choice.changes for choice in cell])))
+    return tuple(found)
 
 
 def count_removed(study: Study) -> dict[str, int]:
@@ -111,8 +125,8 @@ class _Declared:
 @lru_cache(maxsize=4)
 @paused_collector()
 def _drafted(config: type[BaseModel], declared: _Declared, until: Until) -> Draft:
-    design = Drafting(declared.study, Base(config, declared.study.base))
-    design.read()
+    read = _read(config, declared)
+    design = replace(read, faults=list(read.faults), arms={}, removed={})
     if until != "axes" and not design.too_large:
         design.build(arms=until == "arms")
     return design.draft()

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
-from ablate.attempt import Outcome, read_outcome
+from ablate.attempt import Outcome, await_last_words, read_outcome
 from ablate.continued import trials_to_choose
 from ablate.deviations import register
 from ablate.journal import Point, read_points
@@ -98,19 +99,24 @@ class Recorder:
         orphans = [job for job, (state, _) in known.items() if state in ("running", "lost")]
         if orphans:
             self._store.requeue(self.plan.study.name, orphans, why="its run ended before it did")
-        recorded = self._store.recorded_attempts(known)
-        for job, (state, _) in known.items():
-            final = ("done", *settled_badly(self.plan.study))
-            if state in final:
-                continue
-            unseen = (n for n in range(1, self._workspace.newest_attempt(job) + 1) if (job, n) not in recorded)
-            outcomes = [outcome for n in unseen if (outcome := read_outcome(self._workspace.attempt(job, n)))]
+        final, folders = ("done", *settled_badly(self.plan.study)), set(os.listdir(self._workspace.runs))
+        begun = [job for job, (state, _) in known.items() if state != "done" and job in folders]
+        unseen = self._unseen([job for job in begun if known[job][0] not in final])
+        await_last_words(attempts[-1] for attempts in unseen.values() if attempts)
+        for job, attempts in unseen.items():
+            outcomes = [outcome for attempt in attempts if (outcome := read_outcome(attempt))]
             ended = [outcome for outcome in outcomes if outcome.state in final and outcome.cause not in TRIED_AGAIN]
             if ended:
                 best = next((outcome for outcome in ended if outcome.state == "done"), ended[-1])
                 self._tail({job: best.attempt})
                 self._store.finish(self.plan.study.name, best)
-        self._clear(job for job, (state, _) in known.items() if state != "done")
+        self._clear(begun)
+
+    def _unseen(self, jobs: Sequence[str]) -> dict[str, list[Path]]:
+        """Job -> folders of its attempts whose end is not recorded, the newest last."""
+        recorded = self._store.recorded_attempts(jobs)
+        numbers = {job: range(1, self._workspace.newest_attempt(job) + 1) for job in jobs}
+        return {job: [self._workspace.attempt(job, n) for n in some if (job, n) not in recorded] for job, some in numbers.items()}
 
     def _clear(self, jobs: Iterable[str]) -> None:
         """Removes what dead attempts of these jobs left half-written; not while another study's run may be writing it."""
@@ -202,9 +208,9 @@ class Recorder:
         """Made after `absorb`, at the first event or look."""
         tally = Tally()
         tally.add(self.plan.trials, jobs=self.plan.jobs, states=self._states(self.plan.jobs))
-        for job in self._store.jobs(self.plan.study.name):
-            if job.state == "done" and job.seconds is not None:
-                tally.learn(job.stage, job.train_flops, job.seconds)
+        for job, seconds in self._store.durations(self.plan.jobs).items():
+            spec = self.plan.jobs[job].spec
+            tally.learn(spec.name, spec.train_flops, seconds)
         return tally
 
     def _states(self, jobs: Iterable[str]) -> dict[str, str]:

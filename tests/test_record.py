@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ablate.attempt import Outcome, execute
+from ablate.attempt import Outcome, execute, write_outcome
 from ablate.errors import EnvironmentMissing
 from ablate.planned import Plan
 from ablate.preview import plan_so_far
@@ -53,6 +53,21 @@ def test_attempt_that_finished_unseen_is_absorbed(store: Store, workspace: Works
     assert first not in recorder.missing()
     assert store.trials("small")[0].metrics == {point.key: point.value for point in outcome.metrics}
     assert store.curve([first.id], keys=["loss"])
+
+
+def test_attempt_whose_worker_outlives_its_run_is_waited_for(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    first = next(iter(plan.jobs.values()))
+    outcome = execute(first, workspace=workspace, number=1)
+    folder = workspace.attempt(first.id, 1)
+    (folder / "done.json").unlink()
+    (folder / "pid").touch()
+    worker = threading.Timer(0.3, write_outcome, (folder, outcome))
+    worker.start()
+    recorder = recorder_of(plan, store, workspace)
+    recorder.absorb()
+    worker.join()
+    assert store.job_states([first.id]) == {first.id: ("done", 1)}
 
 
 def test_of_two_attempts_that_ended_unseen_the_one_that_is_done_counts(store: Store, workspace: Workspace) -> None:

@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, TaskCancelledError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from ablate.attempt import Origin, Outcome, lost, read_outcome
+from ablate.attempt import LAST_WORD_SECONDS, Origin, Outcome, lost, read_outcome
 from ablate.durable import seconds_in, storage_patience
 from ablate.errors import EnvironmentMissing
 from ablate.planned import Job
@@ -30,8 +30,6 @@ from ablate.schedule.worker import execute_and_recycle, get_ready
 from ablate.study import Resources
 from ablate.workspace import Workspace
 
-LAST_WORD_SECONDS = 5.0
-"""How long the guardian of a dead worker is waited for: it cleans up, then says how the attempt ended."""
 PENDING_VARIABLE = "ABLATE_PENDING_SECONDS"
 PENDING_SECONDS = 600.0
 """How long a run whose every job waits for a node that is not there goes on waiting, unless the environment says otherwise."""

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ablate.attempt import Outcome, lost, read_outcome, write_outcome
+from ablate.attempt import Outcome, await_last_words, lost, read_outcome, write_outcome
 from ablate.continued import FROM, Donor
 from ablate.journal import read_points
 from ablate.planned import Plan, Trial
 from ablate.planner import wanted_trials
 from ablate.schedule import TRIED_AGAIN, Event, Finished, Proposed, Started
 from ablate.schedule.early_stopping import NAMES, Seen, why_ended
-from ablate.schedule.ray_tasks import LAST_WORD_SECONDS
 from ablate.schedule.tune_actor import trial_plan
 from ablate.search import past_points, told
 from ablate.stores import TrialRecord
@@ -138,7 +137,7 @@ class TuneTrials:
     def _outcome(self, flight: _Flight, *, failure: str | None) -> Outcome:
         folder = self._workspace.attempt(flight.job, flight.attempt)
         if failure is not None and not flight.waits and not self.stop.is_set():
-            _await_last_word(folder)
+            await_last_words([folder])
         outcome = read_outcome(folder)
         if outcome:
             return outcome
@@ -196,10 +195,3 @@ class TuneTrials:
 
     def _journal(self, flight: _Flight) -> Path:
         return self._workspace.attempt(flight.job, flight.attempt) / "metrics.jsonl"
-
-
-def _await_last_word(folder: Path) -> None:
-    """The guardian of a dead worker cleans up and then says how the attempt ended."""
-    deadline, pause = time.monotonic() + LAST_WORD_SECONDS, threading.Event()
-    while (folder / "pid").exists() and not (folder / "done.json").exists() and time.monotonic() < deadline:
-        pause.wait(0.05)

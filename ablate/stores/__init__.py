@@ -205,6 +205,9 @@ class Store(Protocol):
     def job_states(self, jobs: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Job -> (state, attempts so far), for the jobs the store knows from any study."""
 
+    def durations(self, jobs: Iterable[str]) -> dict[str, float]:
+        """Job -> seconds it took, for those that are done."""
+
     def recorded_attempts(self, jobs: Iterable[str]) -> set[tuple[str, int]]:
         """(job, number) of every attempt whose end is recorded."""
 

@@ -181,6 +181,11 @@ class SqlStore:
         wanted, columns = set(jobs_), [jobs.c.id, jobs.c.state, jobs.c.attempts]
         return self._read(lambda connection: {job: (state, count) for job, state, count in _jobs_of(connection, wanted, columns)})
 
+    def durations(self, jobs_: Iterable[str]) -> dict[str, float]:
+        wanted, columns = set(jobs_), [jobs.c.id, jobs.c.state, jobs.c.seconds]
+        found = self._read(lambda connection: list(_jobs_of(connection, wanted, columns)))
+        return {job: seconds for job, state, seconds in found if state == "done" and seconds is not None}
+
     def recorded_attempts(self, jobs_: Iterable[str]) -> set[tuple[str, int]]:
         return {(row["job"], row["number"]) for row in self._rows_of(attempts, list(jobs_), columns=("job", "number"))}
 

@@ -1,7 +1,7 @@
 """Leases in SQL: one row a study, changed only where its epoch is still the one that was read.
 
 Times are the database's and serve people alone. What decides is the beat counter, watched by the challenger's own monotonic clock, so no
-wall clock that jumps can end a lease or keep one alive.
+wall clock that jumps can end a lease or keep one alive. A holder whose process can be seen to be gone is not waited for.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ablate.living import is_gone, sign_of_life
 from ablate.stores import LEASE_TTL, Holder, Lease, LeaseLost
 from ablate.stores.tables import leases
 
@@ -24,7 +25,8 @@ Sign = tuple[int, int]
 
 def holder(connection: sa.Connection, study: str) -> tuple[Holder | None, Sign | None]:
     """Who holds the study's lease, if anybody does, and the sign of life to compare with the next one."""
-    row = connection.execute(sa.select(leases, _now(connection).label("now")).where(leases.c.study == study)).mappings().first()
+    columns = [column for column in leases.c if column is not leases.c.process]  # which a store of an older schema has not
+    row = connection.execute(sa.select(*columns, _now(connection).label("now")).where(leases.c.study == study)).mappings().first()
     if row is None or row["owner"] is None:
         return None, None if row is None else (row["epoch"], row["beats"])
     lease = Lease(study=study, owner=row["owner"], host=row["host"], pid=row["pid"], epoch=row["epoch"])
@@ -38,12 +40,13 @@ def alive(connection: sa.Connection) -> sa.ColumnElement[bool]:
 
 
 def take(connection: sa.Connection, wanted: Lease, *, dead: Sign | None) -> Lease | None:
-    """The lease, where nobody holds it or its holder gave no sign but `dead`; None where somebody was faster."""
+    """The lease, where nobody holds it, its holder gave no sign but `dead`, or its process is gone; None where somebody was faster."""
     found, sign = holder(connection, wanted.study)
-    if found is not None and sign != dead:
+    if found is not None and sign != dead and not _is_gone(connection, found.lease):
         return None
     now, epoch = _now(connection), 1 if sign is None else sign[0] + 1
-    values: dict[str, Any] = {"epoch": epoch, "beats": 0, "owner": wanted.owner, "host": wanted.host, "pid": wanted.pid}
+    holding = {"owner": wanted.owner, "host": wanted.host, "pid": wanted.pid, "process": sign_of_life()}
+    values: dict[str, Any] = {"epoch": epoch, "beats": 0, **holding}
     if sign is None:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         insert = dialect.insert(leases).values(study=wanted.study, taken=now, beaten=now, **values).on_conflict_do_nothing()
@@ -76,6 +79,10 @@ def lease_lost(connection: sa.Connection, lease: Lease) -> LeaseLost:
     found, _ = holder(connection, lease.study)
     to = f"to {found.lease.who}" if found else "and nobody holds it now"
     return LeaseLost(f"lost the lease on '{lease.study}' {to}; this run writes nothing more. `ablate run` goes on where the other one ends")
+
+
+def _is_gone(connection: sa.Connection, lease: Lease) -> bool:
+    return is_gone(lease.pid, connection.scalar(sa.select(leases.c.process).where(*_held(lease))))
 
 
 def _held(lease: Lease) -> tuple[sa.ColumnElement[bool], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "3"
+REVISION = "4"
 
 metadata = sa.MetaData()
 meta = sa.Table("meta", metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String, nullable=False))
@@ -125,6 +125,7 @@ leases = sa.Table(
     sa.Column("owner", sa.String),  # NULL: nobody holds it
     sa.Column("host", sa.String, nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("process", sa.String),  # a sign of `ablate.living`; NULL: its system tells none
     sa.Column("taken", sa.Float(53), nullable=False),
     sa.Column("beaten", sa.Float(53), nullable=False),
 )

@@ -18,6 +18,7 @@ from ablate.fingerprint import fingerprint
 from ablate.journal import Point, make_point
 from ablate.planned import Plan
 from ablate.stores import LEASE_TTL, Lease, LeaseLost, Store, TrialStanding, open_store
+from ablate.stores.tables import REVISION
 from tests.conftest import make_small_plan
 from tests.postgresql import Server
 
@@ -168,6 +169,13 @@ def test_job_goes_through_its_states(store: Store, plan: Plan) -> None:
     assert (trial.state, trial.metrics, trial.seconds, trial.attempts) == ("done", {"loss": 1.25}, 2.0, 1)
 
 
+def test_durations_are_those_of_jobs_that_are_done(store: Store, plan: Plan) -> None:
+    first, second, *_ = plan.jobs
+    store.finish("small", done(first))
+    store.finish("small", replace(done(second), state="failed", cause="user"))
+    assert store.durations([*plan.jobs, "unknown"]) == {first: 2.0}
+
+
 def test_result_stays_what_it_was_when_its_job_runs_again(store: Store, plan: Plan) -> None:
     """An artefact was damaged, and is built again."""
     job = plan.trials[0].chain[-1]
@@ -295,7 +303,7 @@ def test_newer_schema_is_refused(url: str, store: Store) -> None:
     store.close()
     change(url, "UPDATE ablate_revision SET version_num = '99'")
     for write in (False, True):
-        with pytest.raises(EnvironmentMissing, match="schema 99, this program reads up to 3"):
+        with pytest.raises(EnvironmentMissing, match=f"schema 99, this program reads up to {REVISION}"):
             open_store(url, write=write)
     change(url, "UPDATE ablate_revision SET version_num = '2'")
     open_store(url).close()

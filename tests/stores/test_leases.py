@@ -1,5 +1,6 @@
 """Two drivers on one study, as processes: one that is killed, one that is stopped and goes on, clocks that jump."""
 
+import math
 import os
 import signal
 import subprocess
@@ -105,14 +106,23 @@ def test_second_driver_is_refused_while_the_first_lives(store: Store, url: str) 
 
 @pytest.mark.slow
 @pytest.mark.fault("F22")
-def test_lease_of_a_killed_driver_is_taken_over(store: Store, url: str) -> None:
+def test_lease_of_a_driver_killed_on_another_machine_is_taken_over_once_it_is_silent(store: Store, url: str) -> None:
     with driver(url) as first:
-        first.kill()
-        first.wait()
+        kill_elsewhere(first, url)
         began = time.monotonic()
         lease = store.claim("small", owner="second", ttl=TTL)
         assert TTL <= time.monotonic() - began < TTL + 2
         assert lease.epoch == 2
+
+
+@pytest.mark.slow
+@pytest.mark.fault("F22")
+@pytest.mark.parametrize("reaped", [True, False], ids=["gone", "not yet waited for by its parent"])
+def test_lease_of_a_driver_killed_on_this_machine_is_taken_over_at_once(store: Store, url: str, reaped: bool) -> None:
+    with driver(url) as first:
+        first.kill()
+        os.waitid(os.P_PID, first.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
+        assert store.claim("small", owner="second", ttl=math.inf).epoch == 2
 
 
 @pytest.mark.slow
@@ -173,8 +183,7 @@ def test_clock_that_jumps_ends_no_lease_and_keeps_none_alive(store: Store, url: 
         shift_times(url, jump)
         with pytest.raises(EnvironmentMissing, match="first driver"):
             store.claim("small", owner="second")
-        first.kill()
-        first.wait()
+        kill_elsewhere(first, url)
         shift_times(url, jump)
         holder = store.holder("small")
         assert holder is not None
@@ -183,8 +192,19 @@ def test_clock_that_jumps_ends_no_lease_and_keeps_none_alive(store: Store, url: 
         assert taken.epoch == 2
 
 
+def kill_elsewhere(process: subprocess.Popen[str], url: str) -> None:
+    """What the store knows of a driver that dies on another machine: the sign of a process of another boot."""
+    process.kill()
+    process.wait()
+    change_leases(url, "process = 'another-boot 1 2'")
+
+
 def shift_times(url: str, seconds: int) -> None:
+    change_leases(url, f"taken = taken + {seconds}, beaten = beaten + {seconds}")
+
+
+def change_leases(url: str, what: str) -> None:
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+pg8000://"))
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE leases SET taken = taken + :by, beaten = beaten + :by"), {"by": seconds})
+        connection.execute(sa.text(f"UPDATE leases SET {what}"))  # noqa: S608
     engine.dispose()

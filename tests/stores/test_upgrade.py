@@ -143,10 +143,12 @@ def test_study_whose_run_was_killed_is_live_no_more(tmp_path: Path) -> None:
     reader = open_store(url)
     before = standing(reader)
     assert [state for _, state, _, _ in before] == ["done", "done", "failed", "running"]
+    assert reader.holder("small").lease.pid == 99  # type: ignore[union-attr]
     writer = open_store(url, write=True)
     assert (differences(url), revision(path)) == ([], REVISION)
     for opened in (reader, writer):
         assert standing(opened) == before
+        assert opened.holder("small").lease.pid == 99  # type: ignore[union-attr]
         assert [record.active for record in opened.studies()] == [False]
         opened.close()
 
@@ -194,6 +196,7 @@ def test_released_store_on_a_server_is_upgraded(old_server: str) -> None:
         "ALTER TABLE attempts",
         "CREATE TABLE leases",
         "DROP COLUMN active",
+        "ADD COLUMN process",
         "UPDATE ablate_revision",
     ],
 )
@@ -246,7 +249,7 @@ def test_program_from_before_migrations_would_refuse(old: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("found", ["4", "abc"])
+@pytest.mark.parametrize("found", [str(int(REVISION) + 1), "abc"])
 @pytest.mark.fault("F33")
 def test_schema_this_program_does_not_know_is_refused_and_left_alone(found: str, tmp_path: Path) -> None:
     path = tmp_path / "ablate.db"
