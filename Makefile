@@ -25,7 +25,7 @@ check: .venv/tested
 	$(BIN)/mypy
 
 slow: .venv/tested
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow or browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or browser"
 
 # The CPU build of torch where the index has one; a GPU machine installs the torch it wants beforehand.
 .venv/installed: pyproject.toml constraints.txt

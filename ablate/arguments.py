@@ -1,6 +1,7 @@
 """What the verbs share: their arguments, and how a reference becomes a study, a store, a workspace."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,6 +53,16 @@ def studies_of(arguments: Sequence[str], *, seeds: int | None = None) -> "list[S
     if problems:
         raise InputError("\n".join(problems))
     return studies
+
+
+def warn_of_lacks(studies: "Sequence[Study]") -> None:
+    """Says what this machine has not of what the studies name, which a run elsewhere may have."""
+    from ablate.lacking import lacks
+
+    for study in studies:
+        if found := lacks(study):
+            print(*found, sep="\n", file=sys.stderr)
+            print(f"{study.name} needs these where its trials run; `ablate run` without --address refuses to start here", file=sys.stderr)
 
 
 def changes_in(arguments: Sequence[str]) -> list[str]:

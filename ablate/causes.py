@@ -5,8 +5,8 @@ import traceback
 from typing import Literal
 
 Cause = Literal["user", "nan", "oom", "timeout", "lost", "storage", "artefact", "interrupted", "pruned"]
-"""`user`: the trainer's own error. `lost`: its worker or node died. `storage`: the disk is full or broken. `artefact`: what it reads is
-damaged. What each of them leads to stands in `ablate.schedule.Retries`."""
+"""`user`: the trainer's own error. `lost`: its worker or node died, or one of its processes was killed. `storage`: the disk is full or
+broken. `artefact`: what it reads is damaged. What each of them leads to stands in `ablate.schedule.Retries`."""
 
 STORAGE_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE))
 STORAGE_TEXTS = ("No space left on device", "Disk quota exceeded", "Input/output error", "File too large", "Read-only file system")
@@ -28,7 +28,7 @@ def cause_of(error: BaseException) -> Cause:
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
-    if _is_asked_to_go(error):
+    if _is_asked_to_go(error) or any(_is_loss(link) for link in chain):
         return "lost"
     if any(_is_memory(link) for link in chain):
         return "oom"
@@ -40,6 +40,11 @@ def cause_of(error: BaseException) -> Cause:
 def _is_asked_to_go(error: BaseException) -> bool:
     """Whether the worker was told to end: Ray answers SIGTERM with a SystemExit inside the trainer, which could raise one itself."""
     return isinstance(error, SystemExit) and any(frame.name == SIGTERM_HANDLER for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _is_loss(error: BaseException) -> bool:
+    # by name: the zoo is not imported where nothing else imports it
+    return any(kind.__name__ == "ProcessLost" for kind in type(error).__mro__)
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -8,8 +8,9 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,16 +26,19 @@ from ablate.arguments import (
     open_store_of,
     place_options,
     print_json,
-    refuse_for_study,
     studies_of,
     study_name_of,
-    study_names_of,
+    warn_of_lacks,
     workspace_of,
 )
 from ablate.cli_law import law_app
+from ablate.cli_results import results_app
 from ablate.cli_store import archive_app, store_app
 from ablate.collector import paused_collector
 from ablate.errors import AblateError, InputError
+
+if TYPE_CHECKING:
+    from ablate.stores import Store
 
 app = typer.Typer(
     help="Ablation studies for multimodal language models: declare, plan, run on Ray, watch, conclude.",
@@ -42,6 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(results_app)
 app.add_typer(law_app, name="law")
 app.add_typer(store_app, name="store")
 app.add_typer(archive_app)
@@ -64,8 +69,10 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to 
 @paused_collector()
 def validate(studies: Studies) -> None:
     """Say every mistake of a study file at once, with its line and column."""
-    for study in studies_of(studies):
+    loaded = studies_of(studies)
+    for study in loaded:
         print(f"{study.source}: fine ({study.name})")
+    warn_of_lacks(loaded)
 
 
 @app.command()
@@ -88,8 +95,8 @@ def plan(
     """Show what would run, what it costs, and what is done already."""
     from ablate.preview import make_preview, refuse_over_budget
 
-    place = workspace_of(workspace, store)
-    previews = [make_preview(study, place) for study in studies_of(studies, seeds=seeds)]
+    place, loaded = workspace_of(workspace, store), studies_of(studies, seeds=seeds)
+    previews = [make_preview(study, place) for study in loaded]
     if as_json:
         documents = [preview.to_json() for preview in previews]
         print_json(documents[0] if len(documents) == 1 else documents)
@@ -98,6 +105,7 @@ def plan(
 
         for preview in previews:
             show_plan(preview)
+    warn_of_lacks(loaded)
     refuse_over_budget(previews)
 
 
@@ -127,6 +135,8 @@ def run(
 
         for study in loaded:
             show_plan(make_preview(study, place))
+    if dry_run or address != "local":  # the machines of a cluster may have what this one lacks
+        warn_of_lacks(loaded)
     check_budgets(loaded, place)
     if dry_run:
         return
@@ -134,6 +144,10 @@ def run(
 
     for study in loaded:
         refuse_uncommitted(study)
+    if address == "local":
+        from ablate.lacking import refuse_lacks
+
+        refuse_lacks(loaded, place)
     from ablate.outlive import outlived
 
     if changes := [text for text in changes_in(studies) if not text.startswith("name=")]:
@@ -145,15 +159,19 @@ def run(
 
         code = run_all(loaded, place, slots=slots, address=address, dashboard=dashboard, command=command, options=options)
     if code == 0 and strict:
-        from ablate.conclude import conclude
-
-        opened = open_store_of(workspace, store)
-        verdicts = [(study.name, verdict) for study in loaded for verdict in conclude(opened, study.name).verdicts]
-        for name, verdict in verdicts:
-            if verdict.verdict == "contradicted":
-                print(f"contradicted: {name}: {verdict.statement}: {verdict.reason}", file=sys.stderr)
-                code = 1
+        code = _say_contradicted([study.name for study in loaded], open_store_of(workspace, store))
     raise typer.Exit(code)
+
+
+def _say_contradicted(studies: Sequence[str], store: "Store") -> int:
+    """Names each claim that a study contradicts; the exit code that comes of it."""
+    from ablate.conclude import conclude
+
+    verdicts = [(name, verdict) for name in studies for verdict in conclude(store, name).verdicts]
+    contradicted = [(name, verdict) for name, verdict in verdicts if verdict.verdict == "contradicted"]
+    for name, verdict in contradicted:
+        print(f"contradicted: {name}: {verdict.statement}: {verdict.reason}", file=sys.stderr)
+    return 1 if contradicted else 0
 
 
 @app.command()
@@ -290,98 +308,6 @@ def explain(
         terminal.show_comparison(comparison)
         if mixed:
             print("\ntrained with", *mixed, sep="\n  ")
-
-
-@app.command()
-def results(
-    study: StudyName,
-    form: Annotated[str, typer.Option("--format", help="csv, json, parquet, markdown or latex; default: a table.")] = "",
-    curves: Annotated[bool, typer.Option("--curves", help="Every recorded point instead of the last ones.")] = False,
-    workspace: Folder = WORKSPACE,
-    store: StoreUrl = None,
-) -> None:
-    """Print tidy rows: trial, arm, seed, state, the axes, the metrics."""
-    from ablate.results import curves_frame, export, json_rows, results_frame
-    from ablate.terminal import show_rows
-
-    opened, name = open_store_of(workspace, store), study_name_of(study)
-    frame = curves_frame(opened, name) if curves else results_frame(opened, name)
-    if not form:
-        show_rows(json_rows(frame))
-        return
-    exported = export(frame, form)
-    if isinstance(exported, bytes):
-        sys.stdout.buffer.write(exported)
-    else:
-        sys.stdout.write(exported)
-
-
-@app.command()
-def effects(
-    study: Annotated[
-        str,
-        typer.Argument(metavar="STUDY|FILE.csv", help="A study in the store, or a CSV with arm, seed and the metric."),
-    ],
-    baseline: Annotated[str, typer.Option(help="CSV only: the arm the others are compared with.")] = "",
-    metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "",
-    goal: Annotated[str, typer.Option(help="CSV only: max (default) or min.")] = "",
-    as_json: Json = False,
-    workspace: Folder = WORKSPACE,
-    store: StoreUrl = None,
-) -> None:
-    """Print each level against its baseline, with intervals, and the verdicts on the study's claims."""
-    from ablate.conclude import conclude, csv_effects
-    from ablate.history import mixtures, trained_with
-    from ablate.terminal import show_conclusion, show_rows
-
-    if study.endswith(".csv"):
-        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max")
-        print_json(answer) if as_json else show_rows(answer["effects"])
-        return
-    refuse_for_study(study, baseline=baseline, metric=metric, goal=goal)
-    opened = open_store_of(workspace, store)
-    conclusion = conclude(opened, study_name_of(study))
-    mixed = mixtures(trained_with(opened, [job.id for job in opened.jobs(conclusion.study.name)]))
-    if as_json:
-        print_json(conclusion.to_json() | {"mixed": list(mixed)})
-        return
-    show_conclusion(conclusion)
-    if mixed:
-        print("\n! not all of these trials were trained alike:", *mixed, sep="\n  ")
-
-
-@app.command()
-def report(
-    studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies in the store, or their files.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
-    workspace: Folder = WORKSPACE,
-    store: StoreUrl = None,
-) -> None:
-    """Write one self-contained HTML page that opens offline."""
-    from ablate.conclude import study_report
-    from ablate.report import write_report
-
-    opened = open_store_of(workspace, store)
-    write_report([study_report(opened, name) for name in study_names_of(studies)], path=output)
-    print(f"wrote {output}")
-
-
-@app.command()
-def dashboard(
-    host: Annotated[str, typer.Option(help="Address to listen on; the pages are for this machine only.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8050,
-    workspace: Folder = WORKSPACE,
-    store: StoreUrl = None,
-) -> None:
-    """Serve the live pages on loopback."""
-    from ablate.session import dashboard_command
-
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        raise InputError(f"--host {host}: the pages have no access control yet and are served on loopback only")
-    open_store_of(workspace, store).close()
-    # its own process: pages and runs share the store and nothing else
-    sys.stdout.flush()
-    os.execv(sys.executable, dashboard_command(workspace_of(workspace, store), host=host, port=port))  # noqa: S606
 
 
 def main() -> None:

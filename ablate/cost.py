@@ -56,7 +56,7 @@ class StageCost:
     train_flops: float | None
     flops_to_run: float | None
     memory_bytes: float | None
-    """Peak of the largest job."""
+    """Peak of the largest job, on each of its devices."""
     throughput: float | None
     """FLOP/s of one device."""
     origin: Literal["measured", "assumed", "unknown"]
@@ -151,7 +151,8 @@ def make_cost(
     hardware, per_job, states = plan.study.hardware, devices_of(plan.study.resources), states or {}
     work = _work(plan, to_choose, states)
     rates = {stage: _rate(stage, measured or {}, hardware) for stage in work}
-    stages = tuple(_stage_cost(stage, parts, throughput=rates[stage], devices=per_job) for stage, parts in work.items())
+    sharers = plan.study.resources.nodes * max(1, int(plan.study.resources.gpus))
+    stages = tuple(_stage_cost(stage, parts, throughput=rates[stage], devices=per_job, sharers=sharers) for stage, parts in work.items())
     hours, left = _sum(stage.device_hours for stage in stages), _sum(stage.device_hours_to_run for stage in stages)
     price = hardware.price_per_hour if hardware else None
     more = to_choose.trials if to_choose else 0
@@ -173,7 +174,7 @@ def make_cost(
         devices_per_job=per_job,
         money=None if price is None or hours is None else price * hours,
         money_left=None if price is None or left is None else price * left,
-        memory_limit_bytes=hardware.memory_gib * GIB * min(per_job, 1) if hardware and hardware.memory_gib else None,
+        memory_limit_bytes=hardware.memory_gib * GIB * min(plan.study.resources.gpus or 1, 1) if hardware and hardware.memory_gib else None,
     )
 
 
@@ -183,8 +184,8 @@ def places_on(hardware: Hardware | None, devices: float) -> int | None:
 
 
 def devices_of(resources: Resources) -> float:
-    """Devices a job occupies: its GPUs, a part of one, or one device where it asks for none."""
-    return resources.gpus or 1.0
+    """Devices a job occupies: its GPUs, a part of one, or one device where it asks for none, on each of its machines."""
+    return resources.nodes * (resources.gpus or 1.0)
 
 
 def over_budget(cost: Cost, budget: Budget) -> list[str]:
@@ -247,7 +248,13 @@ def _rate(stage: str, measured: Mapping[str, Throughput], hardware: Hardware | N
     return Throughput(hardware.peak_flops * hardware.utilisation, 0) if hardware else None
 
 
-def _stage_cost(stage: str, parts: Sequence[_Part], *, throughput: Throughput | None, devices: float) -> StageCost:
+def _peak(spec: Stage, sharers: int) -> float:
+    """Bytes on each of so many devices."""
+    shared: float = getattr(spec, "shared_bytes", 0.0)
+    return spec.memory_bytes - shared * (1 - 1 / sharers)
+
+
+def _stage_cost(stage: str, parts: Sequence[_Part], *, throughput: Throughput | None, devices: float, sharers: int) -> StageCost:
     specs, jobs, to_run = [part.spec for part in parts], sum(part.jobs for part in parts), sum(part.to_run for part in parts)
     flops = _sum(part.jobs * part.spec.train_flops or None for part in parts)
     left = None if flops is None else sum(part.to_run * part.spec.train_flops for part in parts)
@@ -264,7 +271,7 @@ def _stage_cost(stage: str, parts: Sequence[_Part], *, throughput: Throughput | 
         total_params=_span(spec.total_params for spec in specs),
         train_flops=flops,
         flops_to_run=left,
-        memory_bytes=max(spec.memory_bytes for spec in specs) if all(spec.memory_bytes for spec in specs) else None,
+        memory_bytes=max(_peak(spec, sharers) for spec in specs) if all(spec.memory_bytes for spec in specs) else None,
         throughput=throughput.flops_per_second if throughput and flops is not None else None,
         origin="unknown" if not (known and throughput) else "measured" if throughput.num_jobs else "assumed",
         measured_over=throughput.num_jobs if throughput else 0,

@@ -21,6 +21,7 @@ from ablate.errors import InputError, Problem
 from ablate.explain import explain
 from ablate.forms import nested_at, read_axes
 from ablate.levels import MISSING, misread
+from ablate.objections import objections
 from ablate.overrides import override
 from ablate.reader import Fault, visible
 from ablate.sources import own_trainer, with_sources
@@ -179,6 +180,8 @@ class _Checks:
                 at = ("axes", *(nested_at(study.axes, name) or ()))
                 self._fault(f"'{visible(name)}' is a metric too; the columns of the results would collide", *at)
         self.faults += expected.faults
+        if not (self.faults or self.mended) and self.until == "arms":
+            self.faults += objections(study)
         return study.model_copy(update={"claims": claims})
 
     def _find_trainer(self) -> Trainer | None:

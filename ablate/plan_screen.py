@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -12,16 +11,18 @@ from ablate.analysis.power import ALPHA, POWER
 from ablate.axes import Axis
 from ablate.base import Base
 from ablate.blocks import Grid
-from ablate.cost import Cost, Span, StageCost
+from ablate.cost import Cost
 from ablate.detect import ENOUGH_SEEDS, Detectable, Detection
 from ablate.fractional import FractionalDesign
 from ablate.levels import MISSING, label_text
+from ablate.plan_screen_cost import show_parameters, show_stages, show_totals
+from ablate.plan_screen_layout import heading, show_table, table_of
 from ablate.planned import Plan
 from ablate.planner import is_simulated
 from ablate.preview import Preview
 from ablate.prospects import Prospect
-from ablate.quantities import bytes_text, counted, duration_text, large, money_text, scientific
-from ablate.study import Budget, Study
+from ablate.quantities import counted, large
+from ablate.study import Study
 from ablate.terminal import STYLE, console, number
 from ablate.trainers import trainer_of
 
@@ -29,7 +30,6 @@ SHOWN_ARMS = 20
 SHOWN_LEVELS = 12
 EARLY = {"none": "", "pbt": ", those that are behind go on from the weights of better ones ({})"}
 EARLY |= dict.fromkeys(("asha", "hyperband", "median"), ", those that are behind end early ({})")
-HARDWARE_HINT = "hardware: {device: NAME, peak_flops: FLOP/S, utilisation: 0.4, memory_gib: 80, price_per_hour: 2.5, devices: 8}"
 
 
 def show_plan(preview: Preview) -> None:
@@ -45,37 +45,21 @@ def show_plan(preview: Preview) -> None:
     if preview.plan.arms:
         _show_arms(out, preview)
     if preview.cost.stages:
-        _show_stages(out, preview.cost)
-        _show_parameters(out, preview.cost, simulated=is_simulated(study))
-        _show_totals(out, preview.cost, study.budget)
+        show_stages(out, preview.cost)
+        show_parameters(out, preview.cost, simulated=is_simulated(study))
+        show_totals(out, preview.cost, study.budget)
     _show_detection(out, preview)
     _show_prospects(out, preview.prospects)
-
-
-def _heading(out: Console, title: str, rest: str = "") -> None:
-    out.print()
-    out.print(Text.assemble((title, "bold"), f" ({rest})" if rest else ""), soft_wrap=True)
-
-
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
-
-
-def _show(out: Console, table: Table) -> None:
-    out.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def _show_axes(out: Console, preview: Preview) -> None:
     study = preview.plan.study
     better = "higher" if study.metric.goal == "max" else "lower"
-    _heading(out, "What is compared", f"by {study.metric.name}, {better} is better; trainer {study.trainer}")
+    heading(out, "What is compared", f"by {study.metric.name}, {better} is better; trainer {study.trainer}")
     table = Table.grid(padding=(0, 3, 0, 0))
     for axis in preview.space:
         table.add_row(axis.name, _bounds(axis) if axis.bounds else _levels(axis, study))
-    _show(out, table)
+    show_table(out, table)
     if unused := _unused_levels(preview):
         out.print(f"  in no arm of this design: {unused}", soft_wrap=True)
     if study.search and study.search.objectives:
@@ -126,7 +110,7 @@ def _unused_levels(preview: Preview) -> str:
 
 def _show_work(out: Console, preview: Preview) -> None:
     plan, cost = preview.plan, preview.cost
-    _heading(out, "What is run")
+    heading(out, "What is run")
     if search := plan.study.search:
         early = EARLY[search.stop_early].format(search.stop_early)
         out.print(f"  {counted(cost.trials, 'trial')}, chosen while running ({search.sampler}){early}")
@@ -145,10 +129,10 @@ def _show_work(out: Console, preview: Preview) -> None:
 def _show_fraction(out: Console, design: FractionalDesign) -> None:
     """What the runs that are left out cost: effects that come out as one."""
     if design.resolution is None:
-        _heading(out, "Fraction", "none does it: this is the full factorial, and every effect is clear")
+        heading(out, "Fraction", "none does it: this is the full factorial, and every effect is clear")
         return
     whole = 2 ** len(design.factors)
-    _heading(out, "Fraction", f"resolution {design.resolution}, {len(design.runs)} of {whole:,} combinations")
+    heading(out, "Fraction", f"resolution {design.resolution}, {len(design.runs)} of {whole:,} combinations")
     for generator in design.generators:
         out.print(f"  {generator}", soft_wrap=True)
     out.print(f"  defining relation: I = {' = '.join(' x '.join(word) for word in design.defining_relation)}", soft_wrap=True)
@@ -185,7 +169,7 @@ def _progress(plan: Plan, preview: Preview) -> str:
 def _show_arms(out: Console, preview: Preview) -> None:
     """Each arm as its difference from the base, with its size where arms differ in it, and with what has become of its trials."""
     plan = preview.plan
-    _heading(out, "Arms", "each as its difference from the base")
+    heading(out, "Arms", "each as its difference from the base")
     states: dict[str, Counter[str]] = {arm.name: Counter() for arm in plan.arms[:SHOWN_ARMS]}
     for trial in plan.trials:
         if trial.arm in states:
@@ -198,7 +182,7 @@ def _show_arms(out: Console, preview: Preview) -> None:
     tables = [_arms_table((name, sizes[name], text) for name, text in said.items())] if sizes else []
     if not tables or out.measure(tables[0]).maximum > out.width - 2:
         tables = [_arms_table(said.items())]
-    _show(out, tables[0])
+    show_table(out, tables[0])
     if len(plan.arms) > SHOWN_ARMS:
         out.print(f"  and {len(plan.arms) - SHOWN_ARMS:,} more (all of them: --json)")
 
@@ -222,124 +206,11 @@ def _sizes(plan: Plan) -> dict[str, str]:
     }
 
 
-def _show_stages(out: Console, cost: Cost) -> None:
-    known = all(stage.train_flops is not None for stage in cost.stages)
-    _heading(
-        out,
-        "Cost",
-        ("estimated from formulas" if known else "as far as the trainer declares it, or it was measured")
-        + (", taking each trial to be like the base" if cost.estimated else ""),
-    )
-    timed = any(stage.device_hours is not None for stage in cost.stages)
-    times = ("one job", "device time") if timed else ()
-    columns = ("stage", "jobs", "still to run", "FLOPs", *times, "peak memory", *(("from",) if timed else ()))
-    table = _table(*columns, right=columns[1:] if not timed else columns[1:-1])
-    for stage in cost.stages:
-        when = (duration_text(stage.seconds_per_job), duration_text(_seconds(stage.device_hours))) if timed else ()
-        table.add_row(
-            stage.stage,
-            f"{stage.jobs:,}",
-            f"{stage.to_run:,}",
-            scientific(stage.train_flops),
-            *when,
-            bytes_text(stage.memory_bytes),
-            *((_origin(stage),) if timed else ()),
-        )
-    if len(cost.stages) > 1:
-        to_run = sum(stage.to_run for stage in cost.stages)
-        when = ("", duration_text(_seconds(cost.device_hours))) if timed else ()
-        table.add_row("together", f"{cost.jobs:,}", f"{to_run:,}", scientific(cost.train_flops), *when)
-    _show(out, table)
-
-
-def _show_parameters(out: Console, cost: Cost, *, simulated: bool) -> None:
-    moe = any(stage.active_params != stage.num_params for stage in cost.stages)
-    rest = "N counts the language model without embeddings and head" + ("; active N: what one token uses" if moe else "")
-    _heading(out, "Parameters", rest + ("; of the models that the simulation stands for" if simulated else ""))
-    active = ("active N",) if moe else ()
-    columns = ("stage", "N", *active, "embeddings and head", "all, encoder too")
-    table = _table(*columns, right=columns[1:])
-    for stage in cost.stages:
-        uses = (_span(stage.active_params),) if moe else ()
-        table.add_row(stage.stage, _span(stage.num_params), *uses, _span(stage.embedding_params), _span(stage.total_params))
-    _show(out, table)
-
-
-def _show_totals(out: Console, cost: Cost, budget: Budget) -> None:
-    _heading(out, "Time, money and memory")
-    rows = Table.grid(padding=(0, 3, 0, 0))
-    if cost.hardware:
-        rows.add_row("on", _hardware(cost))
-    if cost.device_hours is not None:
-        rows.add_row(
-            "device time", _with_left(duration_text(_seconds(cost.device_hours)), duration_text(_seconds(cost.device_hours_left)), cost)
-        )
-    if cost.wall_hours_left is not None:
-        at_a_time = counted(cost.places or 0, "job")
-        short = "" if all(stage.origin == "measured" for stage in cost.stages) else "; training only, without start and evaluation"
-        rows.add_row("until done", f"at least {duration_text(_seconds(cost.wall_hours_left))}, {at_a_time} at a time{short}")
-    if cost.money is not None and cost.hardware:
-        unit = cost.hardware.currency
-        rows.add_row("money", _with_left(f"{money_text(cost.money)} {unit}", f"{money_text(cost.money_left or 0)} {unit}", cost))
-    rows.add_row("memory", _memory(cost))
-    if limits := _limits(cost, budget):
-        rows.add_row("budget", limits)
-    _show(out, rows)
-    if cost.hardware is None:
-        what = "Hours are unknown" if cost.device_hours is None else "Money and the time until it is done are unknown"
-        out.print(f"  {what}: say in the study what it is to run on, as in")
-        out.print(f"  {HARDWARE_HINT}", soft_wrap=True)
-    elif not cost.places:
-        out.print(
-            Text(f"  ! a job needs {cost.devices_per_job:g} devices, and hardware.devices is {cost.hardware.devices}", style="yellow"),
-            soft_wrap=True,
-        )
-
-
-def _hardware(cost: Cost) -> str:
-    hardware = cost.hardware
-    assert hardware
-    peak = f"{scientific(hardware.peak_flops)} FLOP/s at {hardware.utilisation:.0%}"
-    price = "" if hardware.price_per_hour is None else f", {hardware.price_per_hour:g} {hardware.currency} an hour each"
-    return f"{hardware.devices:,} × {hardware.device or 'device'}: {peak}{price}"
-
-
-def _with_left(total: str, left: str, cost: Cost) -> str:
-    begun = any(stage.to_run < stage.jobs for stage in cost.stages)
-    return f"{total}, of which {left} are still to come" if begun else total
-
-
-def _limits(cost: Cost, budget: Budget) -> str:
-    """What a budget allows, beside what the study takes of it."""
-    hours, money = cost.device_hours, cost.money
-    parts = [
-        f"{cost.trials:,} of {budget.trials:,} trials" if budget.trials is not None else "",
-        f"{scientific(cost.train_flops)} of {scientific(budget.train_flops)} FLOPs" if budget.train_flops is not None else "",
-        f"{hours:.3g} of {budget.device_hours:g} device-hours" if budget.device_hours is not None and hours is not None else "",
-        f"{money_text(money)} of {budget.money:g}" if budget.money is not None and money is not None else "",
-        f"no job starts after {budget.wall_minutes:g} minutes" if budget.wall_minutes is not None else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _memory(cost: Cost) -> Text:
-    largest = max(cost.stages, key=lambda stage: stage.memory_bytes or 0.0)
-    if largest.memory_bytes is None:
-        return Text("–: the trainer does not say how much a job needs")
-    need = f"{bytes_text(largest.memory_bytes)} at the peak of a job ({largest.stage})"
-    limit = cost.memory_limit_bytes
-    if limit is None:
-        return Text(need)
-    if cost.too_large:
-        return Text(f"! {need} do not fit in the {bytes_text(limit)} a job has", style="red")
-    return Text(f"{need}, {bytes_text(limit)} there")
-
-
 def _show_detection(out: Console, preview: Preview) -> None:
     """Whether the study can answer at all: below these differences it will most likely say 'inconclusive'."""
     detection, study = preview.detection, preview.plan.study
     rest = f"in {detection.metric}; a t test paired by seed finds it at {ALPHA:.0%} in {POWER:.0%} of studies"
-    _heading(out, "Smallest difference it can see", rest)
+    heading(out, "Smallest difference it can see", rest)
     if study.search:
         out.print("  none is promised: a search looks for the best, and repeats nothing to compare")
         return
@@ -348,12 +219,12 @@ def _show_detection(out: Console, preview: Preview) -> None:
         out.print(f"  One seed: no difference can be told from noise. With {ENOUGH_SEEDS} seeds it could see:")
     if detection.axes:
         noted = any(found.note for found in detection.axes) and not again
-        table = _table("axis", "difference", "from", *(("",) if noted else ()), right=("difference",))
+        table = table_of("axis", "difference", "from", *(("",) if noted else ()), right=("difference",))
         for found in detection.axes:
             value = found.with_more_seeds if again else found.difference
             seeds = ENOUGH_SEEDS if again else found.seeds
             table.add_row(found.axis, _difference(value, detection), _compared(found, seeds=seeds), *((found.note,) if noted else ()))
-        _show(out, table)
+        show_table(out, table)
     out.print(f"  {_noise(detection)}", soft_wrap=True)
     if study.law and len(study.seeds) == 1:
         out.print("  The law is fitted across sizes and needs no second seed.")
@@ -363,7 +234,7 @@ def _show_prospects(out: Console, prospects: Sequence[Prospect]) -> None:
     """What each claim can hope for, while the design can still be changed."""
     if not prospects:
         return
-    _heading(out, "What you expect", "each claim gets a verdict")
+    heading(out, "What you expect", "each claim gets a verdict")
     for prospect in prospects:
         out.print(f"  {prospect.statement}", soft_wrap=True)
         if said := _outlook(prospect):
@@ -408,20 +279,3 @@ def _noise(detection: Detection) -> str:
     return (
         "SD: between the seeds of one arm. Nobody has measured it yet; metric: {noise_sd: NUMBER} gives differences in the metric's unit."
     )
-
-
-def _origin(stage: StageCost) -> str:
-    match stage.origin:
-        case "measured":
-            return f"measured over {counted(stage.measured_over, 'job')}"
-        case "assumed":
-            return "assumed"
-    return "not known"
-
-
-def _span(span: Span) -> str:
-    return large(span.low) if span.low == span.high else f"{large(span.low)} to {large(span.high)}"
-
-
-def _seconds(hours: float | None) -> float | None:
-    return None if hours is None else 3600 * hours

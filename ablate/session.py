@@ -39,9 +39,9 @@ def run_all(
         stop_on_signals() as stop,
         RunScreen() as screen,
         Mirroring(order, store, say=screen.say) as mirror,
+        contextlib.closing(_Ray(workspace, store, slots=slots, address=address, before=mirror.start, wait=screen.wait)) as engine,
     ):
         summaries: list[Summary] = []
-        engine = _Ray(workspace, store, slots=slots, address=address, before=mirror.start, wait=screen.wait)
         for study in studies:
             summary = run_study(
                 study,
@@ -58,7 +58,6 @@ def run_all(
             if summary.ended_by == "signal":
                 break
         screen.total(summaries)
-        engine.close()
     if any(summary.resumable for summary in summaries):
         return 130
     return 1 if any(summary.failures for summary in summaries) else 0

@@ -4,6 +4,10 @@
     METRICS                       metric name -> what it means and its unit
     stages(config) -> [Stage]     what one trial executes, in order, with costs in closed form; imports no torch
     changeable(base) -> (str, ..)  paths into Config that may change while its last stage trains, for `stop_early: pbt`; may be left out
+    objections(configs, num_devices=N) -> [((path, message), ..), ..]   of each config in turn, what is wrong with it on so many devices, or
+                                  beside the others, and it does not refuse by itself; makes a study invalid; may be left out
+    lacks(configs) -> [((path, message, stages), ..), ..]   of each in turn, what it names and this machine has not, and which stages would
+                                  read that; `run` refuses it where it is needed here; may be left out
     train(stage, inputs, context) runs one stage; the last value reported under a name is the trial's metric
 
 The shipped trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there. `command` and
@@ -76,7 +80,8 @@ class Stage(Protocol):
 
     @property
     def memory_bytes(self) -> float:
-        """Peak memory of the stage: weights, gradients, optimizer state, activations; 0: not known."""
+        """Peak memory of the stage on one device: weights, gradients, optimizer state, activations; 0: not known. What of it several
+        devices share out equally may be said as `shared_bytes`."""
 
 
 class Context(Protocol):

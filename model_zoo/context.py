@@ -17,7 +17,8 @@ class Context(Protocol):
     cpus: int
     """Threads."""
     num_devices: int
-    """GPUs, from `cuda:0` on, that a stage with a decoder trains on together, or so many processes on the CPU; the others use one."""
+    """GPUs of each machine, from `cuda:0` on, that a stage with a decoder trains on together, or so many processes on the CPU; other stages
+    use one."""
 
     def report(self, step: int, **metrics: float) -> None:
         """A point of each metric's curve."""

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 
 def _refuse_bool(value: Any) -> Any:
@@ -42,3 +42,22 @@ class Settings(BaseModel):
     """A part of a trial's config."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class FromCheckpoint(Settings):
+    """A part that may start from a checkpoint in place of drawn weights."""
+
+    pretrained: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """What to start from: a folder with config.json and *.safetensors, or a name on Hugging Face's hub (`owner/name`); for a `packed`
+    decoder the folder that a pretrain stage of the zoo left, of a dense one too where this one has experts. The trial is known by the name
+    as it is written here, so new contents need a new name. Sizes must be the checkpoint's, but for an encoder's `image_size`: positions are
+    interpolated to it. An encoder's own stage starts from it too."""
+    revision: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of a name on the hub: a commit, tag or branch. Left out: the main branch, as it is when the trial starts. A commit never changes."""
+
+    @field_validator("revision")
+    @classmethod
+    def _is_of_something(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and "pretrained" in info.data and info.data["pretrained"] is None:
+            raise ValueError(f"revision '{value}' of nothing: name what it is of as pretrained, or leave it out")
+        return value

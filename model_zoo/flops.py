@@ -10,13 +10,15 @@ Documents are counted at their expected number, so a trial's own FLOPs scatter a
 
 from collections.abc import Mapping
 
-from model_zoo.config import SOURCES, Config, Data, Optimizer, Precision
+from model_zoo.config import Config, Optimizer, Precision, Sharding
+from model_zoo.data.mix import SOURCES, Data
 from model_zoo.data.rows import ROWS, Kind
-from model_zoo.decoders.decoder import Decoder
+from model_zoo.decoders.decoder import Decoder, DecoderSettings
 from model_zoo.encoders import Encoder
-from model_zoo.encoders.encoder import HEAD_BLOCKS, Features, Objective, objective_forward_flops, objective_params
+from model_zoo.encoders.encoder import HEAD_BLOCKS, EncoderSettings, Features, Objective, objective_forward_flops, objective_params
 from model_zoo.encoders.vit import ViT
 from model_zoo.fields import Training
+from model_zoo.linear import lora_flops, lora_numbers_kept, lora_params
 
 NUM_TRAINING_DIGITS = 1400
 BYTES = 4
@@ -49,9 +51,21 @@ def embedding_params(decoder: Decoder, data: Data) -> int:
 
 
 def total_params(config: Config) -> int:
-    """Encoder, connector and decoder, embeddings and head included."""
+    """Encoder, connector and decoder, embeddings and head included; what LoRA adds, too."""
     connector = config.connector.num_params(config.connector_shape)
-    return config.encoder.num_params + connector + config.decoder.num_params + embedding_params(config.decoder, config.data)
+    own = config.encoder.num_params + connector + config.decoder.num_params + embedding_params(config.decoder, config.data)
+    return own + adapter_params(config)
+
+
+def adapter_params(config: Config) -> int:
+    """What LoRA adds to encoder and decoder."""
+    return sum(lora_params(part.linear_maps, rank=config.train.lora_rank) for part in adapted(config))
+
+
+def adapted(config: Config) -> list[EncoderSettings | DecoderSettings]:
+    """Parts that LoRA adds to."""
+    parts: tuple[EncoderSettings | DecoderSettings, ...] = (config.encoder, config.decoder)
+    return [part for part in parts if part.training is Training.LORA]
 
 
 def step_forward_flops(config: Config) -> float:
@@ -99,16 +113,24 @@ def encoder_stage_flops(encoder: Encoder) -> float:
 def pretrain_step_flops(config: Config) -> float:
     """One step forward and backward; an encoder that is not frozen takes part.
 
-    Weights of the decoder that stay as they are need no gradient, but it goes through them. What LoRA adds is not counted, and an encoder
-    that it is added to counts as if all of it were trained.
+    Weights of the decoder that stay as they are need no gradient, but it goes through them; so it is with those of an encoder that LoRA
+    adds to, its first map counted like the others.
     """
-    encoder = pictures_per_step(config) * config.encoder.num_views * config.encoder.forward_flops
+    encoder, rank = config.encoder, config.train.lora_rank
+    images = pictures_per_step(config) * encoder.num_views
     weights, attention = _decoder_flops(config)
     passes = 3 if config.decoder.training in (Training.FULL, Training.SLOW) else 2
     flops = 3 * (_connector_flops(config) + attention) + passes * weights
-    if config.encoder.training is not Training.FROZEN:
-        return flops + 3 * encoder
-    return flops + (encoder if config.data.files else 0.0)  # of scenes, the features are there before the first step
+    if config.decoder.training is Training.LORA:
+        flops += 3 * tokens_per_step(config) * lora_flops(config.decoder.linear_maps, rank=rank)
+    match encoder.training:
+        case Training.FULL | Training.SLOW:
+            return flops + 3 * images * encoder.forward_flops
+        case Training.LORA:
+            trained = encoder.attention_flops + lora_flops(encoder.linear_maps, rank=rank)
+            return flops + images * (3 * trained + 2 * (encoder.forward_flops - encoder.attention_flops))
+        case Training.FROZEN:  # of scenes, the features are there before the first step
+            return flops + (images * encoder.forward_flops if config.data.files else 0.0)
 
 
 def features_stage_flops(encoder: Encoder, *, num_scenes: int) -> float:
@@ -150,13 +172,25 @@ def pretrain_stage_memory(config: Config) -> float:
     encoder, images = config.encoder, pictures_per_step(config)
     pool = (images if config.data.files else config.data.num_scenes + NUM_TRAINING_DIGITS) * BYTES
     fixed = pool * encoder.picture_size**2 + activation_bytes(config)
-    decoder_params = config.decoder.num_params + embedding_params(config.decoder, config.data)
-    parts = ((encoder.num_params, encoder.training), (decoder_params, config.decoder.training))
-    held = sum(number for number, training in parts if training in (Training.FROZEN, Training.LORA))
-    weights = BYTES * held + trained_bytes(config) * (total_params(config) - held)
+    weights = BYTES * total_params(config) + state_bytes(config)
     if encoder.training is Training.FROZEN:
         return fixed + weights + pool * encoder.num_views * encoder.num_patches * encoder.width
     return fixed + weights
+
+
+def state_bytes(config: Config) -> float:
+    """Gradients of what is trained, and what the optimizer keeps of it."""
+    decoder_params, added = config.decoder.num_params + embedding_params(config.decoder, config.data), adapter_params(config)
+    parts = ((config.encoder.num_params, config.encoder.training), (decoder_params, config.decoder.training))
+    held = sum(number for number, training in parts if training in (Training.FROZEN, Training.LORA))
+    own = (trained_bytes(config) - BYTES) * (total_params(config) - held - added)
+    return own + (trained_bytes(config, lesser_width=config.train.lora_rank) - BYTES) * added
+
+
+def shared_bytes(config: Config) -> float:
+    """What of `pretrain_stage_memory` several devices share out: activations, since each has its own micro-batches, and where they are
+    `sharded` gradients and optimizer state. Weights are not, since one device measures with all of them."""
+    return activation_bytes(config) + (state_bytes(config) if config.train.sharding is Sharding.SHARDED else 0.0)
 
 
 def activation_bytes(config: Config) -> float:
@@ -168,12 +202,15 @@ def activation_bytes(config: Config) -> float:
     numbers = tokens_per_step(config) * of_token + images * config.encoder.num_views * config.connector.numbers_kept(config.connector_shape)
     if config.encoder.training is not Training.FROZEN:
         numbers += images * config.encoder.num_views * config.encoder.numbers_kept
+    for part in adapted(config):
+        places = tokens_per_step(config) if part is decoder else images * config.encoder.num_views
+        numbers += places * lora_numbers_kept(part.linear_maps, rank=train.lora_rank)
     return numbers / train.accumulate * BYTES * (BFLOAT16_KEPT if train.precision is Precision.BFLOAT16 else 1)
 
 
-def trained_bytes(config: Config) -> float:
-    """Of one trained parameter: itself, its gradient, and AdamW's two moments or AdaFactor's sums, m + n for m x n numbers: about 2 over
-    the lesser width for each of its numbers."""
+def trained_bytes(config: Config, *, lesser_width: int | None = None) -> float:
+    """Of one trained parameter: itself, its gradient, and AdamW's two moments or AdaFactor's sums, m + n for m x n numbers: at most 2 over
+    the lesser width for each of its numbers. That is the encoder's or the decoder's, unless it is given."""
     if config.train.optimizer is Optimizer.ADAMW:
         return ADAM_BYTES
-    return BYTES * (2 + 2 / min(config.encoder.width, config.decoder.width))
+    return BYTES * (2 + 2 / (lesser_width or min(config.encoder.width, config.decoder.width)))

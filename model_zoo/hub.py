@@ -21,15 +21,18 @@ Body = TypeVar("Body", bound="PreTrainedModel")
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.safetensors"
 """Both are called so by `transformers` and by the zoo."""
+INDEX_FILE = "model.safetensors.index.json"
+"""Which file has which tensor, where there are several."""
 TOKENIZER_FILE = "tokenizer.json"
 ADAPTER_FILE = "adapter_config.json"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """Where `transformers` keeps how pixels are normalised: before version 5, and since."""
-HUB_FILES = (CONFIG_FILE, MODEL_FILE, "model-*.safetensors", "model.safetensors.index.json", TOKENIZER_FILE, *PROCESSOR_FILES)
+HUB_FILES = (CONFIG_FILE, MODEL_FILE, "model-*.safetensors", INDEX_FILE, TOKENIZER_FILE, *PROCESSOR_FILES)
 """What is taken from the hub: no code, no pickles."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 FEW = 3
 """Names that an error lists."""
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class CheckpointError(ValueError):
@@ -61,7 +64,6 @@ FIELDS = {
     "num_hidden_layers": "depth",
     "num_attention_heads": "num_heads",
     "num_key_value_heads": "num_kv_heads",
-    "head_dim": "width / num_heads",
     "intermediate_size": "mlp_hidden_size",
 }
 """What `transformers` calls a size -> what the zoo's settings call it that do not call it the same."""
@@ -93,9 +95,8 @@ def read_config(
     """
     folder, family = _folder(settings), FAMILIES[settings.kind]
     record = read_json(folder / CONFIG_FILE)
-    model_type = record.get("model_type")
-    differences = []
-    if model_type in family.model_types:
+    differences = _other_family(record, settings)
+    if not differences:
         try:
             with _quiet():
                 config: Made = make.from_pretrained(folder, local_files_only=True)  # type: ignore[attr-defined]
@@ -104,23 +105,12 @@ def read_config(
         # a config may name code on the hub for this, which would be fetched and run
         config._attn_implementation, config.return_dict = "sdpa", True
         found = config.to_dict()
+        if "head_dim" in expected and found.get("head_dim") is None:  # Qwen2's config says it where it is an odd one
+            found["head_dim"] = found["hidden_size"] // found["num_attention_heads"]
     else:
-        differences.append(f"its model_type is {model_type!r}, and {settings.kind} is {' or '.join(map(repr, family.model_types))}")
-        vision = record.get("vision_config")
-        found = vision if isinstance(vision, dict) else record
-    for name, value in expected.items():
-        if name in found and found[name] != value:
-            own = name not in FIELDS or hasattr(settings, name)
-            label = name if own else f"{FIELDS[name]} ({name})"
-            differences.append(f"its {label} is {found[name]}, the config's {value}")
-    tokens = found.get("vocab_size")
-    if vocabulary_size is not None and isinstance(tokens, int) and tokens > vocabulary_size - 1:
-        tokens = min(tokens, _tokens_of_tokenizer(folder) or tokens)  # the rows beyond are padding
-        if tokens > vocabulary_size - 1:
-            differences.append(
-                f"its vocabulary is {tokens:,} tokens, and vocabulary_size {vocabulary_size:,} leaves place for {vocabulary_size - 1:,} "
-                f"beside the image's placeholder: set data.files.tokenizer to its tokenizer.json and vocabulary_size to {tokens + 1:,}"
-            )
+        found = _sizes_in(record)
+    differences += _other_sizes(found, expected, settings)
+    differences += _tokens_without_place(found, folder, vocabulary_size)
     if differences:
         raise CheckpointError(f"{settings.pretrained} does not fit {family.part}: {'; '.join(differences)}")
     return config
@@ -160,17 +150,7 @@ def load_whole(settings: Named) -> "PreTrainedModel":
     import transformers
 
     folder, family = _folder(settings), FAMILIES[settings.kind]
-    if (folder / ADAPTER_FILE).is_file():
-        raise CheckpointError(f"{folder} is an adapter ({ADAPTER_FILE}) of another checkpoint: merge it and save the whole model")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-        has = f" but {', '.join(pickles[:FEW])}, pickled, which could run code when read" if pickles else ""
-        raise CheckpointError(
-            f"{settings.pretrained} has no *.safetensors{has}. If you trust its origin, convert it once in Python: "
-            f"transformers.{family.model}.from_pretrained('{settings.pretrained}').save_pretrained('NEW_FOLDER')"
-        )
-    for path in weights:
+    for path in _weight_files(folder, settings):
         tensor_names(path)  # says which file is broken; the library does not
     try:
         with _quiet():
@@ -194,6 +174,84 @@ def load_whole(settings: Named) -> "PreTrainedModel":
     return loaded
 
 
+def _weight_files(folder: Path, settings: Named) -> list[Path]:
+    """Raises CheckpointError where there are none that may be read."""
+    if (folder / ADAPTER_FILE).is_file():
+        raise CheckpointError(f"{folder} is an adapter ({ADAPTER_FILE}) of another checkpoint: merge it and save the whole model")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+        has = f" but {', '.join(pickles[:FEW])}, pickled, which could run code when read" if pickles else ""
+        raise CheckpointError(
+            f"{settings.pretrained} has no *.safetensors{has}. If you trust its origin, convert it once in Python: "
+            f"transformers.{FAMILIES[settings.kind].model}.from_pretrained('{settings.pretrained}').save_pretrained('NEW_FOLDER')"
+        )
+    if (folder / INDEX_FILE).is_file():
+        shards = read_json(folder / INDEX_FILE).get("weight_map")
+        if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+            raise CheckpointError(f"{folder / INDEX_FILE} has no weight_map of tensors to files")
+        if missing := sorted({name for name in shards.values() if not (folder / name).is_file()}):
+            raise CheckpointError(f"{folder} lacks {_few(missing)}, which its {INDEX_FILE} names")
+    return weights
+
+
+def check_checkpoint(settings: Named, *, expected: Mapping[str, Any], weights: bool, vocabulary_size: int | None = None) -> None:
+    """Raises CheckpointError with what can be said against a checkpoint without `transformers` and without reading weights.
+
+    `expected` and `vocabulary_size` are as in `read_config`, `weights` is whether those will be read. Of a name on the hub nothing is said
+    that may still be fetched.
+    """
+    assert settings.pretrained
+    if not Path(settings.pretrained).is_dir() and _HUB_NAME.fullmatch(settings.pretrained):
+        from huggingface_hub import constants
+
+        if not constants.HF_HUB_OFFLINE:
+            return
+    folder = _folder(settings)
+    record = read_json(folder / CONFIG_FILE)
+    written = {name: value for name, value in _sizes_in(record).items() if value is not None}
+    differences = _other_family(record, settings) + _other_sizes(written, expected, settings)
+    differences += _tokens_without_place(written, folder, vocabulary_size)
+    if differences:
+        raise CheckpointError(f"{settings.pretrained} does not fit {FAMILIES[settings.kind].part}: {'; '.join(differences)}")
+    if weights:
+        _weight_files(folder, settings)
+
+
+def _other_family(record: Mapping[str, Any], settings: Named) -> list[str]:
+    model_type, allowed = record.get("model_type"), FAMILIES[settings.kind].model_types
+    return [] if model_type in allowed else [f"its model_type is {model_type!r}, and {settings.kind} is {' or '.join(map(repr, allowed))}"]
+
+
+def _sizes_in(record: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config.json that says them: of one of both towers that of the vision tower."""
+    vision = record.get("vision_config")
+    return vision if isinstance(vision, dict) else record
+
+
+def _other_sizes(found: Mapping[str, Any], expected: Mapping[str, Any], settings: Named) -> list[str]:
+    said = []
+    for name, value in expected.items():
+        if name in found and found[name] != value:
+            own = name not in FIELDS or hasattr(settings, name)
+            label = name if own else f"{FIELDS[name]} ({name})"
+            said.append(f"its {label} is {found[name]}, the config's {value}")
+    return said
+
+
+def _tokens_without_place(found: Mapping[str, Any], folder: Path, vocabulary_size: int | None) -> list[str]:
+    tokens = found.get("vocab_size")
+    if vocabulary_size is None or not isinstance(tokens, int) or tokens < vocabulary_size:
+        return []
+    tokens = min(tokens, _tokens_of_tokenizer(folder) or tokens)  # the rows beyond are padding
+    if tokens < vocabulary_size:
+        return []
+    return [
+        f"its vocabulary is {tokens:,} tokens, and vocabulary_size {vocabulary_size:,} leaves place for {vocabulary_size - 1:,} "
+        f"beside the image's placeholder: set data.files.tokenizer to its tokenizer.json and vocabulary_size to {tokens + 1:,}"
+    ]
+
+
 def _folder(settings: Named) -> Path:
     """A local folder as it is; of a name on the hub, the files that are needed, from the hub's cache if they are there."""
     name = settings.pretrained
@@ -202,7 +260,7 @@ def _folder(settings: Named) -> Path:
         if settings.revision:
             raise CheckpointError(f"{name} is a folder, which has no revision {settings.revision}: leave revision out")
         return Path(name)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if not _HUB_NAME.fullmatch(name):
         raise CheckpointError(f"'{name}' is no folder in {Path.cwd()}, and no name on the hub, which is owner/name")
     from huggingface_hub import snapshot_download
 
@@ -219,6 +277,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path.parent} has no {path.name}") from None
     except ValueError as error:  # of JSON, and of UTF-8
         raise CheckpointError(f"{path} is no JSON: {error}") from error
+    except RecursionError:
+        raise CheckpointError(f"{path} is nested too deeply to be read, deeper than the config of any model") from None
     if not isinstance(record, dict):
         raise CheckpointError(f"{path} holds a {type(record).__name__}, not an object")
     return record

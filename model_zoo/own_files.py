@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model_zoo.config import SOURCES, Config
+from model_zoo.config import Config
 from model_zoo.data.batch import Batch
 from model_zoo.data.files import RunDry, SourceError, State, Stream
+from model_zoo.data.mix import SOURCES
 from model_zoo.data.packing import Layout, Packer, Tokens, join, lay_out, pixels_of
 from model_zoo.data.settings import Files, FileSource
 from model_zoo.data.stream import row_sources
-from model_zoo.data.tokenizer import Tokenizer, open_tokenizer
+from model_zoo.data.tokenizer import Tokenizer, tokenizer_of
 from model_zoo.encoders.grid import see
 from model_zoo.evaluate.few_shot import few_shot_names, open_few_shot, score_few_shot
 from model_zoo.evaluate.harness import check_installed, harness_names, run_harness
@@ -158,12 +159,9 @@ def _sources_of(files: Files) -> dict[str, FileSource]:
 def _open_tokenizer(files: Files) -> Tokenizer:
     """Raises SourceError where it is not there, or not of the size that the config says."""
     try:
-        found = open_tokenizer(files.tokenizer, end_token=files.end_token)
+        return tokenizer_of(files)
     except ValueError as error:
         raise SourceError(str(error)) from error
-    if found.size != files.vocabulary_size:
-        raise SourceError(f"tokenizer {files.tokenizer} has {found.size:,} tokens with the image's: set vocabulary_size to that")
-    return found
 
 
 def _layout(config: Config, *, tokenizer: Tokenizer) -> Layout:

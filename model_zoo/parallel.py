@@ -1,23 +1,14 @@
 """Several devices for one stage: each has a process of its own, takes its share of a step's documents, and ends the step with the others.
 
-The worker's process starts one process a device (`model_zoo.rank`), answers what they ask of its context and trains nothing itself. All of
-them run one loop, that of `model_zoo.train`, which asks what is below for whatever is not the affair of one device alone.
+All of them run one loop, that of `model_zoo.train`, which asks what is below for whatever is not the affair of one device alone. They are
+started by `model_zoo.processes`.
 """
 
 import contextlib
 import copy
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -25,161 +16,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model_zoo.checkpoint import whole_tensors
 from model_zoo.config import Sharding, Train
-from model_zoo.context import Context
 from model_zoo.data.batch import Batch
 from model_zoo.decoders.moe import Routing, routing_of
 from model_zoo.decoders.packed import Decoder
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.vlm import VisionLanguageModel
 
-BLAME_SECONDS = 1.0
-"""Others notice a process that was killed by their broken connections, perhaps before the system says how it ended."""
-NEVER = timedelta(days=365)
-"""Processes wait for one another however long one evaluates: a dead one is noticed by the worker, a hanging one by its guardian."""
-
 Share = TypeVar("Share")
-
-
-class Task(NamedTuple):
-    """What a process is told first."""
-
-    stage: Any
-    """A `model_zoo.trainable.StageSpec`."""
-    inputs: dict[str, Path]
-    seed: int
-    dir: Path
-    device: str
-    """Its own, `cpu` or `cuda:N`."""
-    cpus: int
-    """Its own share of them."""
-    number: int
-    """Of the process, from 0."""
-    size: int
-    """How many there are."""
-    meeting: Path
-    """File by which they find each other."""
-
-
-class _Rank(NamedTuple):
-    """One process, as the worker sees it."""
-
-    process: subprocess.Popen[bytes]
-    line: Connection
-    name: str
-
-
-def train_in_processes(stage: Any, inputs: Mapping[str, Path], context: Context) -> None:
-    """Runs a stage on the context's devices, a process each. Raises what one of them raised, or RuntimeError where one died.
-
-    No process is left when this returns or raises. Where this process dies first, theirs are killed by the system (Linux).
-    """
-    size = context.num_devices
-    _check_rows(Train.model_validate(stage.config["train"]), size=size)
-    cuda = context.device.startswith("cuda")
-    with tempfile.TemporaryDirectory(prefix="ablate-ranks-") as folder, contextlib.ExitStack() as started:
-        ranks = list[_Rank]()
-        for number in range(size):
-            device = f"cuda:{number}" if cuda else context.device
-            task = Task(
-                stage=stage,
-                inputs=dict(inputs),
-                seed=context.seed,
-                dir=context.dir.absolute(),
-                device=device,
-                cpus=max(1, context.cpus // size),
-                number=number,
-                size=size,
-                meeting=Path(folder) / "meeting",
-            )
-            ranks.append(started.enter_context(_started(task)))
-        _relay(ranks, context)
-
-
-def _check_rows(train: Train, *, size: int) -> None:
-    parts = size * train.accumulate
-    if parts > train.rows_per_step:
-        shares = f"{size} devices" + (f" x {train.accumulate} micro-batches" if train.accumulate > 1 else "")
-        raise ValueError(f"train.rows_per_step is {train.rows_per_step}, and {shares} need a row each: at least {parts}")
-
-
-@contextlib.contextmanager
-def _started(task: Task) -> Iterator[_Rank]:
-    """A process, dead at the end."""
-    ours, theirs = Pipe()
-    root = str(Path(__file__).parent.parent)
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    # DDP advises against looking for unused parameters wherever the first step has none: a text share will
-    environment = {"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(task.cpus)}
-    argv = [sys.executable, "-P", "-m", "model_zoo.rank", str(theirs.fileno()), str(os.getpid())]
-    # a session of its own, so that the terminal's Ctrl-C reaches it by way of the worker alone
-    process = subprocess.Popen(argv, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
-    theirs.close()
-    try:
-        with contextlib.suppress(ConnectionError):
-            ours.send(task)
-        yield _Rank(process, ours, f"process {task.number + 1} of {task.size} ({task.device})")
-    finally:
-        process.kill()
-        process.wait()
-        ours.close()
-
-
-def _relay(ranks: Sequence[_Rank], context: Context) -> None:
-    """Does for them what they ask, until all have ended well."""
-    lines: dict[Connection, _Rank] = {rank.line: rank for rank in ranks}
-    phases = list[AbstractContextManager[None]]()
-    try:
-        while lines:
-            for line in wait(list(lines)):
-                assert isinstance(line, Connection)
-                try:
-                    word, *said = line.recv()
-                    state = line.recv_bytes() if word == "checkpoint" else b""
-                except (EOFError, ConnectionError):
-                    _must_have_ended_well(lines.pop(line))
-                    continue
-                match word:
-                    case "report":
-                        context.report(said[0], **said[1])
-                    case "checkpoint":
-                        context.checkpoint(state)
-                    case "restore":
-                        _reply(line, context.restore() or b"")
-                    case "should_stop":
-                        _reply(line, b"yes" if context.should_stop() else b"")
-                    case "begin":
-                        phases.append(context.phase(said[0]))
-                        phases[-1].__enter__()
-                    case "end":
-                        phases.pop().__exit__(None, None, None)
-                    case "failed":
-                        _blame_the_dead(ranks)
-                        error, traceback = said
-                        error.add_note(f"in {lines[line].name}:\n{traceback}")
-                        raise error
-    finally:
-        for phase in reversed(phases):
-            phase.__exit__(None, None, None)
-
-
-def _reply(line: Connection, content: bytes) -> None:
-    with contextlib.suppress(ConnectionError):  # that it died meanwhile is what the line says next
-        line.send_bytes(content)
-
-
-def _must_have_ended_well(rank: _Rank) -> None:
-    code = rank.process.wait()
-    if code:
-        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
-        raise RuntimeError(f"{rank.name} ended by {how}; all of them were ended, and a next attempt goes on from the last checkpoint")
-
-
-def _blame_the_dead(ranks: Sequence[_Rank]) -> None:
-    """Raises for a process that died, where another one failed: it failed for want of the first."""
-    for rank in ranks:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            rank.process.wait(BLAME_SECONDS / len(ranks))
-            _must_have_ended_well(rank)
 
 
 class Loss(nn.Module):

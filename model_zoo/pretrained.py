@@ -7,15 +7,15 @@ no size says (rotation, epsilons, activations) is the checkpoint's, and is there
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from model_zoo.decoders.decoder import Decoder, DecoderSettings, Packed
+from model_zoo.artefact import read_artefact, refuse_other_sizes
+from model_zoo.decoders.decoder import DecoderSettings, Packed
 from model_zoo.decoders.moe import upcycle
 from model_zoo.encoders.encoder import EncoderSettings
 from model_zoo.encoders.from_transformers import FromTransformers
-from model_zoo.hub import CONFIG_FILE, MODEL_FILE, CheckpointError, in_one_line, load_whole, read_json, refuse_odd, tensor_names
+from model_zoo.hub import MODEL_FILE, CheckpointError, load_whole, refuse_odd, tensor_names
 
 
 @torch.no_grad()
@@ -46,19 +46,11 @@ def load_pretrained(part: nn.Module, settings: EncoderSettings | DecoderSettings
 
 def _fill_packed(decoder: nn.Module, settings: Packed) -> None:
     """From the artefact of a pretrain stage of the zoo. Experts that it has not are made of its MLPs."""
-    folder, before = _settings_of_artefact(settings)
+    artefact = read_artefact(settings)
+    folder, before = artefact
     tensors, own = _read_tensors(folder / MODEL_FILE, under="decoder."), decoder.state_dict()
-    sizes = {"width": "width", "depth": "depth", "num_heads": "num_heads", "num_kv_heads": "kv_heads", "mlp_hidden_size": "mlp_width"}
-    rows = {label: (getattr(before, name), getattr(settings, name)) for label, name in {"kind": "kind", **sizes}.items()}
-    if isinstance(before, Packed):
-        rows["keys"] = (before.keys.value, settings.keys.value)
-        if before.moe:
-            rows["moe.num_experts"] = (before.moe.num_experts, settings.moe and settings.moe.num_experts)
-            rows["moe.every"] = (before.moe.every, settings.moe and settings.moe.every)
-    if "embedding.weight" in tensors:
-        rows["vocabulary"] = (len(tensors["embedding.weight"]), len(own["embedding.weight"]))
-    if different := [f"its {label} is {there}, the config's {here}" for label, (there, here) in rows.items() if there != here]:
-        raise CheckpointError(f"{folder} does not fit decoder: {'; '.join(different)}")
+    embedded = tensors.get("embedding.weight")
+    refuse_other_sizes(artefact, settings, vocabulary=None if embedded is None else (len(embedded), len(own["embedding.weight"])))
     if settings.moe and isinstance(before, Packed) and before.moe is None:
         try:
             upcycle(decoder, tensors)
@@ -73,22 +65,6 @@ def _fill_packed(decoder: nn.Module, settings: Packed) -> None:
         mismatched=[each for each in mismatched if each[1] != each[2]],
     )
     decoder.load_state_dict(tensors)
-
-
-def _settings_of_artefact(settings: Packed) -> tuple[Path, DecoderSettings]:
-    """The folder that a pretrain stage left, and its decoder's settings."""
-    left = "what a pretrain stage of the zoo leaves"
-    assert settings.pretrained
-    folder = Path(settings.pretrained)
-    if not folder.is_dir():
-        raise CheckpointError(f"'{folder}' is no folder in {Path.cwd()}: packed starts from {left}")
-    if not (folder / MODEL_FILE).is_file():
-        raise CheckpointError(f"{folder} has no {MODEL_FILE}: packed starts from {left}")
-    try:
-        record = read_json(folder / CONFIG_FILE)["decoder"]
-        return folder, TypeAdapter[DecoderSettings](Decoder).validate_python({"kind": "packed", **record})
-    except (KeyError, TypeError, ValidationError) as error:
-        raise CheckpointError(f"{folder / CONFIG_FILE} is not {left}: {in_one_line(error)}") from error
 
 
 def _read_tensors(path: Path, *, under: str) -> dict[str, Tensor]:

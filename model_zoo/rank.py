@@ -1,29 +1,34 @@
-"""The program of one of the processes that share a stage; `model_zoo.parallel` starts it and is asked for what only the worker can do.
+"""The program of one of the processes that share a stage; torchrun starts it, and the worker is asked for what only the worker can do.
 
-    python -m model_zoo.rank LINE PARENT
+    python -P -m model_zoo.rank PARENT
 
-LINE is the inherited end of the line to the worker, PARENT the worker's process id.
+PARENT is the id of torchrun's process (`model_zoo.launcher`). Which process this is stands in RANK, as torchrun has it. What takes seconds
+to import is imported once this process is bound to die with torchrun, and has called the worker.
 """
 
 import contextlib
-import ctypes
+import fcntl
 import os
 import pickle
-import signal
+import socket
+import struct
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
-import torch
-from torch import distributed
+from model_zoo.launcher import LINUX, die_with
+from model_zoo.lines import LOOPBACK, call
 
-from model_zoo.parallel import NEVER, Task
-from model_zoo.trainable import train
+if TYPE_CHECKING:
+    from model_zoo.processes import Task
 
-PR_SET_PDEATHSIG = 1
-LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
+NEVER = timedelta(days=365)
+"""Processes wait for one another however long one evaluates: a dead one is noticed by the worker, a hanging one by its guardian."""
+SIOCGIFADDR = 0x8915
 
 
 class RankContext:
@@ -31,9 +36,9 @@ class RankContext:
 
     num_devices = 1
 
-    def __init__(self, task: Task, line: Connection) -> None:
+    def __init__(self, task: "Task", line: Connection, *, number: int) -> None:
         self.seed, self.dir, self.device, self.cpus = task.seed, task.dir, task.device, task.cpus
-        self._is_first, self._line = task.number == 0, line
+        self._is_first, self._line = number == 0, line
 
     def report(self, step: int, **metrics: float) -> None:
         if self._is_first:
@@ -63,13 +68,20 @@ class RankContext:
             self._line.send(("end",))
 
 
-def main(line: Connection, parent: int) -> None:
+def main(parent: int) -> None:
     """One stage to its end, or its error to the worker, which ends this process then."""
-    _die_with(parent)
+    die_with(parent)
+    number = int(os.environ["RANK"])
+    line = call()
+    line.send(("process", number))
     try:
+        from torch import distributed
+
+        from model_zoo.trainable import train_here
+
         task: Task = line.recv()
         _meet(task)
-        train(task.stage, task.inputs, RankContext(task, line))
+        train_here(task.stage, task.inputs, RankContext(task, line, number=number))
         distributed.barrier()  # the first one measures the model while the others are here
         distributed.destroy_process_group()
     except Exception as error:
@@ -80,23 +92,31 @@ def main(line: Connection, parent: int) -> None:
         os._exit(1)
 
 
-def _meet(task: Task) -> None:
-    """Joins the other processes: nccl between GPUs, gloo over loopback between CPUs."""
-    store = distributed.FileStore(str(task.meeting), task.size)  # type: ignore[attr-defined]
+def _meet(task: "Task") -> None:
+    """Joins the other processes where torchrun says: nccl between GPUs, gloo between CPUs."""
+    import torch
+    from torch import distributed
+
     if task.device.startswith("cuda"):
         torch.cuda.set_device(task.device)
-        here = torch.device(task.device)
-        distributed.init_process_group("nccl", store=store, rank=task.number, world_size=task.size, timeout=NEVER, device_id=here)
-    else:
-        os.environ["GLOO_SOCKET_IFNAME"] = LOOPBACK
-        distributed.init_process_group("gloo", store=store, rank=task.number, world_size=task.size, timeout=NEVER)
+        distributed.init_process_group("nccl", timeout=NEVER, device_id=torch.device(task.device))
+        return
+    if (interface := _interface_of(task.host)) is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    distributed.init_process_group("gloo", timeout=NEVER)
 
 
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before that
-        os._exit(1)
+def _interface_of(host: str) -> str | None:
+    """That an address belongs to; None where that cannot be said, and gloo asks what this machine's name stands for."""
+    if not LINUX:
+        return "lo0" if host == LOOPBACK else None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # one without an address
+                found = fcntl.ioctl(asked, SIOCGIFADDR, struct.pack("256s", name.encode()))
+                if socket.inet_ntoa(found[20:24]) == host:
+                    return name
+    return None
 
 
 def _sendable(error: Exception) -> Exception:
@@ -109,4 +129,4 @@ def _sendable(error: Exception) -> Exception:
 
 
 if __name__ == "__main__":
-    main(Connection(int(sys.argv[1])), int(sys.argv[2]))
+    main(int(sys.argv[1]))

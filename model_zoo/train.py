@@ -1,5 +1,4 @@
-"""The two loops: pixels and captions to an encoder, an encoder and documents to a model, whose second run is the sft stage; between them, a
-frozen encoder's features.
+"""The loop from an encoder and documents to a model, whose second run is the sft stage; `train_encoder.py` has the stages before it.
 
 Bit for bit the same for a seed on one machine's CPU, interrupted or not: data depend on (seed, step) only, and what
 else a step needs is in the checkpoint.
@@ -12,28 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_zoo.build import build_encoder, build_model
+from model_zoo.build import build_model
 from model_zoo.checkpoint import load_weights, pack, save_weights, unpack
-from model_zoo.config import Config, Eval, Latency, Precision, Train
+from model_zoo.config import Config, Eval, Latency, Precision
 from model_zoo.context import Context
-from model_zoo.data import vocabulary
 from model_zoo.data.batch import Batch
-from model_zoo.data.pictures import draw_scenes, resample, training_digits, training_pool
 from model_zoo.decoders.decoder import Decoder
 from model_zoo.decoders.moe import Routing
 from model_zoo.encoders import Encoder
-from model_zoo.encoders.contrast import Contrast
-from model_zoo.encoders.encoder import Objective
-from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
 from model_zoo.evaluate.averages import AVERAGES
 from model_zoo.evaluate.few_shot import how_asked
-from model_zoo.evaluate.held_out import held_out_pool
 from model_zoo.evaluate.scores import score_names
-from model_zoo.features import encode_pools, save_features
 from model_zoo.fields import Training
 from model_zoo.initial import initialise
 from model_zoo.layers import prepare
@@ -48,38 +39,9 @@ REPORT_EVERY = 20
 """Steps between points of the training curve, each the mean since the last; also how often a stop is noticed."""
 CHECKPOINT_SECONDS = 30.0
 """Most of the work that a dying process can lose, beside a step; results do not depend on when the state is kept."""
-ENCODER_FILE = "encoder.safetensors"
-FEATURES_FILE = "features.safetensors"
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 EVALUATION_FILE = "evaluation.json"
-
-_PICTURES = 4  # second word of a seed, so that no two uses of one seed share random numbers
-
-
-class EncoderTraining(nn.Module):
-    """The encoder and what it is trained by."""
-
-    def __init__(self, config: Encoder) -> None:
-        super().__init__()
-        self.encoder = build_encoder(config)
-        self.num_patches = config.num_patches
-        self.contrast: Contrast | None = None
-        self.reconstruction: Reconstruction | None = None
-        if config.pretrain.objective is Objective.CONTRASTIVE:
-            self.contrast = Contrast(config.width, caption_length=vocabulary.NUM_PLACES)
-        else:
-            self.reconstruction = Reconstruction(config)
-
-    def forward(self, pixels: Tensor, *, captions: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and what else there is to report."""
-        if self.contrast is not None:
-            score = self.contrast(self.encoder(pixels), captions=captions)
-            return score.loss, {"encoder_accuracy": 100 * score.accuracy}
-        assert self.reconstruction
-        prefix = torch.from_numpy(rng.integers(1, self.num_patches, size=len(pixels))).to(pixels.device)
-        features = self.encoder(pixels, mask=prefix_mask(prefix, num_patches=self.num_patches))
-        return self.reconstruction(features, images=pixels, prefix=prefix), {}
 
 
 class World(Protocol):
@@ -115,57 +77,6 @@ def open_world(config: Config, *, encoder: nn.Module, features_file: Path | None
     return Scenes(config, encoder=encoder, features_file=features_file, seed=context.seed, device=context.device)
 
 
-def train_encoder(config: Encoder, *, context: Context) -> None:
-    """Scenes to the encoder's weights, by its objective. Raises FloatingPointError if it diverges."""
-    settings = config.pretrain
-    schedule = Train(steps=settings.steps, learning_rate=settings.learning_rate, warmup_steps=min(40, settings.steps // 2))
-    model = EncoderTraining(config)
-    initialise(model, seed=settings.seed)
-    load_pretrained(model.encoder, config)
-    model.to(context.device)
-    optimizer, trained = make_optimizer(parameter_groups(model, weight_decay=schedule.weight_decay)), _trained(model)
-    digits = training_digits()
-    first, kept_at = 0, time.monotonic()
-    if (state := context.restore()) is not None:
-        first = unpack(state, module=model, optimizer=optimizer).step
-    for step in range(first, schedule.steps):
-        with context.phase("data"):
-            rng = np.random.default_rng((settings.seed, _PICTURES, step))
-            chosen = rng.integers(len(digits.labels), size=(settings.batch_size, vocabulary.NUM_PLACES))
-            pixels = resample(draw_scenes(digits, chosen=chosen), image_size=config.image_size).to(context.device)
-            captions = torch.from_numpy(digits.labels[chosen]).to(context.device)
-        with context.phase("step"):
-            error, also = model(pixels, captions=captions, rng=rng)
-            error.backward()
-            descend(trained, optimizer, rate=rate_at(step, train=schedule), clip_norm=schedule.clip_norm)
-            loss, done = error.item(), step + 1
-        if not math.isfinite(loss):
-            context.report(done, encoder_loss=math.nan)
-            raise FloatingPointError(f"the encoder's loss is {loss} at step {done}; lower encoder.pretrain.learning_rate")
-        if done % REPORT_EVERY == 0 or done == schedule.steps:
-            context.report(done, encoder_loss=loss, **{name: value.item() for name, value in also.items()})
-        is_stopping = done % REPORT_EVERY == 0 and context.should_stop()
-        if done < schedule.steps and (is_stopping or time.monotonic() - kept_at > CHECKPOINT_SECONDS):
-            context.checkpoint(pack(model, optimizer=optimizer, step=done, extra={}))
-            kept_at = time.monotonic()
-            if is_stopping:
-                return
-    save_weights(model.encoder, context.dir / ENCODER_FILE)
-    record = config.model_dump(mode="json", exclude={"training": True, "features": True, "pretrain": {"resolution"}})
-    _write_json(record, context.dir / CONFIG_FILE)
-
-
-def compute_features(config: Encoder, *, num_scenes: int, encoder_weights: Path | None, context: Context) -> None:
-    """A frozen encoder to the features of every picture that the trials of a seed see."""
-    encoder = build_encoder(config)
-    _begin(encoder, parts=((encoder, config),), encoder_weights=encoder_weights, context=context)
-    with context.phase("data"):
-        pool = training_pool(num_scenes=num_scenes, image_size=config.picture_size, seed=context.seed)
-        held_out = held_out_pool(image_size=config.picture_size)
-        features = encode_pools(encoder, training=pool, held_out=held_out, tiles=config.tiles, device=context.device)
-        save_features(features, context.dir / FEATURES_FILE)
-
-
 class First(NamedTuple):
     """Files that a stage's first weights and features come from; without any, weights are drawn."""
 
@@ -177,35 +88,36 @@ class First(NamedTuple):
     """What the pretrain stage left, maybe of another resolution."""
 
 
+Routings = Sequence[tuple[float, Routing]]
+"""Of a step's micro-batches, each with its share of the answers."""
+
+
+class Trial(NamedTuple):
+    """What the steps of a stage work with."""
+
+    config: Config
+    model: VisionLanguageModel
+    adapted: Sequence[str]
+    """Parts of the model with maps of low rank beside their own, until the last step."""
+    devices: OneDevice
+    loss_of: nn.Module
+    """See `model_zoo.parallel.Loss`."""
+    optimizer: torch.optim.Optimizer
+    trained: Sequence[nn.Parameter]
+    """In the order of the model."""
+    world: World
+
+
 def train_model(config: Config, *, first: First, context: Context) -> None:
     """Documents of three sources to a model: reports curves and, at the last step, every score asked for."""
-    train, device, size = config.train, context.device, config.data.vocabulary_size
-    model = build_model(config, vocabulary_size=size, image_token=size - 1)
-    parts = ((model.encoder, config.encoder), (model.decoder, config.decoder)) if first.model is None else ()
-    _begin(model, parts=parts, encoder_weights=first.encoder, context=context)
-    if first.model is not None:
-        load_weights(model, first.model)
-    trainings = {"encoder": config.encoder.training, "decoder": config.decoder.training}
-    adapted = [name for name, training in trainings.items() if training is Training.LORA]
-    if adapted:
-        from model_zoo.lora import add_adapters, merge_adapters  # two seconds that the others do without
-
-        for name in adapted:
-            add_adapters(model.get_submodule(name), rank=train.lora_rank, alpha=train.lora_alpha, seed=context.seed)
-    groups = parameter_groups(model, weight_decay=train.weight_decay, **trainings)
-    devices = devices_of(train, device=device)
-    loss_of, groups = devices.share_out(model, groups)
-    optimizer, trained = make_optimizer(groups, kind=train.optimizer), _trained(model)
-    prepare(model.decoder.layers, train=train)
-
-    with context.phase("data"):
-        dealt = config.model_copy(update={"train": train.model_copy(update={"accumulate": devices.size * train.accumulate})})
-        world = open_world(dealt, encoder=model.encoder, features_file=first.features, context=context)
-    validate_at = {round(train.steps * (i + 1) / config.eval.num_validations) for i in range(config.eval.num_validations)}
+    train, num_validations = config.train, config.eval.num_validations
+    trial = _set_up(config, first=first, context=context)
+    model, devices, world = trial.model, trial.devices, trial.world
+    validate_at = {round(train.steps * (i + 1) / num_validations) for i in range(num_validations)}
 
     begin, since_report, kept_at = 0, list[float](), time.monotonic()
     if (state := context.restore()) is not None:
-        progress = unpack(state, module=model, optimizer=optimizer)
+        progress = unpack(state, module=model, optimizer=trial.optimizer)
         begin, since_report = progress.step, progress.extra["since_report"].tolist()
         world.go_on(progress.extra)
 
@@ -213,27 +125,10 @@ def train_model(config: Config, *, first: First, context: Context) -> None:
         with context.phase("data"):
             batches = world.read(step)
         with context.phase("step"):
-            num_answers, losses, routings = sum(len(batch.answers) for batch, _ in batches), [], []
-            mine = devices.mine(batches)
-            for number, (batch, pictures) in enumerate(mine, 1):
-                with devices.micro_batch(is_last=number == len(mine)):
-                    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=train.precision is Precision.BFLOAT16):
-                        error, routing = loss_of(batch, pictures, world.features)
-                        share = devices.size * len(batch.answers) / num_answers  # gradients of several devices are averaged
-                        loss = error * share
-                    if loss.requires_grad:
-                        (loss if routing is None else loss + share * routing.penalty).backward()
-                    elif devices.size > 1:  # whose gradients the others would wait for
-                        raise ValueError(
-                            "a share of a step has no images, from which a frozen decoder learns nothing: use fewer devices, or no texts"
-                        )
-                losses.append(loss.detach())
-                routings += [(share, routing)] if routing else []
-            devices.settle(has_pictures=any(len(batch.pictures) for batch, _ in batches))
-            descend(trained, optimizer, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
-            since_report.append(devices.mean(torch.stack(losses).sum().item()))
+            loss, routings = _take_step(trial, batches, step=step)
+            since_report.append(loss)
         done = step + 1
-        if not math.isfinite(since_report[-1]):
+        if not math.isfinite(loss):
             context.report(done, train_loss=math.nan, **_routing_losses(routings, over=devices), **dict.fromkeys(world.metrics, math.nan))
             return
         if done % REPORT_EVERY == 0 or done == train.steps:
@@ -245,33 +140,95 @@ def train_model(config: Config, *, first: First, context: Context) -> None:
                     context.report(done, val_loss=world.validate(whole))
                 del whole
         is_stopping = done % REPORT_EVERY == 0 and devices.agree(context.should_stop())
-        is_due = done in validate_at or devices.agree(time.monotonic() - kept_at > CHECKPOINT_SECONDS)
+        is_due = done in validate_at or devices.agree(is_old(kept_at))
         if done < train.steps and (is_stopping or is_due):
             kept = {"since_report": torch.tensor(since_report, dtype=torch.float64), **world.state()}
-            context.checkpoint(pack(model, optimizer=optimizer, step=done, extra=kept))
+            context.checkpoint(pack(model, optimizer=trial.optimizer, step=done, extra=kept))
             kept_at = time.monotonic()
             if is_stopping:
                 return
+    _finish(trial, context=context)
 
-    whole = devices.whole(model)
+
+def _set_up(config: Config, *, first: First, context: Context) -> Trial:
+    """The model with its first weights, where it is trained, by what, and on what."""
+    train, trainings = config.train, {"encoder": config.encoder.training, "decoder": config.decoder.training}
+    model = _first_model(config, first=first, context=context)
+    adapted = [name for name, training in trainings.items() if training is Training.LORA]
+    if adapted:
+        from model_zoo.lora import add_adapters  # two seconds that the others do without
+
+        for name in adapted:
+            add_adapters(model.get_submodule(name), rank=train.lora_rank, alpha=train.lora_alpha, seed=context.seed)
+    groups = parameter_groups(model, weight_decay=train.weight_decay, **trainings)
+    devices = devices_of(train, device=context.device)
+    loss_of, groups = devices.share_out(model, groups)
+    optimizer, trained = make_optimizer(groups, kind=train.optimizer), trained_parameters(model)
+    prepare(model.decoder.layers, train=train)
+    with context.phase("data"):
+        dealt = config.model_copy(update={"train": train.model_copy(update={"accumulate": devices.size * train.accumulate})})
+        world = open_world(dealt, encoder=model.encoder, features_file=first.features, context=context)
+    return Trial(config, model, adapted, devices, loss_of, optimizer, trained, world)
+
+
+def _first_model(config: Config, *, first: First, context: Context) -> VisionLanguageModel:
+    size = config.data.vocabulary_size
+    model = build_model(config, vocabulary_size=size, image_token=size - 1)
+    parts = ((model.encoder, config.encoder), (model.decoder, config.decoder)) if first.model is None else ()
+    set_first_weights(model, parts=parts, encoder_weights=first.encoder, context=context)
+    if first.model is not None:
+        load_weights(model, first.model)
+    return model
+
+
+def _take_step(trial: Trial, batches: Sequence[tuple[Batch, Tensor]], *, step: int) -> tuple[float, Routings]:
+    """Forward and backward through this device's micro-batches, then the weights: the step's loss, and what its routers did."""
+    train, devices = trial.config.train, trial.devices
+    num_answers, losses, routings = sum(len(batch.answers) for batch, _ in batches), list[Tensor](), list[tuple[float, Routing]]()
+    mine = devices.mine(batches)
+    for number, (batch, pictures) in enumerate(mine, 1):
+        share = devices.size * len(batch.answers) / num_answers  # gradients of several devices are averaged
+        with devices.micro_batch(is_last=number == len(mine)):
+            with torch.autocast(batch.tokens.device.type, dtype=torch.bfloat16, enabled=train.precision is Precision.BFLOAT16):
+                error, routing = trial.loss_of(batch, pictures, trial.world.features)
+                loss = error * share
+            if loss.requires_grad:
+                (loss if routing is None else loss + share * routing.penalty).backward()
+            elif devices.size > 1:  # whose gradients the others would wait for
+                raise ValueError(
+                    "a share of a step has no images, from which a frozen decoder learns nothing: use fewer devices, or no texts"
+                )
+        losses.append(loss.detach())
+        routings += [(share, routing)] if routing else []
+    devices.settle(has_pictures=any(len(batch.pictures) for batch, _ in batches))
+    descend(trial.trained, trial.optimizer, rate=rate_at(step, train=train), clip_norm=train.clip_norm)
+    return devices.mean(torch.stack(losses).sum().item()), routings
+
+
+def _finish(trial: Trial, *, context: Context) -> None:
+    """What the model has come to, measured and kept."""
+    whole, config = trial.devices.whole(trial.model), trial.config
     if whole is None:
         return
-    for name in adapted:
-        merge_adapters(whole.get_submodule(name))
+    if trial.adapted:
+        from model_zoo.lora import merge_adapters
+
+        for name in trial.adapted:
+            merge_adapters(whole.get_submodule(name))
     with context.phase("eval"):
-        scores = world.examine(whole)
-    context.report(train.steps, **scores)
+        scores = trial.world.examine(whole)
+    context.report(config.train.steps, **scores)
     if math.isfinite(scores["val_loss"]):
         save_weights(whole, context.dir / MODEL_FILE)
-        _write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain", "features"}}), context.dir / CONFIG_FILE)
-        _write_json(_how_measured(config.eval, device=device), context.dir / EVALUATION_FILE)
+        write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain", "features"}}), context.dir / CONFIG_FILE)
+        write_json(_how_measured(config.eval, device=context.device), context.dir / EVALUATION_FILE)
 
 
 Part = tuple[nn.Module, Encoder | Decoder]
 """A part of a model, and the settings that it was built from."""
 
 
-def _begin(model: nn.Module, *, parts: Sequence[Part], encoder_weights: Path | None, context: Context) -> None:
+def set_first_weights(model: nn.Module, *, parts: Sequence[Part], encoder_weights: Path | None, context: Context) -> None:
     """First weights: drawn, then those of parts that name pretrained ones, then those of the encoder stage, whose part is the first.
 
     An encoder without a stage of its own has the same ones with and without the rest, which is drawn after it.
@@ -297,13 +254,18 @@ def _how_measured(evaluation: Eval, *, device: str) -> dict[str, Any]:
     return record
 
 
-def _trained(model: nn.Module) -> list[nn.Parameter]:
+def is_old(kept_at: float) -> bool:
+    """Whether a state that was kept then is to be replaced by a new one."""
+    return time.monotonic() - kept_at > CHECKPOINT_SECONDS
+
+
+def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
     """In the order of the model, in which the norm of the gradient is summed; found once, since the search takes as long as the norm."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _routing_losses(routings: Sequence[tuple[float, Routing]], *, over: OneDevice) -> dict[str, float]:
-    """Of a step's micro-batches, each with its share of the answers; nothing where no layer has experts."""
+def _routing_losses(routings: Routings, *, over: OneDevice) -> dict[str, float]:
+    """Means over a step; nothing where no layer has experts."""
     if not routings:
         return {}
     load_balance = sum(share * routing.load_balance_loss.item() for share, routing in routings)
@@ -311,5 +273,5 @@ def _routing_losses(routings: Sequence[tuple[float, Routing]], *, over: OneDevic
     return {"load_balance_loss": over.mean(load_balance), "router_z_loss": over.mean(router_z)}
 
 
-def _write_json(record: Mapping[str, Any], path: Path) -> None:
+def write_json(record: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(record, indent=1), encoding="utf-8")

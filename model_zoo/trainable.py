@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_zoo import flops
-from model_zoo.config import Config, Data, Eval, Train
+from model_zoo.config import Config, Eval, Train
 from model_zoo.connectors import Connector
 from model_zoo.context import Context
+from model_zoo.data.mix import Data
 from model_zoo.decoders.decoder import Decoder
 from model_zoo.encoders import Encoder, read_encoder
 from model_zoo.encoders.encoder import Features, Objective, objective_params
 from model_zoo.evaluate.averages import AVERAGES, CAPTION_VQA_MEAN, SHOTS
+from model_zoo.lacking import lacks
+from model_zoo.objections import objections
 
-__all__ = ["METRICS", "Config", "StageSpec", "stages", "train"]
+__all__ = ["METRICS", "Config", "StageSpec", "lacks", "objections", "stages", "train"]
 
 _TASKS = {
     "caption": "digits of a scene named right, each after the right ones before it",
@@ -67,7 +70,7 @@ _NAMED = {
 METRICS: dict[str, str] = _Metrics(_NAMED)
 
 _CHANGEABLE = ("learning_rate", "weight_decay", "clip_norm")
-STEP_FIELDS = {"rows_per_step", "optimizer", "accumulate", "precision", "checkpoint_layers"}
+STEP_FIELDS = {"rows_per_step", "optimizer", "accumulate", "precision", "checkpoint_layers", "lora_rank", "sharding"}
 """Of the training; of all the others a trial has only more or fewer steps."""
 UPSTREAM_FIELDS = {"pretrain", "features"}
 """Of the encoder; what they come to is in the stages that `pretrain` needs, and so is no part of its own config."""
@@ -99,12 +102,14 @@ class StageSpec(NamedTuple):
     active_params: int
     """Those of `num_params` that one token uses."""
     total_params: int
-    """All there is in memory: encoder, connector, decoder, embeddings, head; in `encoder` the objective, which is thrown away, too; in
-    `features` the encoder."""
+    """All there is in memory: encoder, connector, decoder, embeddings, head, what LoRA adds; in `encoder` the objective, which is thrown
+    away, too; in `features` the encoder."""
     train_flops: float
     """As flops.py counts them."""
     memory_bytes: float
     """As flops.py counts them."""
+    shared_bytes: float = 0.0
+    """Those of them that several devices share out."""
 
 
 def stages(config: Config) -> tuple[StageSpec, ...]:
@@ -133,6 +138,7 @@ def _trained(config: Config, *, name: str) -> tuple[tuple[StageSpec, ...], Stage
         total_params=model.total_params,
         train_flops=train.steps * model.step_flops + model.pool_flops,
         memory_bytes=model.memory_bytes,
+        shared_bytes=model.shared_bytes,
     )
     return model.upstream, stage
 
@@ -149,6 +155,7 @@ class _Model(NamedTuple):
     step_flops: float
     pool_flops: float
     memory_bytes: float
+    shared_bytes: float
 
 
 @lru_cache(maxsize=4096)
@@ -172,6 +179,7 @@ def _model(encoder: Encoder, connector: Connector, decoder: Decoder, data: Data,
         step_flops=flops.pretrain_step_flops(config),
         pool_flops=flops.pretrain_pool_flops(config),
         memory_bytes=flops.pretrain_stage_memory(config),
+        shared_bytes=flops.shared_bytes(config),
     )
 
 
@@ -225,28 +233,33 @@ def _as_json(part: Train | Eval) -> Mapping[str, Any]:
 
 
 def train(stage: StageSpec, inputs: Mapping[str, Path], context: Context) -> None:
-    """Runs one stage; `inputs` has the artefact folder of each stage it needs."""
+    """Runs one stage; `inputs` has the artefact folder of each stage it needs. Where there are several devices or machines, a stage with a
+    decoder has a process on each, and any other runs here."""
+    hosts = os.environ.get("ABLATE_HOSTS", "").split(",")
+    if "decoder" in stage.config and max(context.num_devices, len(hosts)) > 1:
+        from model_zoo.processes import train_in_processes
+
+        train_in_processes(stage, inputs, context, hosts=hosts if len(hosts) > 1 else ())
+    else:
+        train_here(stage, inputs, context)
+
+
+def train_here(stage: StageSpec, inputs: Mapping[str, Path], context: Context) -> None:
+    """The same in this process, with the others if it is one of several."""
     import torch
 
     from model_zoo import train as loops
+    from model_zoo.train_encoder import ENCODER_FILE, FEATURES_FILE, compute_features, train_encoder
 
-    hosts = os.environ.get("ABLATE_HOSTS", "").split(",")
-    if len(hosts) > 1:
-        raise ValueError(f"{len(hosts)} machines are reserved, and a stage of the zoo runs on one: set resources.nodes to 1")
-    if context.num_devices > 1 and "decoder" in stage.config:
-        from model_zoo.parallel import train_in_processes
-
-        train_in_processes(stage, inputs, context)
-        return
     torch.set_num_threads(context.cpus)
-    weights = inputs["encoder"] / loops.ENCODER_FILE if "encoder" in stage.needs else None
-    features = inputs["features"] / loops.FEATURES_FILE if "features" in stage.needs else None
+    weights = inputs["encoder"] / ENCODER_FILE if "encoder" in stage.needs else None
+    features = inputs["features"] / FEATURES_FILE if "features" in stage.needs else None
     match stage.name:
         case "encoder":
-            loops.train_encoder(read_encoder(stage.config["encoder"]), context=context)
+            train_encoder(read_encoder(stage.config["encoder"]), context=context)
         case "features":
             encoder, data = read_encoder(stage.config["encoder"]), Data.model_validate(stage.config["data"])
-            loops.compute_features(encoder, num_scenes=data.num_scenes, encoder_weights=weights, context=context)
+            compute_features(encoder, num_scenes=data.num_scenes, encoder_weights=weights, context=context)
         case "pretrain" | "sft":
             own = stage.config["encoder"] if weights else {**stage.config["encoder"], "pretrain": {"objective": Objective.NONE}}
             config = Config.model_validate({**stage.config, "encoder": own})

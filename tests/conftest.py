@@ -1,7 +1,8 @@
 """Shared pieces of the tests: small plans of the synthetic trainer, built by hand so that every answer is known."""
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ablate import synthetic
 from ablate.draft import Arm
 from ablate.planned import Plan
 from ablate.planner import make_plan
+from ablate.stores import Store, open_store
 from ablate.study import Study
 from ablate.workspace import Workspace
 
@@ -46,11 +48,24 @@ def make_small_plan(*, seeds: int = 2, name: str = "small", **second_arm: Any) -
     return make_plan(study, [make_arm("base", num_tokens=16), make_arm("num_tokens=64", num_tokens=64, **second_arm)])
 
 
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays until the end: the collector need not search it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     made = Workspace(tmp_path / "work")
     made.create()
     return made
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    opened = open_store(workspace.store_url, write=True)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

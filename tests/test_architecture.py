@@ -15,7 +15,7 @@ from tests.conftest import make_small_plan
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ablate", "model_zoo", "dashboards")
 HOMES = {
-    "ray": ("ablate.schedule.",),
+    "ray": ("ablate.schedule.", "model_zoo.machines"),  # which starts processes on the other machines of an attempt
     "mlflow": ("ablate.stores.mlflow_mirror",),
     "optuna": ("ablate.search",),
     "sqlalchemy": ("ablate.stores.sql", "ablate.stores.tables"),

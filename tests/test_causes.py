@@ -11,6 +11,10 @@ class OutOfMemoryError(RuntimeError):
     """As torch and Ray name theirs."""
 
 
+class ProcessLost(RuntimeError):
+    """As the zoo names its own."""
+
+
 def chained(inner: Exception) -> Exception:
     try:
         try:
@@ -35,6 +39,8 @@ def chained(inner: Exception) -> Exception:
         (RuntimeError("I/O error: No space left on device (os error 28)"), "storage"),
         (FileNotFoundError(errno.ENOENT, "not there"), "user"),
         (FloatingPointError("loss is nan"), "nan"),
+        (ProcessLost("process 2 of 2 ended by signal SIGKILL"), "lost"),
+        (chained(ProcessLost("its launcher is gone")), "lost"),
         (ValueError("no"), "user"),
         (SystemExit(3), "user"),
     ],

@@ -6,7 +6,7 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,13 +36,6 @@ from ablate.stores import open_store
 open_store(sys.argv[1], write=True).claim("small", owner="ablate run small.yaml")
 os._exit(9)
 """
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    opened = open_store(workspace.store_url, write=True)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -315,3 +308,23 @@ def test_time_in_the_environment_that_is_none_is_refused(text: str, monkeypatch:
     monkeypatch.setenv(PATIENCE_VARIABLE, text)
     with pytest.raises(InputError, match=rf"{PATIENCE_VARIABLE}={text}: a number of seconds is needed, such as 600"):
         storage_patience()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("expect", "code"), [("decreases", 0), ("increases", 1)])
+def test_strict_run_fails_where_a_claim_is_contradicted(expect: str, code: int, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(f"""\
+schema: 1
+name: small
+trainer: synthetic
+base: {{num_params: 1.0e9, noise_sd: 0.001, steps: 5}}
+axes: {{num_tokens: [4, 64]}}
+seeds: 3
+metric: {{name: loss, goal: min}}
+claims:
+  - {{axis: num_tokens, expect: {expect}}}
+""")
+    run(load_study(tmp_path / "small.yaml"), workspace_at(tmp_path / ".ablate"))
+    again = [sys.executable, "-m", "ablate", "run", "small.yaml", "--strict"]
+    ended = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.startswith("contradicted: small: ")) == (code, code == 1), ended.stderr

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from ablate.cli_store import archive_app, store_app
 from ablate.errors import EnvironmentMissing, InputError
+from ablate.stores.tables import REVISION
 from ablate.workspace import Workspace
 from tests.stores.ran import run, said_of, small_study, workspace_at
 
@@ -35,9 +36,9 @@ def test_upgrade_says_from_where_to_where(workspace: Workspace) -> None:
     connection = sqlite3.connect(workspace.folder / "ablate.db")
     connection.executescript(RELEASED.read_text(encoding="utf-8"))
     connection.close()
-    assert typed("store", "upgrade", place=workspace) == "schema 0 (before migrations) is now 3\n"
-    assert typed("store", "upgrade", place=workspace) == "the store has schema 3 already\n"
-    assert answered("store", "upgrade", place=workspace) == {"before": "3", "after": "3"}
+    assert typed("store", "upgrade", place=workspace) == f"schema 0 (before migrations) is now {REVISION}\n"
+    assert typed("store", "upgrade", place=workspace) == f"the store has schema {REVISION} already\n"
+    assert answered("store", "upgrade", place=workspace) == {"before": REVISION, "after": REVISION}
 
 
 def test_upgrade_without_a_store_makes_none(workspace: Workspace) -> None:

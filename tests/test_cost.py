@@ -1,6 +1,7 @@
 """What a plan costs, against sums done by hand: 6 N FLOPs a token, 4,096 tokens a step, N = 1e9 and 10 steps unless said otherwise."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,12 +124,28 @@ def test_cost_of_a_search_takes_trials_to_be_like_the_base() -> None:
     assert (some.trials, some.trials_done, some.device_hours, some.device_hours_left) == (5, 1, pytest.approx(5), pytest.approx(4))
 
 
+def test_cost_job_of_several_machines() -> None:
+    cost = make_cost(plan_of(hardware=hardware(devices=8, memory_gib=16), resources={"gpus": 2, "nodes": 2}))
+    assert cost.stages[0].seconds_per_job == pytest.approx(900)  # four devices
+    assert (cost.device_hours, cost.places, cost.wall_hours_left) == (pytest.approx(4), 2, pytest.approx(0.5))
+    half = make_cost(plan_of(hardware=hardware(memory_gib=16), resources={"gpus": 0.5, "nodes": 2}))
+    assert half.memory_limit_bytes == 8 * GIB
+
+
 @pytest.mark.parametrize(("memory", "gpus", "fits"), [(16.0, 1.0, True), (14.0, 1.0, False), (16.0, 0.5, False), (None, 1.0, None)])
 def test_cost_peak_memory_against_what_a_job_has(memory: float | None, gpus: float, fits: bool | None) -> None:
     cost = make_cost(plan_of(hardware=hardware(memory_gib=memory), resources={"gpus": gpus}))
     assert cost.stages[0].memory_bytes == 16e9  # 14.9 GiB
     assert cost.memory_limit_bytes == (None if memory is None else memory * min(gpus, 1) * GIB)
     assert cost.to_json()["exceeds_memory"] == (None if fits is None else not fits)
+
+
+@pytest.mark.parametrize(("resources", "peak"), [({}, 16e9), ({"gpus": 0.5}, 16e9), ({"gpus": 4}, 7e9), ({"gpus": 4, "nodes": 2}, 5.5e9)])
+def test_cost_peak_memory_of_several_devices_is_what_each_holds(resources: dict[str, Any], peak: float) -> None:
+    plan = plan_of(resources=resources)
+    shared = [SimpleNamespace(**job.spec._asdict(), shared_bytes=12e9) for job in plan.jobs.values()]  # type: ignore[attr-defined]
+    jobs = {name: replace(job, spec=spec) for (name, job), spec in zip(plan.jobs.items(), shared, strict=True)}
+    assert make_cost(replace(plan, jobs=jobs)).stages[0].memory_bytes == peak
 
 
 def cost_of(**study: Any) -> Cost:

@@ -1,7 +1,6 @@
 """What a study said at its runs: edits become sentences, and results that were there by then are counted."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from ablate.conclude import conclude
 from ablate.deviations import edits, moment, register, registration
 from ablate.run import run_study
 from ablate.schedule.local import LocalScheduler
-from ablate.stores import Declaration, Store, open_store
+from ablate.stores import Declaration, Store
 from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.conftest import make_study
@@ -124,13 +123,6 @@ def test_store_without_declarations_says_so() -> None:
     found = register([], ended=[1.0])
     assert (found.declared, found.deviations) == (None, ())
     assert "No declaration is recorded" in found.summary
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    opened = open_store(workspace.store_url, write=True)
-    yield opened
-    opened.close()
 
 
 def run(study: Study, store: Store, workspace: Workspace) -> None:

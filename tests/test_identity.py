@@ -3,7 +3,7 @@
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,6 @@ from ablate.stores import Store, open_store
 from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.conftest import make_study
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    opened = open_store(workspace.store_url, write=True)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -13,16 +13,9 @@ from ablate.planner import make_plan
 from ablate.progress import Tally
 from ablate.record import Recorder
 from ablate.schedule import Event, Finished, Skipped, Started
-from ablate.stores import Store, open_store
+from ablate.stores import Store
 from ablate.workspace import Workspace
 from tests.conftest import make_study
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    opened = open_store(workspace.store_url, write=True)
-    yield opened
-    opened.close()
 
 
 def shared_plan() -> Plan:

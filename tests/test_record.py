@@ -1,7 +1,6 @@
 """The recorder: what a killed run left behind is taken over, and nothing is run twice."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,18 +16,11 @@ from ablate.run import run_study
 from ablate.schedule import Finished, Started
 from ablate.schedule.course import Course
 from ablate.schedule.local import LocalScheduler
-from ablate.stores import Store, open_store
+from ablate.stores import Store
 from ablate.study import Resources, Study
 from ablate.terminal import RunScreen
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan, make_study
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    opened = open_store(workspace.store_url, write=True)
-    yield opened
-    opened.close()
 
 
 def recorder_of(plan: Plan, store: Store, workspace: Workspace) -> Recorder:

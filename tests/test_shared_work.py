@@ -1,6 +1,6 @@
 """A search and a planned study that are run at once: refused where the search may come upon a job of the other, and only there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,20 +12,13 @@ from ablate.planned import Plan, job_identity
 from ablate.planner import make_plan
 from ablate.record import Recorder
 from ablate.shared_work import refuse_shared_work, within_reach
-from ablate.stores import Store, open_store
+from ablate.stores import Store
 from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 
 SEARCH: dict[str, Any] = {"design": {"kind": "search", "trials": 4, "sampler": "random"}, "name": "search"}
 ZOO: dict[str, Any] = {"trainer": "model_zoo", "metric": {"name": "val_loss", "goal": "min"}}
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    store = open_store(workspace.store_url, write=True)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -185,10 +185,23 @@ def adjust(effects: Iterable[Effect]) -> tuple[Effect, ...]:
     tested = [effect.p for effect in effects if effect.p is not None]
     if not tested:
         return effects
-    holm, screened = iter(multipletests(tested, method="holm")[1]), iter(multipletests(tested, method="fdr_bh")[1])
+    holm, screened = iter(_holm(tested)), iter(multipletests(tested, method="fdr_bh")[1])
     return tuple(
         effect if effect.p is None else replace(effect, p_holm=float(next(holm)), p_bh=float(next(screened))) for effect in effects
     )
+
+
+def _holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979), in the order given.
+
+    To the bit what `multipletests` answers, which has the interpreter search all its memory for garbage on the way: a quarter of a second
+    each time in a process that has loaded much.
+    """
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
+    found = np.empty(len(p))
+    found[order] = np.minimum(stepped, 1.0)
+    return found.tolist()
 
 
 def _check(frame: pd.DataFrame, *, needs: Iterable[str], confidence: float) -> None:

@@ -45,7 +45,7 @@ def execute_watched(
     folder = workspace.attempt(job.id, number)
     folder.mkdir(parents=True, exist_ok=True)
     origin = replace(origin or Origin(), node=ray.get_runtime_context().get_node_id())
-    with _watched(job, folder=folder, number=number, origin=origin):
+    with _watched(job, folder=folder, number=number, origin=origin), _hosts_named(job):
         return execute(job, workspace=workspace, number=number, origin=origin, context_type=context_type, log=log_to_output)
 
 
@@ -54,8 +54,7 @@ def execute_and_recycle(job: Job, *, workspace: Workspace, number: int, origin: 
 
     What a failed trainer leaves (threads, a broken device context, half of an initialisation) must not reach the next trial.
     """
-    with _hosts_named(job):
-        outcome = execute_watched(job, workspace=workspace, number=number, origin=origin)
+    outcome = execute_watched(job, workspace=workspace, number=number, origin=origin)
     if outcome.state == "failed" or (outcome.state == "done" and _device_bytes() > LEAK_BYTES):
         os._exit(1)
     return outcome

@@ -4,6 +4,7 @@ T tokens of all documents, M pictures, A answers.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Batch(NamedTuple):
 
 
 def collate(kinds: Sequence[Documents], *, device: str) -> Batch:
-    """One group for each kind."""
+    """One group for each kind, or for several that follow each other and are equally long."""
     targets = np.concatenate([kind.targets.ravel() for kind in kinds])
     answered_at = np.flatnonzero(targets != NO_TARGET)
     arrays = (
@@ -41,7 +42,8 @@ def collate(kinds: Sequence[Documents], *, device: str) -> Batch:
         targets[answered_at],
     )
     tokens, pictures, answered_at_tensor, answers = (torch.from_numpy(array).to(device) for array in arrays)
-    groups = tuple(Group(*kind.tokens.shape) for kind in kinds)
+    lengths = groupby(kinds, key=lambda kind: kind.tokens.shape[1])
+    groups = tuple(Group(sum(len(kind.tokens) for kind in same), length) for length, same in lengths)
     return Batch(tokens, pictures, answered_at_tensor, answers, groups)
 
 

@@ -21,6 +21,8 @@ DATA_VARIABLE = "ABLATE_DATA"
 """The folder that relative paths start from; where it is not set, the one in which the run was started."""
 BLOCK = 256
 """Rows that are drawn from at a time."""
+MOST_SAID = 500
+"""Characters of another's error: it may repeat the file."""
 FEW_ROWS = 100
 """As many are read before their share of bad ones is judged."""
 _FILES, _ROWS = 0, 1
@@ -129,7 +131,8 @@ class Stream(Generic[T]):
             self._after = self._dataset.state_dict() if self._block else None
         except Exception as error:  # whatever pyarrow, tarfile or fsspec raise: all of them mean that the file is broken
             cause = error.__cause__ or error
-            raise SourceError(f"source {self.name}: {path} cannot be read: {type(cause).__name__}: {cause}") from error
+            what = "JSON nested too deeply" if isinstance(cause, RecursionError) else f"{type(cause).__name__}: {cause}"[:MOST_SAID]
+            raise SourceError(f"source {self.name}: {path} cannot be read: {what}") from error
         where = (self.state.epoch, self.state.file, self.state.block)
         self._order = self._drawn(_ROWS, *where, number=len(self._block))
 
@@ -149,16 +152,28 @@ class Stream(Generic[T]):
 
 
 def find(name: str, patterns: Sequence[str]) -> list[Path]:
-    """The files that patterns such as `shards/*.tar` mean, sorted. Raises SourceError for a pattern that means none."""
-    root, found = Path(os.environ.get(DATA_VARIABLE, ".")), list[Path]()
+    """The files that patterns such as `shards/*.tar` mean. Raises SourceError for a pattern that means none."""
+    found = list[Path]()
     for pattern in patterns:
-        matched = sorted(Path(path) for path in glob.glob(str(root / pattern), recursive=True))
+        matched = matching(pattern)
         if not matched:
-            raise SourceError(
-                f"source {name}: no file matches {pattern} in {root.resolve()} (set {DATA_VARIABLE} to the folder of the data)"
-            )
+            raise SourceError(f"source {name}: {no_file(pattern)}")
         found += matched
     return found
+
+
+def matching(pattern: str) -> list[Path]:
+    """The files that it means, sorted."""
+    return sorted(Path(path) for path in glob.glob(str(_root() / pattern), recursive=True))
+
+
+def no_file(pattern: str) -> str:
+    """That it means none."""
+    return f"no file matches {pattern} in {_root().resolve()} (set {DATA_VARIABLE} to the folder of the data)"
+
+
+def _root() -> Path:
+    return Path(os.environ.get(DATA_VARIABLE, "."))
 
 
 def _open(path: Path, *, after: dict[str, Any] | None) -> tuple[Iterator[dict[str, Any]], Any]:

@@ -46,7 +46,7 @@ def read_pair(row: Mapping[str, Any], folder: Path) -> Document:
         raise BadRow(f"{len(images)} images, and a pair has one of {', '.join(IMAGE_SUFFIXES)}")
     caption = row.get("txt")
     if caption is None:
-        caption = (row.get("json") or {}).get("caption")
+        caption = _fields(row.get("json") or {}, of="json").get("caption")
     return _picture(images[0], folder), Text(_words(caption, of="caption"))
 
 
@@ -54,8 +54,12 @@ def read_conversation(row: Mapping[str, Any], folder: Path) -> Document:
     """Turns of a person and a model about one image or none, in LLaVA's form."""
     parts: list[Text | Picture] = []
     waiting = [_picture(row["image"], folder)] if row.get("image") is not None else []
-    for turn in row.get("conversations") or ():
-        speaker, value = turn.get("from"), _words(turn.get("value"), of="turn")
+    turns = row.get("conversations") or ()
+    if not isinstance(turns, list | tuple):
+        raise BadRow(f"conversations that are no list but {type(turns).__name__}")
+    for turn in turns:
+        fields = _fields(turn, of="turn")
+        speaker, value = fields.get("from"), _words(fields.get("value"), of="turn")
         if speaker not in ("human", "gpt"):
             raise BadRow(f"a turn is from '{speaker}', not human or gpt")
         before, mark, after = value.partition(IMAGE_MARK)
@@ -100,7 +104,7 @@ def read_captions(row: Mapping[str, Any], folder: Path) -> Document:
     images = [row[key] for key in ("image", *IMAGE_SUFFIXES) if row.get(key) is not None]
     if len(images) != 1:
         raise BadRow(f"{len(images)} images, and captions are of one")
-    written = row.get("json") or row
+    written = _fields(row.get("json") or row, of="json")
     captions = written.get("captions")
     if captions is None:
         captions = [row["txt"] if row.get("txt") is not None else written.get("caption")]
@@ -121,6 +125,12 @@ def _texts(values: Any, *, of: str) -> list[Text]:
     if not isinstance(values, list | tuple) or not values:
         raise BadRow(f"no list of {of}s")
     return [Text(_words(value, of=of)) for value in values]
+
+
+def _fields(value: Any, *, of: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise BadRow(f"a {of} that is no object but {type(value).__name__}")
+    return value
 
 
 def _words(value: Any, *, of: str) -> str:

@@ -5,13 +5,13 @@ source). So a resumed trial reads what an undisturbed one would have read, and t
 both take from a source are the same documents, and a row goes to the source that its one uniform number falls on.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_zoo.config import SOURCES, Mix
 from model_zoo.data.documents import (
     Documents,
     caption_documents,
@@ -20,6 +20,7 @@ from model_zoo.data.documents import (
     question_documents,
     recall_documents,
 )
+from model_zoo.data.mix import SOURCES, Mix
 from model_zoo.data.pictures import Ints, Pool
 from model_zoo.data.rows import LABEL_SHARE, NUM_PICTURES, ROWS
 
@@ -101,6 +102,8 @@ class RowGenerators:
 
     def integers(self, low: int, high: int | None = None, *, size: int | tuple[int, ...]) -> Ints:
         shape = self._of_one_row(size)
+        if math.prod(shape) == 1:  # the same number in a quarter of the time
+            return np.array([generator.integers(low, high) for generator in self._generators]).reshape(size)
         return np.concatenate([generator.integers(low, high, size=shape) for generator in self._generators])
 
     def random(self, size: int | tuple[int, ...]) -> NDArray[np.float64]:

@@ -5,6 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from model_zoo.data.settings import Files
+
 BYTES = "bytes"
 NUM_BYTES = 256
 
@@ -61,3 +63,11 @@ class _FromFile:
 def open_tokenizer(name: str, *, end_token: str) -> Tokenizer:
     """`bytes`, or the path of a `tokenizer.json`. Raises ValueError where that is none."""
     return _Bytes() if name == BYTES else _FromFile(Path(name), end_token=end_token)
+
+
+def tokenizer_of(files: Files) -> Tokenizer:
+    """The one that they name. Raises ValueError where it is none, or not of the size that they say."""
+    found = open_tokenizer(files.tokenizer, end_token=files.end_token)
+    if found.size != files.vocabulary_size:
+        raise ValueError(f"tokenizer {files.tokenizer} has {found.size:,} tokens with the image's: set vocabulary_size to that")
+    return found

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from model_zoo.fields import Count, NonNegative, Settings, Training, nearest_multiples
+from model_zoo.fields import Count, FromCheckpoint, NonNegative, Settings, Training, nearest_multiples
+from model_zoo.linear import LinearMap
 
 EXPERTS_PER_TOKEN = 2
 """MM1 (arXiv 2403.09611, section 4) routes to the top two, as GShard (arXiv 2006.16668) and ST-MoE (arXiv 2202.08906) do."""
@@ -33,7 +34,21 @@ class MoE(Settings):
     """Weight of the router z-loss (ST-MoE, arXiv 2202.08906, equation 5), added for each expert layer."""
 
 
-class DecoderSettings(Settings):
+class HeadDim(Settings):
+    """Heads of a width of their own. A class by itself, because `width` is checked after it and the packed decoder has none."""
+
+    head_dim: Count | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Numbers in a head, even; left out, `width` over `num_heads`. Qwen3-0.6B has 16 heads of 128 at a width of 1,024."""
+
+    @field_validator("head_dim")
+    @classmethod
+    def _is_even(cls, value: int | None) -> int | None:
+        if value and value % 2:
+            raise ValueError(f"{value} is odd, and the rotation of RoPE works on pairs: nearest {nearest_multiples(value, 2)}")
+        return value
+
+
+class DecoderSettings(FromCheckpoint):
     """A decoder-only language model with RoPE, RMSNorm and SwiGLU. All kinds share these fields."""
 
     kind: str
@@ -48,12 +63,6 @@ class DecoderSettings(Settings):
     """Heads of keys and values, each shared by equally many heads (Ainslie et al. 2023, arXiv 2305.13245); left out, as many as heads."""
     mlp_hidden_size: Count | None = Field(default=None, exclude_if=lambda value: value is None)
     """Hidden size of the MLP, of each expert too; left out, 8/3 of the width to the nearest 8."""
-    pretrained: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """What to start from: for `packed` the folder that a pretrain stage of the zoo left, of a dense decoder too where this one has experts;
-    else a folder with config.json and *.safetensors, or a name on Hugging Face's hub (`owner/name`). The trial is known by the name as it
-    is written here, so new contents need a new name. All sizes above must be the checkpoint's."""
-    revision: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Of a name on the hub: a commit, tag or branch. Left out: the main branch, as it is when the trial starts. A commit never changes."""
     training: Training = Field(default=Training.FULL, exclude_if=lambda value: value is Training.FULL)
     """`frozen`, `slow` (a tenth of the rate), `lora` or `full`, embedding and head included, in the pretrain stage."""
 
@@ -61,7 +70,7 @@ class DecoderSettings(Settings):
     @classmethod
     def _heads_divide_width(cls, value: int, info: ValidationInfo) -> int:
         heads = info.data.get("num_heads")
-        if heads and value % (2 * heads):  # the rotation of RoPE works on pairs, so a head's width is even
+        if heads and not info.data.get("head_dim") and value % (2 * heads):  # RoPE rotates pairs, so a head's width is even
             nearest = nearest_multiples(value, 2 * heads)
             raise ValueError(f"{value} is not divisible by {heads} heads of even width: nearest {nearest}")
         return value
@@ -75,15 +84,6 @@ class DecoderSettings(Settings):
             nearest = min(allowed, key=lambda count: abs(count - value))
             listed = ", ".join(map(str, allowed))
             raise ValueError(f"{heads} heads cannot share {value} heads of keys and values equally ({listed}): nearest {nearest}")
-        return value
-
-    @field_validator("revision")
-    @classmethod
-    def _is_of_a_name(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and info.data.get("kind") == "packed":
-            raise ValueError(f"revision '{value}': packed starts from a folder, which has none: leave it out")
-        if value and "pretrained" in info.data and info.data["pretrained"] is None:
-            raise ValueError(f"revision '{value}' of nothing: name what it is of as pretrained, or leave it out")
         return value
 
     @property
@@ -114,16 +114,26 @@ class DecoderSettings(Settings):
     def forward_flops(self, *, length: int) -> float:
         """Of one document of `length` tokens, without the head; what counts is said in `model_zoo.flops`."""
         linear = self._attention_params + self._mlp_params
-        return 2.0 * self.depth * (length * linear + 2 * length**2 * self.width)
+        return 2.0 * self.depth * (length * linear + 2 * length**2 * self._query_width)
 
     def attention_flops(self, *, length: int) -> float:
         """Those of it that no weight takes part in: queries with keys, and what they pick with values."""
-        return 4.0 * self.depth * length**2 * self.width
+        return 4.0 * self.depth * length**2 * self._query_width
 
     @property
     def numbers_kept(self) -> float:
         """Per token, for the backward pass, within a tenth of what autograd keeps: a layer's norms and attention, its MLP 4 of its own."""
-        return self.depth * (8 * self.width + 2 * self._kv_width + 4 * self.mlp_width) + 2 * self.width
+        return self.depth * (6 * self.width + 2 * self._query_width + 2 * self._kv_width + 4 * self.mlp_width) + 2 * self.width
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        """All of them but the head, for LoRA."""
+        raise NotImplementedError
+
+    @property
+    def _query_width(self) -> int:
+        """Of all heads together; the width itself, unless heads have one of their own."""
+        return self.num_heads * self.head_width
 
     @property
     def _kv_width(self) -> int:
@@ -132,7 +142,7 @@ class DecoderSettings(Settings):
     @property
     def _attention_params(self) -> int:
         """Of the four matrices of a layer."""
-        return 2 * self.width * (self.width + self._kv_width)
+        return 2 * self.width * (self._query_width + self._kv_width)
 
     @property
     def _mlp_params(self) -> int:
@@ -154,6 +164,13 @@ class Packed(DecoderSettings):
     """`plain` or `smeared`. At this size in-context learning needs `smeared`; large models do not."""
     moe: MoE | None = Field(default=None, exclude_if=lambda value: value is None)
     """Experts in some layers; left out, every layer has one MLP."""
+
+    @field_validator("revision")
+    @classmethod
+    def _folders_have_none(cls, value: str | None) -> str | None:
+        if value:
+            raise ValueError(f"revision '{value}': packed starts from a folder, which has none: leave it out")
+        return value
 
     @field_validator("moe")
     @classmethod
@@ -192,6 +209,20 @@ class Packed(DecoderSettings):
     def _extra_params(self) -> int:
         return self.kv_heads if self.keys is Keys.SMEARED else 0
 
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        """Queries, keys and values in one, as gate and input of an MLP are; routers among them."""
+        d, f, sparse = self.width, self.mlp_width, self.num_expert_layers
+        dense, experts = self.depth - sparse, self.moe.num_experts if self.moe else 0
+        mlps, passed = dense + sparse * experts, dense + sparse * EXPERTS_PER_TOKEN
+        return (
+            LinearMap(d, d + 2 * self._kv_width, self.depth, self.depth),
+            LinearMap(d, d, self.depth, self.depth),
+            LinearMap(d, 2 * f, mlps, passed),
+            LinearMap(f, d, mlps, passed),
+            LinearMap(d, experts, sparse, sparse),
+        )
+
     def _beside_dense(self, num_experts: int) -> int:
         """Parameters of routers and of so many experts, beyond the one MLP that each of those layers had."""
         if self.moe is None:
@@ -199,14 +230,40 @@ class Packed(DecoderSettings):
         return self.num_expert_layers * ((num_experts - 1) * self._mlp_params + self.width * self.moe.num_experts)
 
 
-class Llama(DecoderSettings):
+class TransformersSettings(DecoderSettings, HeadDim):
+    """A decoder of `transformers`."""
+
+    @property
+    def head_width(self) -> int:
+        return self.head_dim or super().head_width
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        d, q, kv, f = self.width, self._query_width, self._kv_width, self.mlp_width
+        shapes = ((d, q), (d, kv), (d, kv), (q, d), (d, f), (d, f), (f, d))
+        return tuple(LinearMap(inputs, outputs, self.depth, self.depth) for inputs, outputs in shapes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """As the config classes of `transformers` name them."""
+        return {
+            "hidden_size": self.width,
+            "intermediate_size": self.mlp_width,
+            "num_hidden_layers": self.depth,
+            "num_attention_heads": self.num_heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_width,
+        }
+
+
+class Llama(TransformersSettings):
     """Llama (Touvron et al. 2023, arXiv 2302.13971) as `transformers` has it."""
 
     kind: Literal["llama"] = "llama"
     """Which decoder."""
 
 
-class Qwen2(DecoderSettings):
+class Qwen2(TransformersSettings):
     """Qwen2 (arXiv 2407.10671) as `transformers` has it: a Llama whose queries, keys and values have biases."""
 
     kind: Literal["qwen2"] = "qwen2"
@@ -214,10 +271,10 @@ class Qwen2(DecoderSettings):
 
     @property
     def _extra_params(self) -> int:
-        return self.width + 2 * self._kv_width
+        return self._query_width + 2 * self._kv_width
 
 
-class Qwen3(DecoderSettings):
+class Qwen3(TransformersSettings):
     """Qwen3 (arXiv 2505.09388) as `transformers` has it: a Llama whose queries and keys are normalised head by head."""
 
     kind: Literal["qwen3"] = "qwen3"
@@ -225,7 +282,7 @@ class Qwen3(DecoderSettings):
 
     @property
     def numbers_kept(self) -> float:
-        return super().numbers_kept + self.depth * 2 * (self.width + self._kv_width)
+        return super().numbers_kept + self.depth * 2 * (self._query_width + self._kv_width)
 
     @property
     def _extra_params(self) -> int:

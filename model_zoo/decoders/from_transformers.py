@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel, PreTrainedModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
-from model_zoo.decoders.decoder import DecoderSettings
+from model_zoo.decoders.decoder import TransformersSettings
 from model_zoo.decoders.packed import ROPE_BASE, Group
 from model_zoo.hub import build_body, read_config
 from model_zoo.initial import residual
@@ -23,18 +23,6 @@ NO_BIASES = {"attention_bias": False, "mlp_bias": False}
 """Qwen2's are none of these: they are always there, for queries, keys and values."""
 
 
-def sizes(config: DecoderSettings) -> dict[str, int]:
-    """As the config classes of `transformers` name them."""
-    return {
-        "hidden_size": config.width,
-        "intermediate_size": config.mlp_width,
-        "num_hidden_layers": config.depth,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_width,
-    }
-
-
 class TransformersDecoder(nn.Module):
     """Layers and last norm of `transformers`, embedding and head of our own and not tied, as in the packed decoder.
 
@@ -42,16 +30,16 @@ class TransformersDecoder(nn.Module):
     all of them. There is no dropout in either. `model_zoo.pretrained` loads weights.
     """
 
-    def __init__(self, config: DecoderSettings, *, vocabulary_size: int) -> None:
+    def __init__(self, config: TransformersSettings, *, vocabulary_size: int) -> None:
         super().__init__()
         make_config, make_body = FAMILIES[config.kind]
         self.embedding = nn.Embedding(vocabulary_size, config.width)
         if config.pretrained:
-            settings = read_config(config, make=make_config, expected=sizes(config) | NO_BIASES, vocabulary_size=vocabulary_size)
+            settings = read_config(config, make=make_config, expected=config.sizes | NO_BIASES, vocabulary_size=vocabulary_size)
             settings.use_cache, settings.attention_dropout = False, 0.0
         else:
             rotation = {"rope_type": "default", "rope_theta": ROPE_BASE}
-            settings = make_config(**sizes(config), vocab_size=vocabulary_size, rope_parameters=rotation, use_cache=False)
+            settings = make_config(**config.sizes, vocab_size=vocabulary_size, rope_parameters=rotation, use_cache=False)
         self.body: PreTrainedModel = build_body(make_body, settings, config)
         self.body.embed_tokens = None  # it gets embedded tokens
         for name, module in self.body.named_modules():

@@ -7,6 +7,7 @@ T tokens of all documents, N documents in a group, L their length, D width, H he
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -36,17 +37,25 @@ class Rotation(NamedTuple):
     cos: Tensor
     """[T, 1, D/H]"""
     sin: Tensor
-    """[T, 1, D/H]"""
+    """[T, 1, D/H], negated in the first half of a head."""
     has_previous: Tensor
     """[T, 1, 1]: 0 at the first token of a document, else 1."""
 
 
 def rotation(groups: Sequence[Group], *, head_width: int, device: torch.device) -> Rotation:
     """Rotary angles, position 0 at the start of each document; halves of a head are paired, as in Llama."""
-    position = torch.cat([torch.arange(g.length, device=device).repeat(g.number) for g in groups])
+    longest = max(group.length for group in groups)
+    one = _of_one_document(1 << (longest - 1).bit_length(), head_width=head_width, device=device)  # a power of two: few are ever made
+    return Rotation(*(torch.cat([part[:length].repeat(number, 1, 1) for number, length in groups]) for part in one))
+
+
+@lru_cache(maxsize=4)
+def _of_one_document(length: int, *, head_width: int, device: torch.device) -> Rotation:
+    position = torch.arange(length, device=device)
     frequency = ROPE_BASE ** -(torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width)
-    angle = (position[:, None].float() * frequency).repeat(1, 2)[:, None]
-    return Rotation(angle.cos(), angle.sin(), (position > 0).float()[:, None, None])
+    angle = (position[:, None].float() * frequency)[:, None]
+    cos, sin = angle.cos(), angle.sin()
+    return Rotation(torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1), (position > 0).float()[:, None, None])
 
 
 class Attention(nn.Module):
@@ -69,19 +78,17 @@ class Attention(nn.Module):
         """[T, D] -> [T, D]"""
         heads, kv_heads = self.num_heads, self.kv_heads
         qkv = self.qkv(x).view(len(x), heads + 2 * kv_heads, -1)  # [T, H + 2 G, D/H]
-        qk, v = qkv[:, : heads + kv_heads], qkv[:, heads + kv_heads :]
+        qk, v = qkv.split([heads + kv_heads, kv_heads], 1)  # and no slices, whose gradients would be padded and added
         if self.smear is not None:
             k = qk[:, heads:]
             share = torch.sigmoid(self.smear)[:, None] * where.has_previous  # [T, G, 1]
             qk = torch.cat((qk[:, :heads], torch.lerp(k, k.roll(1, 0), share.to(k.dtype))), 1)
         first, second = qk.chunk(2, -1)
-        qk = qk * where.cos + torch.cat((-second, first), -1) * where.sin
-        mixed, start = [], 0
-        for number, length in groups:
-            part = slice(start, start + number * length)
-            start = part.stop
-            q, k = qk[part].view(number, length, heads + kv_heads, -1).transpose(1, 2).split([heads, kv_heads], 1)
-            values = v[part].view(number, length, kv_heads, -1).transpose(1, 2)  # as k [N, G, L, D/H], and q [N, H, L, D/H]
+        qk = qk * where.cos + torch.cat((second, first), -1) * where.sin
+        sizes, mixed = [group.number * group.length for group in groups], []
+        for (number, length), its_qk, its_v in zip(groups, qk.split(sizes), v.split(sizes), strict=True):
+            q, k = its_qk.view(number, length, heads + kv_heads, -1).transpose(1, 2).split([heads, kv_heads], 1)
+            values = its_v.view(number, length, kv_heads, -1).transpose(1, 2)  # as k [N, G, L, D/H], and q [N, H, L, D/H]
             y = F.scaled_dot_product_attention(q, k, values, is_causal=True, enable_gqa=kv_heads < heads)
             mixed.append(y.transpose(1, 2).reshape(number * length, -1))
         out: Tensor = self.out(torch.cat(mixed))

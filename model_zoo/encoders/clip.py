@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from model_zoo.encoders.from_transformers import FromTransformers
+from model_zoo.linear import LinearMap
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +39,14 @@ class Clip(FromTransformers):
     def forward_flops(self) -> float:
         """Of one image; what counts is said in `model_zoo.flops`."""
         return self.patch_flops + (self.depth - 1) * self.layer_flops(self.num_patches + 1)
+
+    @property
+    def attention_flops(self) -> float:
+        return (self.depth - 1) * self.layer_attention_flops(self.num_patches + 1)
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        return self.layer_maps(self.num_patches + 1, depth=self.depth - 1)
 
     @property
     def numbers_kept(self) -> float:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES
 from model_zoo.fields import Count, NonNegativeInt, Pixels, Positive, Settings, Training, nearest_multiples
+from model_zoo.linear import LinearMap
 
 if TYPE_CHECKING:
     from torch import nn
@@ -172,6 +173,16 @@ class EncoderSettings(Settings):
     @property
     def forward_flops(self) -> float:
         """Of one image; what counts is said in `model_zoo.flops`."""
+        raise NotImplementedError
+
+    @property
+    def attention_flops(self) -> float:
+        """Those of it that no weight takes part in: queries with keys, and what they pick with values."""
+        raise NotImplementedError
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        """All of them, for LoRA; convolutions are none."""
         raise NotImplementedError
 
     @property

@@ -1,12 +1,13 @@
 """What the vision transformers of `transformers` have in common: settings, the costs of a layer, how a checkpoint is named and read."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from model_zoo.encoders.encoder import EncoderPretrain, EncoderSettings, Objective
-from model_zoo.fields import Count
+from model_zoo.fields import Count, FromCheckpoint
+from model_zoo.linear import LinearMap
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -15,26 +16,13 @@ if TYPE_CHECKING:
 Made = TypeVar("Made", bound="PreTrainedConfig")
 
 
-class FromTransformers(EncoderSettings):
+class FromTransformers(EncoderSettings, FromCheckpoint):
     """Drawn by the seed, or a checkpoint's."""
 
     depth: Count = 2
     """Transformer layers."""
     intermediate_size: Count | None = Field(default=None, exclude_if=lambda value: value is None)
     """Hidden size of a layer's MLP; left out, four times the width."""
-    pretrained: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """What to start from, in the encoder stage too: a folder with config.json and *.safetensors, or a name on Hugging Face's hub
-    (`owner/name`). The trial is known by the name as it is written here, so new contents need a new name. Sizes above must be the
-    checkpoint's, but for `image_size`: positions are interpolated to it."""
-    revision: Annotated[str, Field(min_length=1)] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """Of a name on the hub: a commit, tag or branch. Left out: the main branch, as it is when the trial starts. A commit never changes."""
-
-    @field_validator("revision")
-    @classmethod
-    def _is_of_something(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and "pretrained" in info.data and info.data["pretrained"] is None:
-            raise ValueError(f"revision '{value}' of nothing: name what it is of as pretrained, or leave it out")
-        return value
 
     @field_validator("pretrain")
     @classmethod
@@ -72,6 +60,15 @@ class FromTransformers(EncoderSettings):
     def layer_flops(self, num_tokens: int) -> float:
         """Of one layer over one image."""
         return 2.0 * num_tokens * self.width * (4 * self.width + 2 * self.mlp_width + 2 * num_tokens)
+
+    def layer_attention_flops(self, num_tokens: int) -> float:
+        """Those of it that no weight takes part in."""
+        return 4.0 * num_tokens**2 * self.width
+
+    def layer_maps(self, num_tokens: int, *, depth: int) -> tuple[LinearMap, ...]:
+        """Of so many layers: queries, keys, values and what is mixed; the MLP's two."""
+        shapes = ((self.width, self.width, 4), (self.width, self.mlp_width, 1), (self.mlp_width, self.width, 1))
+        return tuple(LinearMap(inputs, outputs, each * depth, each * depth * num_tokens) for inputs, outputs, each in shapes)
 
     @property
     def patch_flops(self) -> float:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from model_zoo.encoders.encoder import EncoderPretrain, EncoderSettings, Objective
 from model_zoo.fields import Count, nearest_multiples
+from model_zoo.linear import LinearMap, layer_maps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,6 +117,19 @@ class Hybrid(EncoderSettings):
         return total
 
     @property
+    def attention_flops(self) -> float:
+        stages = enumerate(zip(self.depths, self.widths, strict=True))
+        return sum(4.0 * depth * self._places(stage) ** 2 * d for stage, (depth, d) in stages if self._attends(stage))
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        found = list[LinearMap]()
+        for stage, (depth, d) in enumerate(zip(self.depths, self.widths, strict=True)):
+            maps = layer_maps(d, number=depth, passes=depth * self._places(stage))
+            found += maps if self._attends(stage) else maps[2:]  # the MLP's alone
+        return tuple(found)
+
+    @property
     def numbers_kept(self) -> float:
         """Of one image, for the backward pass.
 
@@ -130,56 +144,11 @@ class Hybrid(EncoderSettings):
 
     def build(self) -> "nn.Module":
         from torch import nn
-        from torch.nn import functional as F
 
+        from model_zoo.encoders.convolution import AttentionStage, Coarser, ConvBlock
         from model_zoo.encoders.grid import with_channels
-        from model_zoo.encoders.transformer import MLP_RATIO, Layer
-        from model_zoo.initial import residual
 
         config = self
-
-        def depthwise(width: int) -> nn.Conv2d:
-            return nn.Conv2d(width, width, KERNEL, padding=KERNEL // 2, groups=width)
-
-        def over_grid(convolution: nn.Conv2d, x: "Tensor") -> "Tensor":
-            """[B, G, G, D] -> [B, G', G', D']; maps and norms want the channels last, convolutions first"""
-            moved: Tensor = convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-            return moved
-
-        class ConvBlock(nn.Module):
-            def __init__(self, width: int, *, depth: int) -> None:
-                super().__init__()
-                self.depthwise = depthwise(width)
-                self.norm = nn.LayerNorm(width)
-                self.mlp_in = nn.Linear(width, MLP_RATIO * width)
-                self.mlp_out = residual(nn.Linear(MLP_RATIO * width, width), depth=depth)
-
-            def forward(self, x: "Tensor") -> "Tensor":
-                """[B, G, G, D] -> [B, G, G, D]"""
-                hidden: Tensor = self.mlp_out(F.gelu(self.mlp_in(self.norm(over_grid(self.depthwise, x)))))
-                return x + hidden
-
-        class AttentionStage(nn.Module):
-            def __init__(self, width: int, *, depth: int) -> None:
-                super().__init__()
-                self.positions = depthwise(width)
-                self.layers = nn.Sequential(*(Layer(width, num_heads=config.num_heads, depth=depth) for _ in range(depth)))
-
-            def forward(self, x: "Tensor") -> "Tensor":
-                """[B, G, G, D] -> [B, G, G, D]"""
-                x = x + over_grid(self.positions, x)
-                mixed: Tensor = self.layers(x.flatten(1, 2))  # [B, P, D]
-                return mixed.view(x.shape)
-
-        class Coarser(nn.Module):
-            def __init__(self, width: int) -> None:
-                super().__init__()
-                self.norm = nn.LayerNorm(width // 2)
-                self.convolution = nn.Conv2d(width // 2, width, 2, stride=2)
-
-            def forward(self, x: "Tensor") -> "Tensor":
-                """[B, G, G, D / 2] -> [B, G / 2, G / 2, D]"""
-                return over_grid(self.convolution, self.norm(x))
 
         class HybridEncoder(nn.Module):
             def __init__(self) -> None:
@@ -192,9 +161,9 @@ class Hybrid(EncoderSettings):
                     if stage:
                         self.stages.append(Coarser(width))
                     if config._attends(stage):
-                        self.stages.append(AttentionStage(width, depth=depth))
+                        self.stages.append(AttentionStage(width, kernel=KERNEL, num_heads=config.num_heads, depth=depth))
                     else:
-                        self.stages.extend(ConvBlock(width, depth=depth) for _ in range(depth))
+                        self.stages.extend(ConvBlock(width, kernel=KERNEL, depth=depth) for _ in range(depth))
                 self.final_norm = nn.LayerNorm(config.width)
 
             def forward(self, pixels: "Tensor") -> "Tensor":

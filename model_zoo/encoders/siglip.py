@@ -6,6 +6,7 @@ B images, C channels, S side in pixels, P patches, p side of a patch, D width, F
 from typing import TYPE_CHECKING, Literal
 
 from model_zoo.encoders.from_transformers import FromTransformers
+from model_zoo.linear import LinearMap
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +32,14 @@ class Siglip(FromTransformers):
     def forward_flops(self) -> float:
         """Of one image; what counts is said in `model_zoo.flops`."""
         return self.patch_flops + self.depth * self.layer_flops(self.num_patches)
+
+    @property
+    def attention_flops(self) -> float:
+        return self.depth * self.layer_attention_flops(self.num_patches)
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        return self.layer_maps(self.num_patches, depth=self.depth)
 
     @property
     def numbers_kept(self) -> float:

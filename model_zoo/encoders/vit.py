@@ -9,6 +9,7 @@ from pydantic import Field
 
 from model_zoo.encoders.encoder import EncoderSettings
 from model_zoo.fields import Count
+from model_zoo.linear import LinearMap, layer_maps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,6 +36,16 @@ class ViT(EncoderSettings):
         """Of one image; what counts is said in `model_zoo.flops`."""
         d, p = self.width, self.num_patches
         return 2.0 * p * d * (self.num_channels * self.patch_size**2 + self.depth * (12 * d + 2 * p))
+
+    @property
+    def attention_flops(self) -> float:
+        return 4.0 * self.depth * self.num_patches**2 * self.width
+
+    @property
+    def linear_maps(self) -> tuple[LinearMap, ...]:
+        d, p = self.width, self.num_patches
+        patches = LinearMap(self.num_channels * self.patch_size**2, d, number=1, passes=p)
+        return (patches, *layer_maps(d, number=self.depth, passes=self.depth * p))
 
     @property
     def numbers_kept(self) -> float:

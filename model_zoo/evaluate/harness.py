@@ -27,14 +27,13 @@ from model_zoo.data.settings import Files
 from model_zoo.data.tokenizer import BYTES, NUM_BYTES, open_tokenizer
 from model_zoo.decoders.packed import ROPE_BASE
 from model_zoo.decoders.packed import Decoder as PackedDecoder
-from model_zoo.evaluate.settings import Harness
+from model_zoo.evaluate.settings import PROGRAM, Harness
 from model_zoo.vlm import VisionLanguageModel
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedConfig
 
-PROGRAM = "lm_eval"
 PREFIX = "lm_eval"
 """Of the metrics' names."""
 RESULTS_FILE = "lm_eval.json"

@@ -15,7 +15,7 @@ from model_zoo.vlm import VisionLanguageModel
 def answer_loss(model: VisionLanguageModel, batch: Batch, *, features: Tensor) -> Tensor:
     """Mean cross entropy in nats of the answers of a batch, each token counting alike; the training loss."""
     hidden = model(batch.tokens, features=features, groups=batch.groups)
-    return F.cross_entropy(model.logits(hidden[batch.answered_at]), batch.answers)
+    return F.cross_entropy(model.logits(hidden.index_select(0, batch.answered_at)), batch.answers)
 
 
 @torch.no_grad()

@@ -12,6 +12,8 @@ from model_zoo.fields import Count, NonNegativeInt, Settings
 
 SUFFIXES = {"captioning": (".tar", ".json", ".jsonl"), "vqa": (".jsonl",)}
 """Task -> what its files may be: WebDataset shards, LLaVA conversations, rows of JSON."""
+PROGRAM = "lm_eval"
+"""The module of lm-evaluation-harness."""
 NEW_LINE = "\n"
 """Where an answer ends: shots are one line each, and a model that has seen some goes on with the next one."""
 

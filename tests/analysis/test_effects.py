@@ -1,4 +1,6 @@
+import gc
 from collections.abc import Sequence
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -6,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from ablate.analysis.effects import adjust, arm_effects, level_effects, paired_effect, pooled_noise, seed_differences
 from ablate.errors import InputError
@@ -180,6 +183,17 @@ def test_adjust_three_effects_gives_holm_and_benjamini_hochberg() -> None:
     holm = [3 * p[0], max(3 * p[0], 2 * p[1]), max(3 * p[0], 2 * p[1], p[2])]
     assert sorted(effect.p_holm or 0.0 for effect in effects) == pytest.approx([min(1.0, value) for value in holm])
     assert sorted(effect.p_bh or 0.0 for effect in effects) == pytest.approx(stats.false_discovery_control(p))
+
+
+def test_adjust_gives_the_bits_of_statsmodels_and_collects_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    (effect,) = level_effects(trials(a=[1.0, 2.0], b=[2.0, 4.0]), axis="kind", baseline="a", metric="score")
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7, 40):
+        p = [*rng.uniform(0, 0.2, size=size), *rng.choice([0.0, 0.01, 0.5, 1.0], size=size)]  # some of them equal
+        expected = multipletests(p, method="holm")[1].tolist()
+        with monkeypatch.context() as patched:
+            patched.setattr(gc, "collect", lambda: pytest.fail("a quarter of a second in a large process"))
+            assert [each.p_holm for each in adjust(replace(effect, p=value) for value in p)] == expected
 
 
 def test_adjust_effect_without_p_stays_without() -> None:

@@ -55,7 +55,8 @@ def test_fit_runs_noise_free_curves_recover_the_law_to_eight_digits() -> None:
 
 
 def test_fit_points_scattered_values_match_scipy_and_statsmodels() -> None:
-    import statsmodels.api as sm
+    from statsmodels.regression.linear_model import OLS
+    from statsmodels.tools import add_constant
 
     frame = points([0.1, -0.2, 0.15, -0.05])
     report = fit_points(frame, target=3e10)
@@ -66,7 +67,7 @@ def test_fit_points_scattered_values_match_scipy_and_statsmodels() -> None:
     line = stats.linregress(x, y)
     assert (fit.slope, fit.intercept) == pytest.approx((line.slope, line.intercept), rel=1e-10)
     assert (fit.se_slope, fit.se_intercept) == pytest.approx((line.stderr, line.intercept_stderr), rel=1e-8)
-    oracle = sm.OLS(y, sm.add_constant(x)).fit()
+    oracle = OLS(y, add_constant(x)).fit()
     assert np.array(fit.cov)[::-1, ::-1] == pytest.approx(oracle.cov_params().to_numpy(), rel=1e-6)
     frame_30b = oracle.get_prediction([[1.0, log(3e10)]]).summary_frame(alpha=0.05)
     expected = (exp(frame_30b["obs_ci_lower"].iloc[0]), exp(frame_30b["obs_ci_upper"].iloc[0]))

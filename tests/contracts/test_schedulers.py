@@ -13,8 +13,6 @@ from ablate.study import Resources, Study
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan, make_study
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 @pytest.fixture(scope="module")
 def ray_slots() -> Iterator[int]:

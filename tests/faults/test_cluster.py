@@ -17,7 +17,7 @@ import pytest
 from ablate.schedule.ray_tasks import PENDING_VARIABLE
 from tests.faults.conftest import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 EMPTY = ("file_mounts", "head_node")
 NOTHING = (

@@ -18,7 +18,6 @@ from tests.faults.invariants import survivors
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
 @pytest.mark.fault("F24")
 def test_worker_that_is_stopped_beyond_its_time_is_ended_and_says_nothing_later(scheduler: Scheduler, workspace: Workspace) -> None:
     study = make_study(seeds=1, resources={"stall_minutes": 2 / 60})

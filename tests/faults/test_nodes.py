@@ -18,7 +18,7 @@ from ablate.workspace import Workspace
 from tests.faults.conftest import until
 from tests.own import write_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 DRIVER = """
 import json, sys, threading
@@ -132,13 +132,15 @@ def test_program_of_two_nodes_finds_their_addresses(cluster: Any, tmp_path: Path
         cluster.add_node(num_cpus=1)
     script = "import os; print('hosts', os.environ['ABLATE_HOSTS']); print('{\"step\": 1, \"loss\": 0.5}')"
     (tmp_path / "train.py").write_text(script)
-    study = write_study(tmp_path, argv=["{python}", "train.py"], axes={"lr": [0.1]}, extra={"seeds": 1, "resources": {"nodes": 2}})
-    arguments = [study, "--workspace", tmp_path / "work", "--address", cluster.address]
-    ran = subprocess.run([sys.executable, "-m", "ablate", "run", *arguments], capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    (log,) = (tmp_path / "work" / "runs").glob("*/attempt-1/log.txt")
     address = cluster.address.partition(":")[0]
-    assert f"hosts {address},{address}" in log.read_text()
+    for kind, extra in (("planned", {}), ("search", {"design": {"kind": "search", "trials": 1, "sampler": "random"}})):
+        extra |= {"seeds": 1, "resources": {"nodes": 2}}
+        study = write_study(tmp_path, argv=["{python}", "train.py"], axes={"lr": [0.1, 0.2][: len(extra) - 1]}, extra=extra)
+        arguments = [study, "--workspace", tmp_path / kind, "--address", cluster.address]
+        ran = subprocess.run([sys.executable, "-m", "ablate", "run", *arguments], capture_output=True, text=True, timeout=100)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        (log,) = (tmp_path / kind / "runs").glob("*/attempt-1/log.txt")
+        assert f"hosts {address},{address}" in log.read_text()
 
 
 def test_node_that_loses_everything_fast_is_left_alone(cluster: Any, drive: Driver, workspace: Workspace) -> None:

@@ -23,7 +23,7 @@ from tests.conftest import make_arm, make_small_plan, make_study
 from tests.faults.conftest import command_lines, ends, run, until
 from tests.own import write_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow]
 
 
 def one_job(*, resources: dict[str, float] | None = None, **fields: object) -> Job:

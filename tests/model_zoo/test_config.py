@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from model_zoo.config import Config, Mix, Task
+from model_zoo.config import Config, Task
 from model_zoo.connectors.attention_pool import AttentionPool
+from model_zoo.data.mix import Mix
 from model_zoo.decoders.decoder import Packed
 from model_zoo.encoders.vit import ViT
 

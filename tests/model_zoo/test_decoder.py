@@ -1,11 +1,14 @@
 """The decoder against `transformers`, and what no decoder may do."""
 
+import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from model_zoo.data.batch import collate
+from model_zoo.data.documents import Documents, progression_documents, recall_documents
 from model_zoo.decoders.decoder import Packed
-from model_zoo.decoders.packed import Decoder, Group
+from model_zoo.decoders.packed import ROPE_BASE, Decoder, Group, rotation
 from model_zoo.initial import initialise
 
 VOCABULARY = 25
@@ -96,6 +99,35 @@ def test_decoder_groups_equal_documents_one_by_one():
     together = decoder(x, groups=[Group(2, 5), Group(1, 7)])
     apart = [decoder(part, groups=[Group(1, len(part))]) for part in x.split([5, 5, 7])]
     torch.testing.assert_close(together, torch.cat(apart), atol=1e-5, rtol=0)
+
+
+def test_rotation_of_a_step_is_that_of_each_position_bit_for_bit():
+    """However long the other documents are; numbers of finished trials depend on it."""
+    groups, width = [Group(2, 5), Group(1, 33), Group(3, 1), Group(1, 8)], 12
+    position = torch.cat([torch.arange(length).repeat(number) for number, length in groups])
+    angle = (position[:, None].float() * ROPE_BASE ** -(torch.arange(0, width, 2).float() / width)).repeat(1, 2)[:, None]
+    found = rotation(groups, head_width=width, device=torch.device("cpu"))
+    assert torch.equal(found.cos, angle.cos())
+    assert torch.equal(found.sin, angle.sin() * torch.tensor([-1.0, 1.0]).repeat_interleave(width // 2))
+    assert torch.equal(found.has_previous.ravel(), (position > 0).float())
+
+
+def test_equally_long_kinds_in_a_row_are_one_group_whose_bits_are_those_of_two():
+    rng = np.random.default_rng(0)
+    kinds = [progression_documents(rng=rng, number=3), recall_documents(rng=rng, number=2)]
+    batch = collate(kinds, device="cpu")
+    assert batch.groups == (Group(5, 32),)
+    assert collate([kinds[0], Documents(*(a[:, :9] for a in kinds[1])), kinds[1]], device="cpu").groups == (
+        Group(3, 32), Group(2, 9), Group(2, 32)
+    )  # fmt: skip
+    x = torch.randn(160, 24, generator=torch.Generator().manual_seed(1))
+    found = []
+    for groups in ([Group(3, 32), Group(2, 32)], batch.groups):
+        decoder = make_decoder(width=24, depth=2, keys="smeared")
+        hidden = decoder(x, groups=groups)
+        hidden.square().sum().backward()
+        found.append([hidden, *(p.grad for name, p in decoder.named_parameters() if name.startswith("layers."))])
+    assert all(torch.equal(apart, together) for apart, together in zip(*found, strict=True))
 
 
 @torch.no_grad()

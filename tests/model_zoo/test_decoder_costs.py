@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
+from transformers import Qwen3Config, Qwen3Model
 
 from model_zoo.build import build_decoder
 from model_zoo.decoders.decoder import Decoder, Packed
@@ -23,6 +24,9 @@ KINDS = {
     "llama": {"kind": "llama"},
     "qwen2": {"kind": "qwen2"},
     "qwen3": {"kind": "qwen3"},
+    "llama with wide heads": {"kind": "llama", "head_dim": 40},
+    "qwen2 with narrow heads": {"kind": "qwen2", "head_dim": 6},
+    "qwen3 with wide heads": {"kind": "qwen3", "head_dim": 40},
 }
 CASES = [(kind, shape) for kind in KINDS for shape in SHAPES]
 SETTINGS = TypeAdapter(Decoder)
@@ -92,6 +96,12 @@ REFUSED = {
     ),
     "negative weight": ({"moe": {"num_experts": 4, "router_z_coefficient": -1.0}}, "greater than or equal to 0"),
     "experts of a llama": ({"kind": "llama", "moe": {"num_experts": 4}}, "Extra inputs are not permitted"),
+    "odd heads": ({"kind": "qwen3", "head_dim": 7}, "7 is odd, and the rotation of RoPE works on pairs: nearest 6, 8"),
+    "heads of a packed decoder": ({"head_dim": 64}, "Extra inputs are not permitted"),
+    "width of heads that have none of their own": (
+        {"kind": "llama", "num_heads": 3},
+        "not divisible by 3 heads of even width: nearest 60, 66",
+    ),
     "kind": ({"kind": "gpt2"}, "'packed', 'llama', 'qwen2', 'qwen3'"),
 }
 
@@ -107,6 +117,24 @@ def test_decoder_without_the_new_fields_is_dumped_as_before_them():
     written = {"num_heads": 2, "width": 64, "depth": 2, "keys": "plain"}
     assert Packed().model_dump(mode="json") == written
     assert Packed(num_heads=4, keys="smeared").model_dump() == written | {"num_heads": 4, "keys": "smeared"}
+
+
+def test_heads_of_their_own_width_need_not_divide_the_streams():
+    """16 heads of 128 at a width of 1,024, as Qwen3-0.6B has them."""
+    shape = {"kind": "qwen3", "width": 1024, "depth": 28, "num_heads": 16, "num_kv_heads": 8}
+    settings = SETTINGS.validate_python(shape | {"head_dim": 128})
+    theirs = Qwen3Config(**settings.sizes, vocab_size=1)
+    with torch.device("meta"):
+        body = Qwen3Model(theirs)
+    assert settings.num_params == sum(p.numel() for p in body.parameters()) - 1024  # the one row of its embedding
+    assert SETTINGS.validate_python({"kind": "llama", "num_heads": 3, "head_dim": 10}).head_width == 10
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_decoder_without_a_head_dim_is_dumped_as_before_it(kind):
+    written = {"num_heads": 2, "width": 64, "depth": 2, "kind": kind}
+    assert SETTINGS.validate_python({"kind": kind}).model_dump(mode="json") == written
+    assert SETTINGS.validate_python({"kind": kind, "head_dim": 16}).model_dump(mode="json") == written | {"head_dim": 16}
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)

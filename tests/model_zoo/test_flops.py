@@ -16,7 +16,7 @@ from model_zoo.encoders.contrast import Contrast
 from model_zoo.encoders.encoder import objective_params
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.initial import initialise
-from model_zoo.train import EncoderTraining
+from model_zoo.train_encoder import EncoderTraining
 from model_zoo.trainable import stages
 from tests.model_zoo.counting import count_flops, count_saved_bytes
 
@@ -164,3 +164,21 @@ def test_activation_bytes_are_near_what_autograd_keeps(shape):
 def test_frozen_encoder_costs_less_than_a_trained_one():
     frozen, full = (Config.model_validate({"encoder": {"training": training}}) for training in ("frozen", "full"))
     assert flops.pretrain_stage_flops(frozen) < flops.pretrain_stage_flops(full)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_devices_share_activations_and_where_they_are_sharded_what_is_kept_of_trained_weights(optimizer):
+    def share(**train):
+        stage = stages(Config.model_validate({"encoder": {"training": "full"}, "train": train | {"optimizer": optimizer}}))[-1]
+        return stage.shared_bytes, stage.memory_bytes, stage.total_params
+
+    replicated, memory, params = share()
+    assert share(rows_per_step=16)[0] == 2 * replicated
+    assert share(accumulate=4)[0] == replicated / 4
+    assert memory - replicated > (16 if optimizer == "adamw" else 8) * params  # all that is trained is on each
+    if optimizer == "adamw":
+        sharded, same_memory, _ = share(sharding="sharded")
+        assert same_memory == memory
+        assert sharded - replicated == 12 * params  # gradient and two moments of each, in float32
+    upstream = stages(Config())[0]
+    assert upstream.shared_bytes == 0

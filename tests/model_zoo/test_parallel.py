@@ -4,9 +4,12 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import AuthenticationError
 from pathlib import Path
 
 import pytest
@@ -15,11 +18,14 @@ from safetensors.torch import load
 from torch import distributed, multiprocessing
 
 from ablate.attempt import AttemptContext
+from ablate.causes import cause_of
 from ablate.journal import Journal
 from ablate.study import Resources
-from model_zoo import parallel, trainable
+from model_zoo import launcher, lines, processes, rank, trainable
 from model_zoo.config import Config, Sharding, Train
 from model_zoo.data.files import SourceError
+from model_zoo.lines import LOOPBACK
+from model_zoo.processes import ProcessLost
 from model_zoo.train import REPORT_EVERY
 from tests.conftest import make_small_plan
 from tests.model_zoo.conftest import Worker, change, weights
@@ -147,26 +153,70 @@ def test_what_two_processes_kept_one_goes_on_from(shared, sharding, make_worker)
     assert alone.last == pytest.approx(shared[sharding]["calm"]["last"], rel=1e-4)
 
 
-def record_processes(monkeypatch):
-    """Whatever processes are started from here on."""
-    found = list[subprocess.Popen[bytes]]()
-
-    class Recorded(subprocess.Popen):
-        def __init__(self, *words, **settings):
-            super().__init__(*words, **settings)
-            found.append(self)
-
-    monkeypatch.setattr(parallel.subprocess, "Popen", Recorded)
-    return found
+def children(parent):
+    return [int(text) for path in Path(f"/proc/{parent}/task").glob("*/children") for text in path.read_text().split()]
 
 
+def inherited(pid):
+    """The environment that a process was started with; empty where there is none such."""
+    with contextlib.suppress(OSError):
+        return dict(item.split("=", 1) for item in Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0") if "=" in item)
+    return {}
+
+
+def processes_of(worker):
+    """RANK, or "launcher" -> id of each process of a worker's stage; those of other machines too where these are only called so."""
+    stages = {inherited(child).get(lines.ADDRESS_VARIABLE): child for child in children(worker)}
+    stages.pop(None, None)
+    every = {pid: inherited(pid) for pid in (int(name) for name in os.listdir("/proc") if name.isdecimal())}
+    ranks = {int(found["RANK"]): pid for pid, found in every.items() if "RANK" in found and found.get(lines.ADDRESS_VARIABLE) in stages}
+    return dict(zip(["launcher"], stages.values(), strict=False)) | ranks
+
+
+class Deaths:
+    """Of processes by their ids, also where a later one gets the same."""
+
+    def __init__(self, pids):
+        self._descriptors = [os.pidfd_open(pid) for pid in pids]
+
+    def have_all_come(self, *, seconds=0.0):
+        """Within so many seconds each; those who live on are killed."""
+        come = [bool(select.select([death], [], [], seconds)[0]) for death in self._descriptors]
+        for death in self._descriptors:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(death, signal.SIGKILL)
+            os.close(death)
+        return bool(come) and all(come)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot ask to die with another")
+
+
+class Watched(Worker):
+    """Looks at its processes at the first report, when all of them are there."""
+
+    def __init__(self, folder, *, act=lambda processes: None):
+        super().__init__(folder, num_devices=2)
+        self.processes, self._act = {}, act
+
+    def report(self, step, **metrics):
+        super().report(step, **metrics)
+        if not self.processes:
+            self.processes = processes_of(os.getpid())
+            self.deaths = Deaths(self.processes.values())
+            self._act(self.processes)
+
+
+@linux
 @pytest.mark.slow
-def test_a_stage_is_shared_by_processes_that_tell_their_worker_everything(make_worker, monkeypatch):
-    started = record_processes(monkeypatch)
+def test_a_stage_is_shared_by_processes_that_tell_their_worker_everything(make_worker, tmp_path):
     config = change(BASE, train={"sharding": "sharded"})
-    alone, both = train(BASE, make_worker("alone")), train(config, make_worker("both", num_devices=2))
-    assert len(started) == 2
-    assert [process.returncode for process in started] == [0, 0]
+    groups = []
+    both = train(config, Watched(tmp_path / "both", act=lambda found: groups.extend(os.getpgid(pid) for pid in found.values())))
+    assert both.processes.keys() == {"launcher", 0, 1}
+    assert os.getpgid(0) not in groups  # which the terminal's Ctrl-C goes to
+    alone = train(BASE, make_worker("alone"))
+    assert both.deaths.have_all_come()
     assert both.last == pytest.approx(alone.last, rel=1e-4)
     assert [point[:2] for point in both.points] == [point[:2] for point in alone.points]
     assert [name for name in both.phases if name != "eval"] == [name for name in alone.phases if name != "eval"]
@@ -174,88 +224,259 @@ def test_a_stage_is_shared_by_processes_that_tell_their_worker_everything(make_w
     assert load(both.kept).keys() == load(alone.kept).keys()
 
 
+@linux
 @pytest.mark.slow
-def test_a_killed_process_ends_all_of_them_with_its_name(make_worker, monkeypatch):
-    started = record_processes(monkeypatch)
-    worker = make_worker(num_devices=2)
-    monkeypatch.setattr(worker, "report", lambda *_, **__: started[1].kill())
-    with pytest.raises(RuntimeError, match=r"process 2 of 2 \(cpu\) ended by signal SIGKILL"):
+def test_a_killed_process_ends_all_of_them_with_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    worker = Watched(tmp_path / "worker", act=lambda processes: os.kill(processes[1], signal.SIGKILL))
+    with pytest.raises(ProcessLost, match=r"process 2 of 2 \(cpu\) ended by signal SIGKILL; all of them were ended") as raised:
         train(BASE, worker)
-    assert [process.returncode for process in started] == [-signal.SIGKILL, -signal.SIGKILL]
+    assert worker.deaths.have_all_come()
+    assert cause_of(raised.value) == "lost"
+    assert [path.name for path in tmp_path.iterdir()] == ["worker"]
 
 
-def test_one_that_died_is_blamed_before_one_that_missed_it():
-    lines, others = zip(*(parallel.Pipe() for _ in range(2)), strict=True)
-    processes = [subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) for _ in range(2)]
-    ranks = [parallel._Rank(*each) for each in zip(processes, lines, ("first", "second"), strict=True)]
-    others[0].send(("failed", RuntimeError("connection closed by peer"), ""))
-    processes[1].kill()
-    with pytest.raises(RuntimeError, match=r"^second ended by signal SIGKILL"):
-        parallel._relay(ranks, Worker)
-    for process, line, other in zip(processes, lines, others, strict=True):
-        process.communicate()
-        line.close()
-        other.close()
-
-
+@linux
 @pytest.mark.slow
-def test_what_a_process_raises_the_worker_raises(make_worker, tmp_path, monkeypatch):
-    started = record_processes(monkeypatch)
+def test_what_a_process_raises_the_worker_raises(tmp_path):
     source = {"train": [str(tmp_path / "none.jsonl")], "held_out": [str(tmp_path / "none.jsonl")]}
     files = {"tokenizer": str(tmp_path / "none"), "vocabulary_size": 50, "max_tokens": 64, "max_images": 2, "text": source}
     config = change(BASE, data={"mix": {"text": 1.0}, "files": files})
     with pytest.raises(SourceError, match="none") as raised:
-        train(config, make_worker(num_devices=2))
+        train(config, Worker(tmp_path / "worker", num_devices=2))
     assert raised.value.__notes__[0].startswith("in process ")
     assert "_open_tokenizer" in raised.value.__notes__[0]
-    assert all(process.returncode for process in started)
+    assert cause_of(raised.value) == "user"
+    assert processes_of(os.getpid()) == {}
 
 
 WORKER = """
-import signal, sys
+import os, signal, sys
 from pathlib import Path
-from tests.model_zoo.test_parallel import BASE, Worker, record_processes, train
-import pytest
+from tests.model_zoo.test_parallel import BASE, Watched, train
 
-def report(*_, **__):
-    for process in started:  # so that none of them can see for itself that its worker is gone
-        process.send_signal(signal.SIGSTOP)
-    print(*(process.pid for process in started), flush=True)
+def stop(processes):
+    for pid in processes.values():  # so that none of them can see for itself that its worker is gone
+        os.kill(pid, signal.SIGSTOP)
+    print(*processes.values(), flush=True)
 
-started = record_processes(pytest.MonkeyPatch())
-worker = Worker(Path(sys.argv[1]), num_devices=2)
-worker.report = report
-train(BASE, worker)
+train(BASE, Watched(Path(sys.argv[1]), act=stop))
 """
 
 
+@linux
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot ask to die with another")
 def test_processes_die_with_their_worker(tmp_path):
     argv = [sys.executable, "-c", WORKER, str(tmp_path / "worker")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as worker:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=environment) as worker:
         assert worker.stdout
-        deaths = [os.pidfd_open(int(pid)) for pid in worker.stdout.readline().split()]
+        pids = worker.stdout.readline().split()
+        deaths = Deaths(int(pid) for pid in pids)
         worker.kill()
-    ended = [select.select([death], [], [], 10)[0] for death in deaths]  # readable once it is dead
-    for death in deaths:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(death, signal.SIGKILL)
-        os.close(death)
-    assert ended == [[death] for death in deaths]
-    assert len(deaths) == 2
+    assert len(pids) == 3
+    assert deaths.have_all_come(seconds=10)
+    assert [path.name for path in tmp_path.iterdir()] == ["worker"]
 
 
-def test_fewer_rows_than_shares_are_refused_with_the_fewest_there_can_be(make_worker):
-    config = change(BASE, train={"accumulate": 2})
-    with pytest.raises(ValueError, match="rows_per_step is 4, and 3 devices x 2 micro-batches need a row each: at least 6"):
-        train(config, make_worker(num_devices=3))
+@linux
+@pytest.mark.slow
+def test_a_launcher_ends_when_the_worker_hangs_up(server, key):
+    with launcher.launched(0, {}) as started:
+        line = lines.answer(server, key)
+        assert line.recv() == ("launcher", 0)
+        line.send(launcher.Launch(2, 1, (LOOPBACK, LOOPBACK), meeting_seconds=60))
+        word, port = line.recv()
+        assert word == "meeting"
+        line.send(port)
+        line.close()  # while it waits for another machine
+        assert started.wait(30) == -signal.SIGKILL
 
 
-def test_several_machines_are_refused(make_worker, monkeypatch):
+@pytest.fixture
+def stage():
+    (stage,) = trainable.stages(BASE)
+    return stage
+
+
+@pytest.fixture
+def key(monkeypatch):
+    monkeypatch.setenv(lines.KEY_VARIABLE, "ab" * 32)
+    return bytes.fromhex("ab" * 32)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    with lines.open_to_calls(LOOPBACK) as server:
+        monkeypatch.setenv(lines.ADDRESS_VARIABLE, lines.address_of(server))
+        yield server
+
+
+@pytest.fixture
+def exchange(stage, make_worker, server, key):
+    """Of a stage of two processes on each of two machines."""
+    worker = make_worker(num_devices=2)
+    crew = processes._crew(stage, {}, worker, hosts=(LOOPBACK, LOOPBACK))
+    made = processes.Exchange(server, key, crew=crew, context=worker)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def join(exchange):
+    """Calls as a launcher or a process; answers the caller's end of the line."""
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(1) as caller:
+
+        def hello(kind, number):
+            line = opened.enter_context(lines.call())
+            line.send((kind, number))
+            return line
+
+        def make(kind, number):
+            found = caller.submit(hello, kind, number)
+            exchange._answer()
+            return found.result()
+
+        yield make
+
+
+NEVER_ENDED = [lambda: False] * 2
+
+
+def test_one_that_died_is_blamed_before_one_that_missed_it(exchange, join):
+    machine, first, second = join("launcher", 0), join("process", 0), join("process", 1)
+    ours = exchange._lines_of("process")[0]
+    second.close()
+    # as torchrun has it: whom it ended itself comes in any order
+    machine.send(("ended", {0: -signal.SIGTERM, 1: -signal.SIGKILL}, False))
+    with pytest.raises(ProcessLost, match=r"^process 2 of 4 \(cpu of 127.0.0.1\) ended by signal SIGKILL"):
+        exchange._do(ours, "failed", RuntimeError("connection closed by peer"), "", phases=[])
+    first.close()
+
+
+def test_one_that_failed_is_blamed_where_none_died(exchange, join, monkeypatch):
+    monkeypatch.setattr(processes, "BLAME_SECONDS", 0.01)
+    join("launcher", 0)
+    join("process", 2).send(("failed", KeyError("here"), "Traceback"))
+    with pytest.raises(KeyError, match="here") as raised:
+        exchange.run(NEVER_ENDED)
+    assert raised.value.__notes__ == ["in process 3 of 4 (cpu of 127.0.0.1):\nTraceback"]
+
+
+def test_a_process_that_ends_by_an_exit_code_fails_for_good(exchange, join):
+    join("launcher", 1).send(("ended", {3: 7}, True))
+    with pytest.raises(RuntimeError, match=r"^process 4 of 4 .* ended by exit code 7") as raised:
+        exchange.run(NEVER_ENDED)
+    assert cause_of(raised.value) == "user"
+
+
+def test_a_process_that_the_kernel_ended_ran_out_of_memory(exchange, join):
+    join("launcher", 0).send(("ended", {0: -signal.SIGKILL}, True))
+    with pytest.raises(MemoryError, match=r"^the kernel ended process 1 of 4 .* for want of memory") as raised:
+        exchange.run(NEVER_ENDED)
+    assert cause_of(raised.value) == "oom"
+
+
+def test_the_kernels_kills_are_counted(tmp_path):
+    (tmp_path / "vmstat").write_text("nr_free_pages 7\noom_kill 3\npgfault 5\n")
+    assert launcher.kernel_kills(tmp_path / "vmstat") == 3
+    assert launcher.kernel_kills(tmp_path / "none") == 0
+
+
+def test_a_machine_that_is_gone_is_lost_with_its_processes(exchange, join):
+    first, second = join("launcher", 0), join("launcher", 1)
+    first.send(("ended", {}, False))
+    second.close()
+    with pytest.raises(ProcessLost, match=r"the launcher of machine 2 of 2 \(127.0.0.1\) is gone"):
+        exchange.run(NEVER_ENDED)
+
+
+def test_those_who_never_call_are_named(exchange, join, monkeypatch):
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 0.01)
+    join("launcher", 0)
+    with pytest.raises(ProcessLost, match=r"the launcher of machine 2 of 2 .* ended before it called"):
+        exchange.run([lambda: True] * 2)
+    monkeypatch.setattr(processes, "MEETING_SECONDS", 0)
+    join("launcher", 1)
+    join("process", 0)
+    join("process", 3)
+    with pytest.raises(ProcessLost, match=r"not there after 0 s: process 2 of 4 \(.*\), process 3 of 4 \([^,]*\)$"):
+        exchange.run(NEVER_ENDED)
+
+
+def test_launchers_are_told_where_to_meet_whenever_they_call(exchange, join):
+    first, early = join("launcher", 0), join("launcher", 1)
+    exchange._do(exchange._lines_of("launcher")[0], "meeting", 1234, phases=[])
+    late = join("launcher", 1)
+    assert first.recv() == early.recv() == late.recv() == (2, 2, (LOOPBACK, LOOPBACK), processes.MEETING_SECONDS)
+    assert first.recv() == early.recv() == late.recv() == 1234
+
+
+def test_what_other_machines_print_comes_out_here_to_the_last_word(exchange, join, capfd):
+    for number in range(2):
+        join("launcher", number).send(("ended", {}, False))
+    output = join("output", 1)
+    os.write(output.fileno(), b"from afar")
+    output.close()
+    exchange.run(NEVER_ENDED)
+    exchange.close()
+    assert capfd.readouterr().out == "from afar"
+
+
+@pytest.mark.parametrize("word", [b"", b"GET / HTTP/1.1\r\n\r\n"])
+def test_callers_without_the_key_are_hung_up_on(server, key, word, monkeypatch):
+    with socket.create_connection(server.getsockname()) as stranger, monkeypatch.context() as impatient:
+        impatient.setattr(lines, "HANDSHAKE_SECONDS", 0.01)
+        stranger.send(word)
+        assert lines.answer(server, key) is None
+    with ThreadPoolExecutor(1) as caller:
+        found = caller.submit(lines.call)
+        line = lines.answer(server, key)
+        with line, found.result() as theirs:
+            line.send("hello")
+            assert theirs.recv() == "hello"
+            for end in (line, theirs):
+                with socket.socket(fileno=os.dup(end.fileno())) as opened:
+                    assert not any(opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))  # it may be silent from here on
+                    assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)  # but not gone
+
+
+def test_a_caller_with_another_key_is_hung_up_on(server, key):
+    with ThreadPoolExecutor(1) as caller:
+        found = caller.submit(lines.call)
+        assert lines.answer(server, b"another") is None
+        with pytest.raises(AuthenticationError):
+            found.result()
+
+
+@linux
+def test_gloo_is_told_the_interface_of_the_machines_address():
+    assert rank._interface_of(LOOPBACK) == "lo"
+    assert rank._interface_of("192.0.2.1") is None  # of documentation, nobody's
+
+
+@pytest.mark.parametrize(
+    ("hosts", "devices", "said"),
+    [
+        ((), 3, "rows_per_step is 4, and 3 devices x 2 micro-batches need a row each: at least 6"),
+        ((LOOPBACK, LOOPBACK), 2, "rows_per_step is 4, and 2 machines x 2 devices x 2 micro-batches need a row each: at least 8"),
+        ((LOOPBACK,) * 3, 1, "rows_per_step is 4, and 3 machines x 1 device x 2 micro-batches need a row each: at least 6"),
+    ],
+)
+def test_fewer_rows_than_shares_are_refused_with_the_fewest_there_can_be(hosts, devices, said, make_worker, monkeypatch):
+    monkeypatch.setenv("ABLATE_HOSTS", ",".join(hosts))
+    with pytest.raises(ValueError, match=said):
+        train(change(BASE, train={"accumulate": 2}), make_worker(num_devices=devices))
+
+
+def test_a_stage_without_a_decoder_runs_on_the_first_machine_alone(make_worker, monkeypatch):
     monkeypatch.setenv("ABLATE_HOSTS", "10.0.0.1,10.0.0.2")
-    with pytest.raises(ValueError, match=r"2 machines .*: set resources.nodes to 1"):
-        train(BASE, make_worker())
+    config = change(BASE, encoder={"training": "frozen", "pretrain": {"objective": "contrastive", "steps": 1, "batch_size": 8}})
+    encoder, _ = trainable.stages(config)
+    worker = make_worker(num_devices=2)
+    trainable.train(encoder, {}, worker)
+    assert list(worker.dir.iterdir())
+    assert "encoder_loss" in worker.last
 
 
 def test_shards_have_an_optimizer_that_can_be_shared():

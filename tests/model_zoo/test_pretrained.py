@@ -207,6 +207,27 @@ def test_decoder_of_a_checkpoint_gives_the_logits_of_transformers(kind, tied, tm
     torch.testing.assert_close(found, model(tokens).logits, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", DECODERS)
+def test_decoder_of_a_checkpoint_may_have_heads_of_their_own_width(kind, tmp_path):
+    model = make_text(kind, head_dim=6)
+    folder = saved(model, tmp_path / "checkpoint")
+    decoder = make_decoder(kind, folder, head_dim=6)
+    tokens = torch.randint(20, (2, 9), generator=torch.Generator().manual_seed(0))
+    found = decoder.head(decoder(decoder.embedding(tokens.flatten()), groups=[Group(2, 9)]))[:, :20].view(2, 9, 20)
+    torch.testing.assert_close(found, model(tokens).logits, atol=1e-6, rtol=1e-6)
+    refused(lambda: make_decoder(kind, folder), "its head_dim is 6, the config's 4")
+
+
+def test_head_width_that_a_checkpoint_leaves_to_its_other_sizes_is_compared(tmp_path):
+    folder = saved(make_text("qwen2"), tmp_path / "checkpoint")
+    path = Path(folder, "config.json")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    del record["head_dim"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    make_decoder("qwen2", folder)
+    refused(lambda: make_decoder("qwen2", folder, head_dim=8), "its head_dim is 4, the config's 8")
+
+
 def test_checkpoint_in_half_precision_is_trained_in_float32(tmp_path):
     model = make_text("llama").to(torch.bfloat16)
     decoder = make_decoder("llama", saved(model, tmp_path / "checkpoint"))
@@ -260,7 +281,7 @@ def test_sizes_that_differ_are_told_all_at_once(tmp_path):
         "its depth (num_hidden_layers) is 2, the config's 3",
         "its num_heads (num_attention_heads) is 4, the config's 2",
         "its num_kv_heads (num_key_value_heads) is 2, the config's 1",
-        "its width / num_heads (head_dim) is 4, the config's 12",
+        "its head_dim is 4, the config's 12",
         "its mlp_hidden_size (intermediate_size) is 40, the config's 48",
         "its mlp_bias is True, the config's False",
         "its vocabulary is 20 tokens",
@@ -317,7 +338,21 @@ def test_files_that_are_cut_or_no_safetensors_are_named(content, tmp_path):
 def test_shard_that_is_not_there_is_named(tmp_path):
     folder = saved(make_text("llama"), tmp_path / "checkpoint", max_shard_size="4KB")
     sorted(Path(folder).glob("*.safetensors"))[1].unlink()
-    refused(lambda: make_decoder("llama", folder), f"{folder} cannot be read", "model-00002-of-")
+    refused(lambda: make_decoder("llama", folder), f"{folder} lacks model-00002-of-", "which its model.safetensors.index.json names")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[" * 100_000, "is nested too deeply to be read"),
+        ("{}", "has no weight_map of tensors to files"),
+        ('{"weight_map": {"a": 1}}', "has no weight_map of tensors to files"),
+    ],
+)
+def test_index_that_is_none_is_refused(content, said, tmp_path):
+    folder = saved(make_text("llama"), tmp_path / "checkpoint", max_shard_size="4KB")
+    Path(folder, "model.safetensors.index.json").write_text(content, encoding="utf-8")
+    refused(lambda: make_decoder("llama", folder), f"model.safetensors.index.json {said}")
 
 
 class Loud:
@@ -361,6 +396,7 @@ def test_adapter_is_no_whole_checkpoint(tmp_path):
         (b"{", "config.json is no JSON"),
         (b"\xff", "config.json is no JSON"),
         (b"[]", "config.json holds a list, not an object"),
+        (b"[" * 100_000, "config.json is nested too deeply to be read"),
         (b"{}", "its model_type is None, and llama is 'llama'"),
         (b'{"model_type": "llama", "hidden_size": "many"}', "config.json is no config of llama"),
         (b'{"model_type": "opt", "hidden_size": "many", "vocab_size": "few"}', "its width (hidden_size) is many, the config's 16"),

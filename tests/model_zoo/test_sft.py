@@ -228,7 +228,7 @@ def test_guide_has_a_study_with_all_stages(tmp_path):
     plan = make_plan(study, make_arms(study))
     assert {job.spec.name for job in plan.jobs.values()} == {"encoder", "pretrain", "sft"}
     assert len([job for job in plan.jobs.values() if job.spec.name == "pretrain"]) == 1
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", GUIDE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", GUIDE.partition("## Stages")[2], re.MULTILINE))
     assert set(rows) == {"encoder", "features", "pretrain", "sft", *Training}
 
 

@@ -193,6 +193,6 @@ def test_gradient_is_clipped_over_all_that_is_trained_and_that_alone():
     config = Config()
     model = build_model(config, vocabulary_size=SIZE, image_token=IMAGE)
     parameter_groups(model, weight_decay=0.0, encoder=config.encoder.training)
-    trained = train._trained(model)
+    trained = train.trained_parameters(model)
     expected = [parameter for name, parameter in model.named_parameters() if not name.startswith("encoder.")]
     assert [id(parameter) for parameter in trained] == [id(parameter) for parameter in expected]

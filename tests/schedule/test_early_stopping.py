@@ -20,13 +20,11 @@ from ablate.record import Summary
 from ablate.results import curves_frame
 from ablate.run import run_study
 from ablate.schedule import Event, Notice, Scheduler, Started
-from ablate.stores import Store, TrialRecord, open_store
+from ablate.stores import Store, TrialRecord
 from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 from tests.faults.conftest import until
-
-pytestmark = pytest.mark.xdist_group("ray")
 
 STEPS = 18
 
@@ -110,13 +108,6 @@ class Watched:
         for event in self._scheduler.run(jobs, attempts=attempts, stop=stop, known=known):
             self._see(event)
             yield event
-
-
-@pytest.fixture
-def store(workspace: Workspace) -> Iterator[Store]:
-    store = open_store(workspace.store_url, write=True)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -168,6 +168,8 @@ def test_more_bad_rows_than_allowed_end_the_source_with_names_and_numbers(tmp_pa
         ({"conversations": [{"from": "human", "value": "<image>"}]}, "<image> stands where there is no image left"),
         ({"conversations": [{"from": "robot", "value": "hello"}]}, "a turn is from 'robot'"),
         ({"conversations": [{"from": "human", "value": "hello"}]}, "no turn of gpt"),
+        ({"conversations": ["hello"]}, "a turn that is no object but str"),
+        ({"conversations": "hello"}, "conversations that are no list but str"),
     ],
 )
 def test_conversation_that_is_none_is_refused(tmp_path: Path, row: dict[str, Any], why: str) -> None:
@@ -190,6 +192,27 @@ def test_broken_and_missing_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_bytes(b'{"text": "\xff\xfe"}\n')
     with pytest.raises(SourceError, match=r"c\.jsonl cannot be read: "):
         next(stream("c.jsonl"))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".tar"])
+def test_json_that_is_nested_too_deeply_is_named(tmp_path: Path, suffix: str) -> None:
+    deep = b'{"caption": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    if suffix == ".tar":
+        write_shard(tmp_path / "deep.tar", [{"png": picture(), "json": deep}])
+    else:
+        (tmp_path / f"deep{suffix}").write_bytes(b"[" + deep + b"]" if suffix == ".json" else deep)
+    with pytest.raises(SourceError, match=rf"deep\{suffix} cannot be read: .*(depth limit|nested too deeply)") as refused:
+        next(stream(f"deep{suffix}"))
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("written", [b'["a"]', b'"a"'])
+def test_json_of_a_shard_that_is_no_object_is_a_bad_row(tmp_path: Path, written: bytes) -> None:
+    write_shard(tmp_path / "odd.tar", [{"png": picture(), "json": written}])
+    odd = stream("odd.tar")
+    assert rest(odd) == []
+    (why,) = odd.reasons
+    assert why.startswith("a json that is no object but ")
 
 
 def test_source_of_empty_files_says_so(tmp_path: Path) -> None:

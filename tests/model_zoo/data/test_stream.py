@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from model_zoo.config import Mix
 from model_zoo.data.documents import caption_documents, label_documents, progression_documents, question_documents, recall_documents
+from model_zoo.data.mix import Mix
 from model_zoo.data.pictures import make_pool, training_digits
 from model_zoo.data.rows import LABEL_SHARE
 from model_zoo.data.stream import RowGenerators, draw_step, draw_steps, row_sources
@@ -86,6 +86,8 @@ def test_row_generators_draw_each_row_from_its_own():
     rng = RowGenerators([np.random.default_rng(seed) for seed in (3, 4)])
     alone = [np.random.default_rng(seed) for seed in (3, 4)]
     assert rng.random((4, 2)).tolist() == [row for one in alone for row in one.random((2, 2)).tolist()]
-    assert rng.integers(1, 9, size=2).tolist() == [one.integers(1, 9) for one in alone]
+    for shape in ((1,), (1, 1), (1, 3), (2, 1)):  # one number a row is drawn without a shape: what comes after it must not move
+        drawn = rng.integers(1, 9, size=(2 * shape[0], *shape[1:]))
+        np.testing.assert_array_equal(drawn, np.concatenate([one.integers(1, 9, size=shape) for one in alone]))
     x = np.arange(12).reshape(2, 6)
     assert rng.permuted(x, axis=1).tolist() == [one.permuted(row).tolist() for one, row in zip(alone, x, strict=True)]

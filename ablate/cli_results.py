@@ -1,0 +1,118 @@
+"""The verbs that say what came of a study: `results`, `effects`, `report`, `dashboard`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ablate.arguments import (
+    WORKSPACE,
+    Folder,
+    Json,
+    StoreUrl,
+    StudyName,
+    open_store_of,
+    print_json,
+    refuse_for_study,
+    study_name_of,
+    study_names_of,
+    workspace_of,
+)
+from ablate.errors import InputError
+
+results_app = typer.Typer()
+"""Mounted without a name: its verbs stand beside the others."""
+
+
+@results_app.command()
+def results(
+    study: StudyName,
+    form: Annotated[str, typer.Option("--format", help="csv, json, parquet, markdown or latex; default: a table.")] = "",
+    curves: Annotated[bool, typer.Option("--curves", help="Every recorded point instead of the last ones.")] = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Print tidy rows: trial, arm, seed, state, the axes, the metrics."""
+    from ablate.results import curves_frame, export, json_rows, results_frame
+    from ablate.terminal import show_rows
+
+    opened, name = open_store_of(workspace, store), study_name_of(study)
+    frame = curves_frame(opened, name) if curves else results_frame(opened, name)
+    if not form:
+        show_rows(json_rows(frame))
+        return
+    exported = export(frame, form)
+    if isinstance(exported, bytes):
+        sys.stdout.buffer.write(exported)
+    else:
+        sys.stdout.write(exported)
+
+
+@results_app.command()
+def effects(
+    study: Annotated[
+        str,
+        typer.Argument(metavar="STUDY|FILE.csv", help="A study in the store, or a CSV with arm, seed and the metric."),
+    ],
+    baseline: Annotated[str, typer.Option(help="CSV only: the arm the others are compared with.")] = "",
+    metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "",
+    goal: Annotated[str, typer.Option(help="CSV only: max (default) or min.")] = "",
+    as_json: Json = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Print each level against its baseline, with intervals, and the verdicts on the study's claims."""
+    from ablate.conclude import conclude, csv_effects
+    from ablate.history import mixtures, trained_with
+    from ablate.terminal import show_conclusion, show_rows
+
+    if study.endswith(".csv"):
+        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max")
+        print_json(answer) if as_json else show_rows(answer["effects"])
+        return
+    refuse_for_study(study, baseline=baseline, metric=metric, goal=goal)
+    opened = open_store_of(workspace, store)
+    conclusion = conclude(opened, study_name_of(study))
+    mixed = mixtures(trained_with(opened, [job.id for job in opened.jobs(conclusion.study.name)]))
+    if as_json:
+        print_json(conclusion.to_json() | {"mixed": list(mixed)})
+        return
+    show_conclusion(conclusion)
+    if mixed:
+        print("\n! not all of these trials were trained alike:", *mixed, sep="\n  ")
+
+
+@results_app.command()
+def report(
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies in the store, or their files.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Write one self-contained HTML page that opens offline."""
+    from ablate.conclude import study_report
+    from ablate.report import write_report
+
+    opened = open_store_of(workspace, store)
+    write_report([study_report(opened, name) for name in study_names_of(studies)], path=output)
+    print(f"wrote {output}")
+
+
+@results_app.command()
+def dashboard(
+    host: Annotated[str, typer.Option(help="Address to listen on; the pages are for this machine only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8050,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Serve the live pages on loopback."""
+    from ablate.session import dashboard_command
+
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        raise InputError(f"--host {host}: the pages have no access control yet and are served on loopback only")
+    open_store_of(workspace, store).close()
+    # its own process: pages and runs share the store and nothing else
+    sys.stdout.flush()
+    os.execv(sys.executable, dashboard_command(workspace_of(workspace, store), host=host, port=port))  # noqa: S606

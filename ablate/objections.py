@@ -1,0 +1,45 @@
+"""What a trainer has against a study's arms taken together, which no config shows alone, becomes faults on what the author wrote."""
+
+import re
+from collections.abc import Container, Iterator, Sequence
+
+from ablate.axes import Axis
+from ablate.design import example_arms, search_space
+from ablate.draft import Arm
+from ablate.reader import Fault, Path
+from ablate.study import Study
+from ablate.trainers import trainer_of
+
+
+def objections(study: Study) -> tuple[Fault, ...]:
+    """Each once; none where the trainer has none beyond what it refuses a config for. Raises InputError where the design has faults."""
+    asked = getattr(trainer_of(study), "objections", None)
+    if asked is None:
+        return ()
+    arms, needs = example_arms(study), study.resources
+    said = asked([arm.settings for arm in arms], num_devices=needs.nodes * max(1, int(needs.gpus)))
+    return tuple(dict.fromkeys(placed(study, zip(arms, said, strict=True))))
+
+
+def placed(study: Study, said: Iterator[tuple[Arm, Sequence[tuple[Path, str]]]]) -> Iterator[Fault]:
+    """What is said of each arm's fields, at the level that set the field or another one that is named, else at the base."""
+    axes = search_space(study)
+    for arm, faults in said:
+        for path, message in faults:
+            yield Fault(_place(path, message, arm, axes, stated=study.marks.values), message)
+
+
+def _place(path: Path, message: str, arm: Arm, axes: Sequence[Axis], *, stated: Container[Path]) -> Path:
+    """`stated`: what of the study is written; a field that only levels say something of is none of the base's."""
+    for axis in axes:
+        for field in axis.paths:
+            parts: Path = tuple(field.split("."))
+            if path[: len(parts)] != parts and not (parts[:-1] == path[:-1] and re.search(rf"\b{parts[-1]}\b", message)):
+                continue
+            label = arm.levels[axis.name]
+            choice = None if label is None else axis.find(label)
+            if choice is None and field in arm.changes:  # drawn between bounds
+                return axis.at
+            if choice and field in choice.changes and (axis.changes_at(choice) or ("base", *parts) not in stated):
+                return (*choice.places[field], *path[len(parts) :])
+    return ("base", *path)

@@ -1,0 +1,47 @@
+"""What is wrong with the configs of a study taken together, or on so many devices, and no config shows alone. No torch."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from model_zoo.config import Config, Train
+from model_zoo.fields import Training
+
+_LORA = ("lora_rank", "lora_alpha")
+
+
+class Objection(NamedTuple):
+    path: tuple[str, ...]
+    """Of the field that is at fault."""
+    message: str
+
+
+def objections(configs: Sequence[Config], *, num_devices: int) -> list[tuple[Objection, ...]]:
+    """Of each config in turn. `num_devices`: those that a stage trains on, of all its machines."""
+    adapted = {block for config in configs for block, _, trainings in _blocks(config) if Training.LORA in trainings}
+    return [tuple(_objections(config, num_devices=num_devices, adapted=adapted)) for config in configs]
+
+
+def _objections(config: Config, *, num_devices: int, adapted: set[tuple[str, ...]]) -> Iterator[Objection]:
+    for block, train, _ in _blocks(config):
+        rows, parts = train.rows_per_step, num_devices * train.accumulate
+        if parts > rows:
+            shares = f"{num_devices} devices" + (f" x {train.accumulate} micro-batches (accumulate)" if train.accumulate > 1 else "")
+            yield Objection((*block, "rows_per_step"), f"rows_per_step is {rows}, and {shares} need a row each: at least {parts}")
+        for name in _LORA if block not in adapted else ():
+            value, default = getattr(train, name), type(train).model_fields[name].default
+            if value != default:
+                stage = "".join(f"{part}." for part in block[:-1])
+                parts_of = f"{stage}encoder.training or {stage}decoder.training"
+                other = " (fine-tuning reads sft.train)" if config.sft and not stage else ""
+                yield Objection(
+                    (*block, name),
+                    f"{name} is {value}, and no arm trains a part as lora in this stage{other}: set {parts_of} to lora, or leave it out",
+                )
+
+
+def _blocks(config: Config) -> Iterator[tuple[tuple[str, ...], Train, tuple[Training, ...]]]:
+    """Path of what a stage is trained by, that, and how encoder and decoder are trained in it."""
+    encoder, decoder = config.encoder.training, config.decoder.training
+    yield ("train",), config.train, (encoder, decoder)
+    if sft := config.sft:
+        yield ("sft", "train"), sft.train, (sft.encoder.training or encoder, sft.decoder.training or decoder)
