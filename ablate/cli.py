@@ -69,10 +69,13 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to 
 @paused_collector()
 def validate(studies: Studies) -> None:
     """Say every mistake of a study file at once, with its line and column."""
-    loaded = studies_of(studies)
-    for study in loaded:
-        print(f"{study.source}: fine ({study.name})")
-    warn_of_lacks(loaded)
+    from ablate.lacking import lacks
+
+    loaded = [(study, len(lacks(study))) for study in studies_of(studies)]
+    for study, number in loaded:
+        but = f", but {number} thing{' that it reads is' if number == 1 else 's that it reads are'} not here" if number else ""
+        print(f"{study.source}: fine{but} ({study.name})")
+    warn_of_lacks([study for study, number in loaded if number])
 
 
 @app.command()
@@ -147,7 +150,8 @@ def run(
     if address == "local":
         from ablate.lacking import refuse_lacks
 
-        refuse_lacks(loaded, place)
+        refuse_lacks(loaded[0], place)  # what the others lack, those before them may make: each is asked again when its turn comes
+        warn_of_lacks(loaded[1:])
     from ablate.outlive import outlived
 
     if changes := [text for text in changes_in(studies) if not text.startswith("name=")]:

@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from ablate.axes import Axis, labels_of
 from ablate.base import Base
-from ablate.cells import block_faults, draws, settle, single_changes
+from ablate.cells import block_faults, draws, settle, single_changes, whole_space
 from ablate.collector import paused_collector
 from ablate.conditions import ConditionError, parse_condition
-from ablate.draft import Arm, Draft, Drafting, Until, block_at, too_many
+from ablate.draft import MAX_SPACE, Arm, Draft, Drafting, Until, block_at, too_many
 from ablate.errors import InputError, did_you_mean
 from ablate.explain import explain
 from ablate.forms import read_axes
@@ -33,16 +34,19 @@ def make_arms(study: Study) -> tuple[Arm, ...]:
     return _checked(study, draft_design(study)).arms
 
 
-def example_arms(study: Study) -> tuple[Arm, ...]:
-    """The arms of a planned design; of a search the base and one change at a time, as far as the trainer takes them. Raises InputError."""
+def example_arms(study: Study) -> tuple[tuple[Arm, ...], bool]:
+    """The arms of a planned design; of a search every combination of levels and bounds that the trainer takes, or where those are too many
+    the base and one change at a time: then the second value is False. Raises InputError where the design has faults."""
     if not study.search:
-        return make_arms(study)
+        return make_arms(study), True
     search_space(study)
     design, found = _read(trainer_of(study).Config, _Declared(study)), list[Arm]()
-    for cell in single_changes(design.axes, applies=design.applies):
+    cells = list(islice(whole_space(design.axes, applies=design.applies), MAX_SPACE + 1))
+    is_whole = len(cells) <= MAX_SPACE
+    for cell in cells if is_whole else single_changes(design.axes, applies=design.applies):
         with suppress(ValidationError):
             found.append(design.arm(cell, design.reader.read([choice.changes for choice in cell])))
-    return tuple(found)
+    return tuple(found), is_whole
 
 
 def count_removed(study: Study) -> dict[str, int]:

@@ -4,7 +4,7 @@ A lack makes no study invalid, since it may run elsewhere: `validate` and `plan`
 need it and would run on this machine.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from ablate.design import example_arms
 from ablate.errors import EnvironmentMissing, InputError, Problem
@@ -19,10 +19,9 @@ def lacks(study: Study) -> tuple[Problem, ...]:
     return _problems(study, None)
 
 
-def refuse_lacks(studies: Iterable[Study], workspace: Workspace) -> None:
-    """Raises InputError with what is lacked by those trials of the studies that a run would execute."""
-    problems = [problem for study in studies if lacks(study) for problem in _problems(study, _to_run(study, workspace))]
-    if problems:
+def refuse_lacks(study: Study, workspace: Workspace) -> None:
+    """Raises InputError with what is lacked by those trials that a run would execute."""
+    if lacks(study) and (problems := _problems(study, _to_run(study, workspace))):
         raise InputError(problems)
 
 
@@ -31,7 +30,7 @@ def _problems(study: Study, needed: Collection[tuple[str, str]] | None) -> tuple
     asked = getattr(trainer_of(study), "lacks", None)
     if asked is None:
         return ()
-    arms = example_arms(study)
+    arms, _ = example_arms(study)
     said = (
         (arm, [(path, message) for path, message, stages in found if needed is None or any((arm.name, name) in needed for name in stages)])
         for arm, found in zip(arms, asked([arm.settings for arm in arms]), strict=True)

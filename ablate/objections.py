@@ -12,11 +12,16 @@ from ablate.trainers import trainer_of
 
 
 def objections(study: Study) -> tuple[Fault, ...]:
-    """Each once; none where the trainer has none beyond what it refuses a config for. Raises InputError where the design has faults."""
+    """Each once; none where the trainer has none beyond what it refuses a config for, or where there are too many arms to see them all.
+
+    Raises InputError where the design has faults.
+    """
     asked = getattr(trainer_of(study), "objections", None)
     if asked is None:
         return ()
-    arms, needs = example_arms(study), study.resources
+    (arms, is_whole), needs = example_arms(study), study.resources
+    if not is_whole:  # what no arm does cannot be said
+        return ()
     said = asked([arm.settings for arm in arms], num_devices=needs.nodes * max(1, int(needs.gpus)))
     return tuple(dict.fromkeys(placed(study, zip(arms, said, strict=True))))
 

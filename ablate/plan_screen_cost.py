@@ -116,12 +116,13 @@ def _memory(cost: Cost) -> Text:
     largest = max(cost.stages, key=lambda stage: stage.memory_bytes or 0.0)
     if largest.memory_bytes is None:
         return Text("–: the trainer does not say how much a job needs")
-    need = f"{bytes_text(largest.memory_bytes)} at the peak of a job ({largest.stage})"
+    each = " on each device" if cost.devices_per_job > 1 else ""
+    need = f"{bytes_text(largest.memory_bytes)}{each} at the peak of a job ({largest.stage})"
     limit = cost.memory_limit_bytes
     if limit is None:
         return Text(need)
     if cost.too_large:
-        return Text(f"! {need} do not fit in the {bytes_text(limit)} a job has", style="red")
+        return Text(f"! {need} do not fit in the {bytes_text(limit)} {'one' if each else 'a job'} has", style="red")
     return Text(f"{need}, {bytes_text(limit)} there")
 
 

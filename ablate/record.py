@@ -102,7 +102,8 @@ class Recorder:
         final, folders = ("done", *settled_badly(self.plan.study)), set(os.listdir(self._workspace.runs))
         begun = [job for job, (state, _) in known.items() if state != "done" and job in folders]
         unseen = self._unseen([job for job in begun if known[job][0] not in final])
-        await_last_words(attempts[-1] for attempts in unseen.values() if attempts)
+        newest = {job: self._workspace.attempt(job, self._workspace.newest_attempt(job)) for job in unseen}
+        await_last_words(folder for job, folder in newest.items() if folder in unseen[job])
         for job, attempts in unseen.items():
             outcomes = [outcome for attempt in attempts if (outcome := read_outcome(attempt))]
             ended = [outcome for outcome in outcomes if outcome.state in final and outcome.cause not in TRIED_AGAIN]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ablate.errors import EnvironmentMissing
+from ablate.lacking import refuse_lacks
 from ablate.record import Summary
 from ablate.run import own_handlers, run_study, stop_on_signals
 from ablate.schedule import Scheduler
@@ -43,6 +44,8 @@ def run_all(
     ):
         summaries: list[Summary] = []
         for study in studies:
+            if summaries and address == "local":
+                refuse_lacks(study, workspace)
             summary = run_study(
                 study,
                 store=store,

@@ -155,7 +155,7 @@ def decay_steps(fraction: float, *, steps: int) -> int:
 
 
 class SftTrain(Train):
-    """The same, with the defaults of a stage that only adapts."""
+    """As `train`, with the defaults of a stage that only adapts."""
 
     steps: Count = 100
     """Optimizer steps."""

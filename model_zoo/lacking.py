@@ -75,20 +75,24 @@ def _few_shot(asked: FewShot, *, stages: tuple[str, ...]) -> Iterator[Lack]:
 
 
 def _patterns(named: Mapping[str, Sequence[str]], path: tuple[str, ...], *, stages: tuple[str, ...]) -> Iterator[Lack]:
-    from model_zoo.data.files import matching, no_file  # numpy, which a plan of digit scenes does without
+    from model_zoo.data.files import MAY_BE_EMPTY, matching, no_file  # numpy, which a plan of digit scenes does without
 
     for field, patterns in named.items():
         for place, pattern in enumerate(patterns):
-            if not matching(pattern):
+            found = matching(pattern)
+            if not found:
                 yield Lack((*path, field, place), no_file(pattern), stages)
+            empty = [each for each in found if each.stat().st_size == 0]
+            if empty and (len(empty) == len(found) or empty[0].suffix not in MAY_BE_EMPTY):
+                yield Lack((*path, field, place), f"{empty[0]} is empty (0 bytes)", stages)
 
 
 def _wrong_tokenizer(files: Files) -> str:
-    if files.tokenizer != BYTES and not Path(files.tokenizer).is_file():
-        return f"no file '{files.tokenizer}'{'' if Path(files.tokenizer).is_absolute() else f' in {Path.cwd()}'}"
     try:
+        if files.tokenizer != BYTES and not Path(files.tokenizer).is_file():
+            return f"no file '{files.tokenizer}'{'' if Path(files.tokenizer).is_absolute() else f' in {Path.cwd()}'}"
         tokenizer_of(files)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return str(error)
     return ""
 

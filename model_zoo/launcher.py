@@ -27,6 +27,10 @@ END = signal.SIGKILL if LINUX else signal.SIGTERM
 END_SECONDS = 10.0
 
 
+class ProcessLost(RuntimeError):
+    """A process was killed, or its machine is gone: no fault of the stage's, so it is tried again. `ablate.causes` knows it by its name."""
+
+
 class Launch(NamedTuple):
     """What a launcher is told first."""
 
@@ -74,11 +78,12 @@ def main(parent: int, number: int) -> None:
     line.send(("launcher", number))
     try:
         plan: Launch = line.recv()
-        kills = kernel_kills()
-        failures = _run(plan, number, line)
-        line.send(("ended", failures, kernel_kills() > kills))
     except (EOFError, OSError):  # the worker is gone
         os._exit(1)
+    kills = kernel_kills()
+    failures = _run(plan, number, line)
+    with contextlib.suppress(OSError):
+        line.send(("ended", failures, kernel_kills() > kills))
 
 
 def _run(plan: Launch, number: int, line: Connection) -> dict[int, int]:

@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from model_zoo.launcher import END_SECONDS, launched
+from model_zoo.launcher import END_SECONDS, ProcessLost, launched
 
 
 @contextlib.contextmanager
@@ -27,8 +28,18 @@ def launched_on(number: int, environment: Mapping[str, str]) -> Iterator[Callabl
         "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=number),
     }
     task = ray.remote(**options)(_launch).remote(number, dict(environment))
+
+    def has_ended() -> bool:
+        if not ray.wait([task], timeout=0)[0]:
+            return False
+        try:
+            ray.get(task)
+        except RayError as error:  # what kept it from starting is told nowhere else
+            raise ProcessLost(f"machine {number + 1} started nothing: {error}") from error
+        return True
+
     try:
-        yield lambda: bool(ray.wait([task], timeout=0)[0])
+        yield has_ended
         ray.wait([task], timeout=END_SECONDS)
     finally:
         ray.cancel(task, force=True)

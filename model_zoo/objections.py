@@ -21,12 +21,17 @@ def objections(configs: Sequence[Config], *, num_devices: int) -> list[tuple[Obj
     return [tuple(_objections(config, num_devices=num_devices, adapted=adapted)) for config in configs]
 
 
+def too_few_rows(train: Train, *, num_devices: int) -> str:
+    """Empty where each device has a row of each micro-batch."""
+    rows, parts = train.rows_per_step, num_devices * train.accumulate
+    shares = f"{num_devices} devices" + (f" x {train.accumulate} micro-batches (accumulate)" if train.accumulate > 1 else "")
+    return f"rows_per_step is {rows}, and {shares} need a row each: at least {parts}" if parts > rows else ""
+
+
 def _objections(config: Config, *, num_devices: int, adapted: set[tuple[str, ...]]) -> Iterator[Objection]:
     for block, train, _ in _blocks(config):
-        rows, parts = train.rows_per_step, num_devices * train.accumulate
-        if parts > rows:
-            shares = f"{num_devices} devices" + (f" x {train.accumulate} micro-batches (accumulate)" if train.accumulate > 1 else "")
-            yield Objection((*block, "rows_per_step"), f"rows_per_step is {rows}, and {shares} need a row each: at least {parts}")
+        if message := too_few_rows(train, num_devices=num_devices):
+            yield Objection((*block, "rows_per_step"), message)
         for name in _LORA if block not in adapted else ():
             value, default = getattr(train, name), type(train).model_fields[name].default
             if value != default:

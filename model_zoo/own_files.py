@@ -19,6 +19,7 @@ from model_zoo.data.batch import Batch
 from model_zoo.data.files import RunDry, SourceError, State, Stream
 from model_zoo.data.mix import SOURCES
 from model_zoo.data.packing import Layout, Packer, Tokens, join, lay_out, pixels_of
+from model_zoo.data.samples import READERS
 from model_zoo.data.settings import Files, FileSource
 from model_zoo.data.stream import row_sources
 from model_zoo.data.tokenizer import Tokenizer, tokenizer_of
@@ -58,11 +59,12 @@ class OwnFiles:
         for name, source in _sources_of(files).items():
             if getattr(self._mix, name) > 0:
                 order = (seed, SOURCES.index(name))
-                self._streams[name] = _open(name, source.train, files=files, layout=self._layout, seed=order)
+                self._streams[name] = _open(name, "train", source.train, files=files, layout=self._layout, seed=order)
                 self._packers[name] = Packer(self._streams[name], layout=self._layout)
-        self._held_out = _held_out_batches(config, layout=self._layout, device=device)
+        self._held_out, self._num_bad_before = _held_out_batches(config, layout=self._layout, device=device)
         asked = config.eval.few_shot
         self._few_shot = open_few_shot(asked, files=files, layout=self._layout) if asked else ()
+        self._num_bad_before += sum(task.num_bad for task in self._few_shot)
         if config.eval.harness:
             check_installed()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="data")
@@ -101,7 +103,7 @@ class OwnFiles:
         evaluation, device, val_loss = self._config.eval, self._device, self.validate(model)
         if not math.isfinite(val_loss):  # the last step went too far; the likeliest token of no number would still be one
             return dict.fromkeys(self.metrics, math.nan)
-        scores = {"val_loss": val_loss, "skipped_rows": self._num_bad + sum(task.num_bad for task in self._few_shot)}
+        scores = {"val_loss": val_loss, "skipped_rows": self._num_bad_before + self._num_bad}
         if evaluation.few_shot:
             see = partial(self._see, model.encoder)
             tasks, settings = self._few_shot, evaluation.few_shot
@@ -133,21 +135,22 @@ class OwnFiles:
         return Step(batches, states, sum(stream.state.bad for stream in self._streams.values()))
 
 
-def _held_out_batches(config: Config, *, layout: Layout, device: str) -> dict[str, list[tuple[Batch, Tensor]]]:
-    """Source -> its first held-out documents, as many as the config says or as there are, packed; one batch a sequence."""
-    files, found = config.data.files, dict[str, list[tuple[Batch, Tensor]]]()
+def _held_out_batches(config: Config, *, layout: Layout, device: str) -> tuple[dict[str, list[tuple[Batch, Tensor]]], int]:
+    """Source -> its first held-out documents, as many as the config says or as there are, packed; one batch a sequence. And how many rows
+    were left out."""
+    files, found, num_bad = config.data.files, dict[str, list[tuple[Batch, Tensor]]](), 0
     assert files
     for name, source in _sources_of(files).items():
-        stream = _open(name, source.held_out, files=files, layout=layout, seed=(_HELD_OUT,))
+        stream = _open(name, "held_out", source.held_out, files=files, layout=layout, seed=(_HELD_OUT,))
         documents = list[Tokens]()
         try:
             while len(documents) < config.eval.validation_documents:
                 documents.append(next(stream))
         except RunDry:
-            if not documents:
-                raise
+            pass
+        num_bad += stream.state.bad
         found[name] = [join(sequence, device=device) for sequence in _sequences(documents, layout=layout)]
-    return found
+    return found, num_bad
 
 
 def _sources_of(files: Files) -> dict[str, FileSource]:
@@ -176,12 +179,15 @@ def _layout(config: Config, *, tokenizer: Tokenizer) -> Layout:
     )
 
 
-def _open(name: str, patterns: Sequence[str], *, files: Files, layout: Layout, seed: tuple[int, ...]) -> Stream[Tokens]:
+def _open(name: str, part: str, patterns: Sequence[str], *, files: Files, layout: Layout, seed: tuple[int, ...]) -> Stream[Tokens]:
+    """`part`: train or held_out."""
+
     def prepare(document: Any) -> Tokens:
         return lay_out(document, layout=layout)
 
-    epochs = 1 if seed == (_HELD_OUT,) else files.epochs
-    return Stream(name, patterns, prepare=prepare, seed=seed, epochs=epochs, max_bad_share=files.max_bad_share)
+    epochs = files.epochs if part == "train" else 1
+    where, share = f"data.files.{name}.{part}", files.max_bad_share
+    return Stream(where, patterns, reader=READERS[name], prepare=prepare, seed=seed, epochs=epochs, max_bad_share=share)
 
 
 def _sequences(documents: Sequence[Tokens], *, layout: Layout) -> list[list[Tokens]]:

@@ -4,6 +4,7 @@ What a config says of sizes is the truth, because it was planned with: a checkpo
 no size says (rotation, epsilons, activations) is the checkpoint's, and is there once the part is built.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -30,6 +31,7 @@ def load_pretrained(part: nn.Module, settings: EncoderSettings | DecoderSettings
         _fill_packed(part, settings)
         return
     whole = load_whole(settings)
+    _refuse_broken_numbers(whole.state_dict(), settings.pretrained)
     if isinstance(settings, FromTransformers):
         kept = part.state_dict()
         tensors = {f"body.{name}": tensor for name, tensor in whole.state_dict().items()}
@@ -49,6 +51,7 @@ def _fill_packed(decoder: nn.Module, settings: Packed) -> None:
     artefact = read_artefact(settings)
     folder, before = artefact
     tensors, own = _read_tensors(folder / MODEL_FILE, under="decoder."), decoder.state_dict()
+    _refuse_broken_numbers(tensors, str(folder))
     embedded = tensors.get("embedding.weight")
     refuse_other_sizes(artefact, settings, vocabulary=None if embedded is None else (len(embedded), len(own["embedding.weight"])))
     if settings.moe and isinstance(before, Packed) and before.moe is None:
@@ -65,6 +68,15 @@ def _fill_packed(decoder: nn.Module, settings: Packed) -> None:
         mismatched=[each for each in mismatched if each[1] != each[2]],
     )
     decoder.load_state_dict(tensors)
+
+
+def _refuse_broken_numbers(tensors: Mapping[str, Tensor], where: str) -> None:
+    """A trial that starts from them would end as diverged, as if its settings had done it."""
+    broken = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f"{where} has numbers that are not finite, in {len(broken)} of its {len(tensors)} tensors: {broken[0]} for one"
+        )
 
 
 def _read_tensors(path: Path, *, under: str) -> dict[str, Tensor]:

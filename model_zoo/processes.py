@@ -20,8 +20,9 @@ from typing import Any, Literal, NamedTuple
 
 from model_zoo.config import Train
 from model_zoo.context import Context
-from model_zoo.launcher import Launch, launched
+from model_zoo.launcher import Launch, ProcessLost, launched
 from model_zoo.lines import ADDRESS_VARIABLE, KEY_VARIABLE, LOOPBACK, address_of, answer, open_to_calls
+from model_zoo.objections import too_few_rows
 
 MEETING_SECONDS = 300
 """How long machines and processes have to call in: a Ray worker to start, torch to import from a shared file system."""
@@ -32,10 +33,6 @@ BLAME_SECONDS = 1.0
 LAST_WORD_SECONDS = 10.0
 """How long a launcher has to say how a process ended that is gone; and how long processes have to be gone where they are killed."""
 OUTPUT_BYTES = 65_536
-
-
-class ProcessLost(RuntimeError):
-    """A process was killed, or its machine is gone: no fault of the stage's, so it is tried again. `ablate.causes` knows it by its name."""
 
 
 class Task(NamedTuple):
@@ -98,7 +95,8 @@ def train_in_processes(stage: Any, inputs: Mapping[str, Path], context: Context,
     killed by the system (Linux).
     """
     crew = _crew(stage, inputs, context, hosts=tuple(hosts) or (LOOPBACK,))
-    _check_rows(Train.model_validate(stage.config["train"]), num_machines=len(crew.hosts), num_devices=crew.num_devices)
+    if message := too_few_rows(Train.model_validate(stage.config["train"]), num_devices=len(crew.tasks)):
+        raise ValueError(message)
     key = secrets.token_bytes(32)
     with open_to_calls(crew.hosts[0]) as server, contextlib.ExitStack() as started:
         environment = {
@@ -134,19 +132,6 @@ def _crew(stage: Any, inputs: Mapping[str, Path], context: Context, *, hosts: tu
     return _Crew(hosts, tuple(tasks))
 
 
-def _check_rows(train: Train, *, num_machines: int, num_devices: int) -> None:
-    parts = num_machines * num_devices * train.accumulate
-    if parts > train.rows_per_step:
-        shares = " x ".join(
-            [
-                *([f"{num_machines} machines"] if num_machines > 1 else []),
-                f"{num_devices} devices" if num_devices > 1 or num_machines == 1 else "1 device",
-                *([f"{train.accumulate} micro-batches"] if train.accumulate > 1 else []),
-            ]
-        )
-        raise ValueError(f"train.rows_per_step is {train.rows_per_step}, and {shares} need a row each: at least {parts}")
-
-
 class Exchange:
     """The worker's ends of all lines."""
 
@@ -165,7 +150,8 @@ class Exchange:
         until = time.monotonic() + MEETING_SECONDS
         phases = list[AbstractContextManager[None]]()
         try:
-            while len(self._ended) < len(self._crew.hosts):
+            # a process hangs up after its last word, which may still be on its way when its launcher has said that it ended
+            while len(self._ended) < len(self._crew.hosts) or self._lines_of("process"):
                 for source in wait([self._server, *self._lines], timeout=LOOK_SECONDS):
                     if source is self._server:
                         self._answer()

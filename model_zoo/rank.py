@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import pickle
+import signal
 import socket
 import struct
 import sys
@@ -21,7 +22,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from model_zoo.launcher import LINUX, die_with
-from model_zoo.lines import LOOPBACK, call
+from model_zoo.lines import ADDRESS_VARIABLE, KEY_VARIABLE, LOOPBACK, call
 
 if TYPE_CHECKING:
     from model_zoo.processes import Task
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 NEVER = timedelta(days=365)
 """Processes wait for one another however long one evaluates: a dead one is noticed by the worker, a hanging one by its guardian."""
 SIOCGIFADDR = 0x8915
+TORCHRUN_VARIABLES = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    *("TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE"),
+    *("TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_SIGNALS_TO_HANDLE"),
+)
 
 
 class RankContext:
@@ -72,7 +79,10 @@ def main(parent: int) -> None:
     """One stage to its end, or its error to the worker, which ends this process then."""
     die_with(parent)
     number = int(os.environ["RANK"])
-    line = call()
+    try:
+        line = call()
+    except (EOFError, OSError):
+        os.kill(os.getpid(), signal.SIGKILL)  # no fault of the stage's, and so it is lost rather than failed
     line.send(("process", number))
     try:
         from torch import distributed
@@ -81,6 +91,7 @@ def main(parent: int) -> None:
 
         task: Task = line.recv()
         _meet(task)
+        _forget_torchrun()
         train_here(task.stage, task.inputs, RankContext(task, line, number=number))
         distributed.barrier()  # the first one measures the model while the others are here
         distributed.destroy_process_group()
@@ -104,6 +115,12 @@ def _meet(task: "Task") -> None:
     if (interface := _interface_of(task.host)) is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     distributed.init_process_group("gloo", timeout=NEVER)
+
+
+def _forget_torchrun() -> None:
+    """What the stage starts, such as an evaluation, is none of these processes: it would wait for the others, and needs no key."""
+    for name in (*TORCHRUN_VARIABLES, ADDRESS_VARIABLE, KEY_VARIABLE):
+        os.environ.pop(name, None)
 
 
 def _interface_of(host: str) -> str | None:

@@ -58,7 +58,7 @@ _NAMED = {
     "ttft_encoder_ms": "of it the encoder: one image, batch size 1, median, milliseconds",
     "ttft_prefill_ms": "of it all after the encoder: connector, decoder over the prompt, head at the last token, median, milliseconds",
     "val_loss": "held-out loss, mean over caption, interleaved and text with equal weights, nats",
-    "skipped_rows": "rows of `data.files` that training read, and of eval.few_shot, that were broken and left out",
+    "skipped_rows": "bad rows left out so far, of `data.files` (train, once an epoch, and held_out) and of eval.few_shot",
     "train_loss": "loss of the trial's own mix, mean over the steps since the last point, nats",
     "load_balance_loss": "of a decoder with experts at this step, mean over its expert layers: 1 where all experts are used alike, "
     "up to their number",

@@ -1,5 +1,6 @@
 """What this machine has not of what a study names: said by `validate` and `plan`, refused by `run` where it would be needed here."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -77,6 +78,25 @@ def test_verbs_that_run_nothing_say_it_and_go_on(
     assert "not.jsonl" not in printed.out or "--json" in words
 
 
+@pytest.mark.parametrize(
+    ("axis", "held_out", "said"),
+    [
+        ("decoder.pretrained: [gone, away]", "not.jsonl", "fine, but 3 things that it reads are not here"),
+        ("decoder.depth: [1, 2]", "not.jsonl", "fine, but 1 thing that it reads is not here"),
+        ("decoder.depth: [1, 2]", "there.jsonl", "fine"),
+    ],
+)
+def test_validate_says_on_its_line_how_much_is_lacked(
+    axis: str, held_out: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = TEXT.replace("decoder.pretrained: [gone, away]", axis).replace("not.jsonl", held_out)
+    Path("texts.yaml").write_text(text, encoding="utf-8")
+    assert called("validate", "texts.yaml", monkeypatch=monkeypatch) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"texts.yaml: {said} (texts)\n"
+    assert bool(printed.err) == (said != "fine")
+
+
 def test_run_on_this_machine_refuses_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +104,18 @@ def test_run_on_this_machine_refuses_and_leaves_nothing(
     assert called("run", "texts.yaml", monkeypatch=monkeypatch) == 2
     assert capsys.readouterr().err.splitlines() == expected(tmp_path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_study_that_an_earlier_one_may_provide_for_is_refused_when_its_turn_comes(tmp_path: Path) -> None:
+    axes, metric = {"num_tokens": [16, 64]}, {"name": "loss", "goal": "min"}
+    first = {"schema": 1, "name": "first", "trainer": "synthetic", "base": {"steps": 2}, "axes": axes, "metric": metric, "seeds": 1}
+    (tmp_path / "first.yaml").write_text(json.dumps(first), encoding="utf-8")
+    argv = [sys.executable, "-m", "ablate", "run", "first.yaml", "texts.yaml", "--slots", "1"]
+    found = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2, found.stderr
+    assert "first: 2 done of 2 trials" in found.stdout
+    assert set(expected(tmp_path)) <= set(found.stderr.splitlines())
 
 
 ON_A_CLUSTER = """
@@ -135,21 +167,21 @@ def test_run_needs_what_its_unfinished_trials_read(workspace: Workspace) -> None
     study = load_study("texts.yaml")
     finish(study, make_arms(study), workspace, number=1)
     with pytest.raises(InputError) as refused:
-        refuse_lacks([study], workspace)
+        refuse_lacks(study, workspace)
     assert [problem.line for problem in refused.value.problems] == [11, 15]
     assert "'away' is no folder" in str(refused.value)
     assert "'gone'" not in str(refused.value)
     finish(study, make_arms(study), workspace, number=2)
-    refuse_lacks([study], workspace)
+    refuse_lacks(study, workspace)
 
 
 def test_search_needs_what_any_single_level_reads(workspace: Workspace) -> None:
     search = load_study("texts.yaml", overrides=["design={kind: search, trials: 3, sampler: random}", "decoder.pretrained=gone,away,far"])
     assert len(lacks(search)) == 4
     with pytest.raises(InputError, match=r"not\.jsonl"):
-        refuse_lacks([search], workspace)
+        refuse_lacks(search, workspace)
     arms = [arm_for(search, {"decoder.pretrained": name}) for name in ("gone", "away")]
     finish(search, arms, workspace, number=2)
     with pytest.raises(InputError, match=r"not\.jsonl"):  # a third trial is still to be chosen
-        refuse_lacks([search], workspace)
-    refuse_lacks([load_study("texts.yaml", overrides=["design={kind: search, trials: 2, sampler: random}"])], workspace)
+        refuse_lacks(search, workspace)
+    refuse_lacks(load_study("texts.yaml", overrides=["design={kind: search, trials: 2, sampler: random}"]), workspace)

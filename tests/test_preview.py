@@ -112,7 +112,7 @@ def test_screen_leaves_sizes_out_where_there_is_no_room(capsys: pytest.CaptureFi
 
 def test_screen_warns_of_a_job_that_does_not_fit(show: Show) -> None:
     text = show(hardware=HARDWARE | {"memory_gib": 8.0}, resources={"gpus": 8})
-    assert "! 14.9 GiB at the peak of a job (pretrain) do not fit in the 8 GiB a job has" in text
+    assert "! 14.9 GiB on each device at the peak of a job (pretrain) do not fit in the 8 GiB one has" in text
     assert "a job needs 8 devices, and hardware.devices is 4" in text
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ablate import record
 from ablate.attempt import Outcome, execute, write_outcome
 from ablate.errors import EnvironmentMissing
 from ablate.planned import Plan
@@ -60,6 +61,24 @@ def test_attempt_whose_worker_outlives_its_run_is_waited_for(store: Store, works
     recorder.absorb()
     worker.join()
     assert store.job_states([first.id]) == {first.id: ("done", 1)}
+
+
+def test_attempt_that_died_before_the_last_one_is_not_waited_for(
+    store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_small_plan()
+    first = next(iter(plan.jobs.values()))
+    for number in (1, 2):
+        workspace.attempt(first.id, number).mkdir(parents=True)
+        (workspace.attempt(first.id, number) / "pid").touch()
+    recorder = recorder_of(plan, store, workspace)
+    outcome = Outcome(first.id, 2, "lost", cause="interrupted", reason="stopped")
+    write_outcome(workspace.attempt(first.id, 2), outcome)
+    recorder.apply(Finished(outcome))
+    waited: list[object] = []
+    monkeypatch.setattr(record, "await_last_words", lambda folders: waited.extend(folders))
+    recorder.absorb()
+    assert waited == []
 
 
 def test_of_two_attempts_that_ended_unseen_the_one_that_is_done_counts(store: Store, workspace: Workspace) -> None:

@@ -50,12 +50,13 @@ def execute_watched(
 
 
 def execute_and_recycle(job: Job, *, workspace: Workspace, number: int, origin: Origin) -> Outcome:
-    """A task: a process in which a trainer has failed ends itself, and the driver reads the outcome from the attempt's folder.
+    """A task: a process in which a trainer has failed, or lost something, ends itself, and the driver reads the outcome from the attempt's
+    folder.
 
-    What a failed trainer leaves (threads, a broken device context, half of an initialisation) must not reach the next trial.
+    What such a trainer leaves (threads, a broken device context, programs of its own) must not reach the next trial.
     """
     outcome = execute_watched(job, workspace=workspace, number=number, origin=origin)
-    if outcome.state == "failed" or (outcome.state == "done" and _device_bytes() > LEAK_BYTES):
+    if outcome.state in ("failed", "lost") or (outcome.state == "done" and _device_bytes() > LEAK_BYTES):
         os._exit(1)
     return outcome
 

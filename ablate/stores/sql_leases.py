@@ -65,7 +65,7 @@ def beat(connection: sa.Connection, lease: Lease) -> None:
 
 def release(connection: sa.Connection, lease: Lease) -> None:
     """Gives it back; one that was lost is somebody else's and stays."""
-    connection.execute(leases.update().where(*_held(lease)).values(owner=None))
+    connection.execute(leases.update().where(*_held(lease)).values(owner=None, process=None))
 
 
 def check(connection: sa.Connection, lease: Lease) -> None:

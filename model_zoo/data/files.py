@@ -6,7 +6,6 @@ follows is what would have followed.
 
 import glob
 import os
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -15,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from model_zoo.data.samples import BadRow, Document, Reader, read_conversation, read_interleaved, read_pair, read_text
+from model_zoo.data.samples import BadRow, Document, Reader, unpacked
 
 DATA_VARIABLE = "ABLATE_DATA"
 """The folder that relative paths start from; where it is not set, the one in which the run was started."""
@@ -23,6 +22,8 @@ BLOCK = 256
 """Rows that are drawn from at a time."""
 MOST_SAID = 500
 """Characters of another's error: it may repeat the file."""
+MAY_BE_EMPTY = (".json", ".jsonl")
+"""Files of 0 bytes that are read, as ones without a row; the others have a head even then."""
 FEW_ROWS = 100
 """As many are read before their share of bad ones is judged."""
 _FILES, _ROWS = 0, 1
@@ -57,8 +58,8 @@ class State(NamedTuple):
 class Stream(Generic[T]):
     """Documents of one source without end, or until its epochs are over.
 
-    `prepare` makes of a document what the caller wants and raises BadRow for one that is unusable, which is counted and left out.
-    Without a `reader` the file's kind says what a row is.
+    `reader` says what a row is, and `prepare` makes of its document what the caller wants. Both raise BadRow for one that is unusable,
+    which is counted and left out.
     """
 
     def __init__(
@@ -66,15 +67,16 @@ class Stream(Generic[T]):
         name: str,
         patterns: Sequence[str],
         *,
+        reader: Reader,
         prepare: Callable[[Document], T],
         seed: tuple[int, ...],
         epochs: int,
         max_bad_share: float,
-        reader: Reader | None = None,
     ) -> None:
         self.name, self.paths = name, find(name, patterns)
         self.reasons: Counter[str] = Counter()
         """Why rows were left out."""
+        self._last_bad = ""
         self._prepare, self._seed, self._epochs, self._max_bad_share = prepare, seed, epochs, max_bad_share
         self._reader = reader
         self.go_on(State())
@@ -91,19 +93,28 @@ class Stream(Generic[T]):
         """Raises SourceError where there is none left, or too many before it were bad."""
         while True:
             path, row = self._next_row()
+            number = self.state.block * BLOCK + self._order[self.state.taken] + 1
             self.state = self.state._replace(taken=self.state.taken + 1, read=self.state.read + 1)
             try:
-                read = self._reader or _reader(path, row)
-                return self._prepare(read(row, path.parent))
+                return self._prepare(self._reader(unpacked(row) if path.suffix == ".tar" else row, path.parent))
             except BadRow as error:
-                self._refuse(path, str(error))
+                self._refuse(str(error), where=f"row {row['__key__'] if path.suffix == '.tar' else number} of {path}")
+
+    @property
+    def bad_rows(self) -> str:
+        """How many there were and why, or nothing where there was none."""
+        said = [f"{self.state.bad:,} of {self.state.read:,} rows were bad"] if self.state.bad else []
+        if self.reasons:  # one that goes on knows those since then
+            said.append(f"most often: {self.reasons.most_common(1)[0][0]}; the last: {self._last_bad}")
+        return ", ".join(said)
 
     def _next_row(self) -> tuple[Path, dict[str, Any]]:
         while True:
             if self.state.epoch == self._epochs:
                 raise RunDry(
                     f"source {self.name} has run dry after {self.state.read:,} rows of {len(self.paths)} files, {self._epochs} times over: "
-                    "lower its share, train fewer steps, add files, or allow more epochs"
+                    f"lower its share in data.mix, train fewer steps, add files, or raise data.files.epochs above {self._epochs}"
+                    + (f" ({self.bad_rows})" if self.bad_rows else "")
                 )
             path = self.paths[self._drawn(_FILES, self.state.epoch, number=len(self.paths))[self.state.file]]
             if not self._block:
@@ -117,8 +128,9 @@ class Stream(Generic[T]):
             self._block = []
 
     def _next_file(self) -> None:
-        if self.state.read == 0 and self.state.file + 1 == len(self.paths):
-            raise SourceError(f"source {self.name} has no row in any of {len(self.paths)} files, such as {self.paths[0]}")
+        if self.state.read == self.state.bad and self.state.file + 1 == len(self.paths):
+            what = f": {self.bad_rows}" if self.bad_rows else f" has no row in any of {len(self.paths)} files, such as {self.paths[0]}"
+            raise SourceError(f"source {self.name}{what}")
         epoch, file = divmod(self.state.epoch * len(self.paths) + self.state.file + 1, len(self.paths))
         self.state = State(epoch=epoch, file=file, read=self.state.read, bad=self.state.bad)
         self._rows = self._after = None
@@ -132,6 +144,7 @@ class Stream(Generic[T]):
         except Exception as error:  # whatever pyarrow, tarfile or fsspec raise: all of them mean that the file is broken
             cause = error.__cause__ or error
             what = "JSON nested too deeply" if isinstance(cause, RecursionError) else f"{type(cause).__name__}: {cause}"[:MOST_SAID]
+            what = _not_utf8(path) or what
             raise SourceError(f"source {self.name}: {path} cannot be read: {what}") from error
         where = (self.state.epoch, self.state.file, self.state.block)
         self._order = self._drawn(_ROWS, *where, number=len(self._block))
@@ -140,15 +153,13 @@ class Stream(Generic[T]):
         order: list[int] = np.random.default_rng((*self._seed, use, *where)).permutation(number).tolist()
         return order
 
-    def _refuse(self, path: Path, why: str) -> None:
+    def _refuse(self, why: str, *, where: str) -> None:
         self.reasons[why] += 1
+        self._last_bad = where if self.reasons.most_common(1)[0][0] == why else f"{where}: {why}"
         self.state = self.state._replace(bad=self.state.bad + 1)
         bad, read = self.state.bad, self.state.read
         if read >= FEW_ROWS and bad > self._max_bad_share * read:
-            raise SourceError(
-                f"source {self.name}: {bad:,} of {read:,} rows are bad, more than max_bad_share {self._max_bad_share:g}; "
-                f"the last in {path}: {why}; most often: {self.reasons.most_common(1)[0][0]}"
-            )
+            raise SourceError(f"source {self.name}: {self.bad_rows}; more than data.files.max_bad_share {self._max_bad_share:g} allows")
 
 
 def find(name: str, patterns: Sequence[str]) -> list[Path]:
@@ -164,7 +175,8 @@ def find(name: str, patterns: Sequence[str]) -> list[Path]:
 
 def matching(pattern: str) -> list[Path]:
     """The files that it means, sorted."""
-    return sorted(Path(path) for path in glob.glob(str(_root() / pattern), recursive=True))
+    whole = str(Path(glob.escape(str(_root()))) / pattern)  # brackets in the folder's own name stand for themselves
+    return sorted(path for path in map(Path, glob.glob(whole, recursive=True)) if path.is_file())
 
 
 def no_file(pattern: str) -> str:
@@ -180,12 +192,18 @@ def _open(path: Path, *, after: dict[str, Any] | None) -> tuple[Iterator[dict[st
     """The rows of one file from a place on, and the data set that tells how far they have come."""
     import datasets
 
+    from model_zoo.data.shards import Shards, has_rows
+
     datasets.disable_progress_bars()
-    builder = {".tar": "webdataset", ".parquet": "parquet"}.get(path.suffix, "json")
-    settings = {"batch_size": BLOCK} if builder == "parquet" else {}
-    if _is_empty(path):  # the library looks for the columns in the first row
+    if not (has_rows(path) if path.suffix == ".tar" else path.stat().st_size):  # the library looks for the columns in the first row
         return iter(()), None
-    found = datasets.load_dataset(builder, data_files=[str(path)], split="train", streaming=True, **settings)
+    named = [glob.escape(str(path))]
+    if path.suffix == ".tar":
+        found = Shards(data_files=named).as_streaming_dataset(split="train")
+    elif path.suffix == ".parquet":
+        found = datasets.load_dataset("parquet", data_files=named, split="train", streaming=True, batch_size=BLOCK)
+    else:
+        found = datasets.load_dataset("json", data_files=named, split="train", streaming=True)
     for column, feature in (found.features or {}).items():
         if isinstance(feature, datasets.Image):
             found = found.cast_column(column, datasets.Image(decode=False))  # `images.decode` says what is wrong with one
@@ -194,16 +212,13 @@ def _open(path: Path, *, after: dict[str, Any] | None) -> tuple[Iterator[dict[st
     return iter(found), found
 
 
-def _is_empty(path: Path) -> bool:
-    if path.suffix == ".tar":
-        with tarfile.open(path) as shard:
-            return shard.next() is None
-    return path.stat().st_size == 0
-
-
-def _reader(path: Path, row: dict[str, Any]) -> Reader:
-    if path.suffix == ".tar":
-        return read_pair
-    if path.suffix == ".json":
-        return read_conversation
-    return read_interleaved if "texts" in row else read_text
+def _not_utf8(path: Path) -> str:
+    """Which line of a text file is not UTF-8, which the library does not say, or nothing where all are."""
+    if path.suffix in (".json", ".jsonl") and path.is_file():
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError as error:
+                    return f"line {number:,} is not UTF-8 (byte {error.object[error.start]:#04x} at {error.start + 1:,})"
+    return ""

@@ -10,13 +10,25 @@
 What a model is asked about has readers of its own, `read_captions` and `read_question`, since a row may have several right answers.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+SHARD_KEY = "__key__"
+"""Where `datasets` has the name that the files of a shard's row share."""
 IMAGE_MARK = "<image>"
 """Where LLaVA's conversations have their picture."""
+
+
+_FORMS = {
+    "texts": ("text",),
+    "interleaved documents": ("texts", "images"),
+    "conversations": ("conversations",),
+    "questions": ("question", "answers"),
+}
+"""What rows of each form have, to recognise one where another is read."""
 
 
 class BadRow(ValueError):
@@ -39,6 +51,16 @@ Reader = Callable[[Mapping[str, Any], Path], Document]
 """A row, and the folder that its paths start from, to a document."""
 
 
+def unpacked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of a shard with what its `.txt` and `.json` say in place of their bytes."""
+    return {name: _UNPACK[name](file) if name in _UNPACK and file is not None else file for name, file in row.items()}
+
+
+def read_caption(row: Mapping[str, Any], folder: Path) -> Document:
+    """An image and what is said of it, of a shard or of a conversation."""
+    return (read_pair if SHARD_KEY in row else read_conversation)(row, folder)
+
+
 def read_pair(row: Mapping[str, Any], folder: Path) -> Document:
     """An image and its caption, of a WebDataset shard."""
     images = [row[suffix] for suffix in IMAGE_SUFFIXES if row.get(suffix) is not None]
@@ -53,8 +75,10 @@ def read_pair(row: Mapping[str, Any], folder: Path) -> Document:
 def read_conversation(row: Mapping[str, Any], folder: Path) -> Document:
     """Turns of a person and a model about one image or none, in LLaVA's form."""
     parts: list[Text | Picture] = []
+    turns = row.get("conversations")
+    if turns is None:
+        raise _missing("conversations", row)
     waiting = [_picture(row["image"], folder)] if row.get("image") is not None else []
-    turns = row.get("conversations") or ()
     if not isinstance(turns, list | tuple):
         raise BadRow(f"conversations that are no list but {type(turns).__name__}")
     for turn in turns:
@@ -80,6 +104,8 @@ def read_conversation(row: Mapping[str, Any], folder: Path) -> Document:
 def read_interleaved(row: Mapping[str, Any], folder: Path) -> Document:
     """A web page's texts and images in order, in OBELICS' form."""
     images, texts = row.get("images"), row.get("texts")
+    if images is None and texts is None:
+        raise _missing("images and texts", row)
     if not isinstance(images, Sequence) or not isinstance(texts, Sequence) or len(images) != len(texts):
         raise BadRow("images and texts are not two lists of one length")
     parts: list[Text | Picture] = []
@@ -108,17 +134,56 @@ def read_captions(row: Mapping[str, Any], folder: Path) -> Document:
     captions = written.get("captions")
     if captions is None:
         captions = [row["txt"] if row.get("txt") is not None else written.get("caption")]
+        if captions == [None]:
+            raise _missing("caption", row)
     return _picture(images[0], folder), *_texts(captions, of="caption")
 
 
 def read_question(row: Mapping[str, Any], folder: Path) -> Document:
     """A picture, a question about it, which is not learnt, and what people answered."""
+    if row.get("question") is None:
+        raise _missing("question", row)
     question = Text(_words(row.get("question"), of="question"), learnt=False)
     return _picture(row.get("image"), folder), question, *_texts(row.get("answers"), of="answer")
 
 
 def read_text(row: Mapping[str, Any], folder: Path) -> Document:
-    return (Text(_words(row.get("text"), of="text")),)
+    if row.get("text") is None:
+        raise _missing("text", row)
+    return (Text(_words(row["text"], of="text")),)
+
+
+READERS: Mapping[str, Reader] = {"caption": read_caption, "interleaved": read_interleaved, "text": read_text}
+"""Source -> what reads its rows."""
+
+
+def _missing(what: str, row: Mapping[str, Any]) -> BadRow:
+    for form, keys in _FORMS.items():
+        if all(row.get(key) is not None for key in keys):
+            return BadRow(f"no {what}; it has {' and '.join(map(repr, keys))}, as {form} do")
+    return BadRow(f"no {what}")
+
+
+def _text_of(file: bytes) -> str:
+    try:
+        return file.decode()
+    except UnicodeDecodeError:
+        raise BadRow("a txt that is not UTF-8") from None
+
+
+def _value_of(file: bytes) -> Any:
+    try:
+        return json.loads(file)
+    except RecursionError:
+        raise BadRow("a json nested too deeply") from None
+    except UnicodeDecodeError:
+        raise BadRow("a json that is not UTF-8") from None
+    except ValueError:
+        raise BadRow("a json that is none") from None
+
+
+_UNPACK: Mapping[str, Callable[[bytes], Any]] = {"txt": _text_of, "json": _value_of}
+"""What becomes of a row's files; images stay as they are."""
 
 
 def _texts(values: Any, *, of: str) -> list[Text]:

@@ -111,20 +111,23 @@ def _tasks(settings: FewShot) -> list[str]:
 
 def _open(name: str, settings: FewShot, *, files: Files, layout: Layout) -> FewShotTask:
     patterns, where = getattr(settings, name), f"eval.few_shot.{name}"
-    queries, bad = _read(f"{where}.queries", patterns.queries, task=name, number=settings.num_queries, files=files, layout=layout)
+    queries, asked = _read(f"{where}.queries", patterns.queries, task=name, number=settings.num_queries, files=files, layout=layout)
     if len(queries) < settings.num_queries:
         raise SourceError(
             f"source {where}.queries has {len(queries):,} usable rows, and num_queries is {settings.num_queries:,}: lower it, or add rows"
+            + (f" ({asked.bad_rows})" if asked.bad_rows else "")
         )
     if not (most := settings.shots[-1]):
-        return FewShotTask(name, tuple(queries), ((),) * len(queries), bad)
-    pool, more_bad = _read(f"{where}.demonstrations", patterns.demonstrations, task=name, number=POOL_ROWS, files=files, layout=layout)
+        return FewShotTask(name, tuple(queries), ((),) * len(queries), asked.state.bad)
+    pool, shown = _read(f"{where}.demonstrations", patterns.demonstrations, task=name, number=POOL_ROWS, files=files, layout=layout)
     shots = tuple(_draw(query, pool, seed=(_SHOTS, number), number=most, where=where) for number, query in enumerate(queries))
-    return FewShotTask(name, tuple(queries), shots, bad + more_bad)
+    return FewShotTask(name, tuple(queries), shots, asked.state.bad + shown.state.bad)
 
 
-def _read(where: str, patterns: Sequence[str], *, task: str, number: int, files: Files, layout: Layout) -> tuple[list[Example], int]:
-    """So many rows in a drawn order, or as many as there are, and how many were left out."""
+def _read(
+    where: str, patterns: Sequence[str], *, task: str, number: int, files: Files, layout: Layout
+) -> tuple[list[Example], Stream[Example]]:
+    """So many rows in a drawn order, or as many as there are, and what they were read from."""
     are_queries = where.endswith("queries")
 
     def prepare(document: Document) -> Example:
@@ -148,7 +151,7 @@ def _read(where: str, patterns: Sequence[str], *, task: str, number: int, files:
             found.append(next(rows))
     except RunDry:
         pass
-    return found, rows.state.bad
+    return found, rows
 
 
 def _example(document: Document) -> Example:

@@ -75,6 +75,34 @@ def test_files_that_no_pattern_finds_are_named_one_by_one(tmp_path):
     )
 
 
+def test_folder_that_a_pattern_finds_is_no_file(tmp_path):
+    (tmp_path / "folder.jsonl").mkdir()
+    files = {"text": {"train": ["folder.jsonl"], "held_out": ["b.jsonl"]}}
+    assert paths(config(data={"mix": "0:0:1", "files": files})) == ["data.files.text.train.0"]
+
+
+def test_tokenizer_that_cannot_be_looked_for_is_one_that_is_not_there():
+    files = {"text": {"train": ["b.jsonl"], "held_out": ["b.jsonl"]}, "tokenizer": 5000 * "x", "end_token": "w1"}
+    (lack,) = lacked(config(data={"mix": "0:0:1", "files": files}))
+    assert "File name too long" in lack.message
+
+
+def test_files_without_a_byte_are_named_where_nothing_else_is_read_or_the_trial_would_end(tmp_path):
+    for name in ("empty.jsonl", "part-0.jsonl", "part-0.tar"):
+        (tmp_path / name).touch()
+    for name in ("part-1.jsonl", "part-1.tar"):
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    files = {
+        "caption": {"train": ["part-*.tar"], "held_out": ["part-1.tar"]},
+        "text": {"train": ["empty.jsonl", "part-*.jsonl"], "held_out": ["b.jsonl"]},
+    }
+    found = lacked(config(data={"mix": "1:0:1", "files": files}))
+    assert [(".".join(map(str, lack.path)), lack.message) for lack in found] == [
+        ("data.files.caption.train.0", "part-0.tar is empty (0 bytes)"),
+        ("data.files.text.train.0", "empty.jsonl is empty (0 bytes)"),
+    ]
+
+
 def test_tokenizer_that_is_not_there_is_none_or_has_another_size(tmp_path):
     def said(name: str) -> str:
         files = {"text": {"train": ["b.jsonl"], "held_out": ["b.jsonl"]}, "tokenizer": name, "end_token": "w1"}

@@ -53,6 +53,20 @@ def test_search_is_refused_for_a_level_that_no_device_count_allows():
     assert said(written) == ["axes.train.rows_per_step[0]: rows_per_step is 2, and 4 devices need a row each: at least 4"]
 
 
+def test_search_whose_adapted_arm_two_axes_must_meet_for_is_fine():
+    training = {"list": ["full", "lora"], "when": "encoder.width == 64 and connector.num_tokens == 16"}
+    axes = {"encoder.width": [32, 64], "connector.num_tokens": [4, 16], "decoder.training": training}
+    search = {"kind": "search", "trials": 3, "sampler": "random"}
+    load_study(study({"train": {"lora_rank": 16}}, axes, design=search))
+    del axes["decoder.training"]
+    assert "no arm trains a part as lora" in said(study({"train": {"lora_rank": 16}}, axes, design=search))[0]
+
+
+def test_search_of_more_combinations_than_are_looked_at_is_let_through():
+    axes = {"encoder.depth": [*range(1, 13)], "decoder.depth": [*range(1, 13)], "train.warmup_steps": [*range(1, 17)]}
+    load_study(study({"train": {"lora_rank": 16}}, axes, design={"kind": "search", "trials": 3, "sampler": "random"}))
+
+
 def test_rows_that_a_design_draws_between_bounds_are_refused_at_their_axis():
     design = {"kind": "latin_hypercube", "points": 4}
     found = said(study({}, {"train.rows_per_step": {"linspace": [1, 64]}}, resources={"gpus": 32}, design=design))

@@ -133,8 +133,36 @@ def test_tokenizer_of_a_file_is_used_and_its_size_checked(tmp_path, make_worker)
         run(with_files(tokenizer=str(tmp_path / "broken.json")), make_worker, name="fourth")
 
 
+def test_bad_rows_are_counted_once_an_epoch_and_those_held_out_too(tmp_path, make_worker):
+    write_texts(tmp_path / "train.jsonl", ["a" * 40, ""])
+    write_texts(tmp_path / "held_out.jsonl", ["good"] * 3 + [None] * 2)
+    files = {"text": source(".jsonl"), "max_tokens": 48, "epochs": 50, "max_bad_share": 1}
+    alone = config(data={"mix": "0:0:1", "files": files}, train={"steps": 5, "rows_per_step": 1, "warmup_steps": 1})
+    world = OwnFiles(alone, seed=0, device="cpu")
+    assert world._num_bad_before == 2
+    for step in range(5):
+        world.read(step)
+    assert world._num_bad in (5, 6)  # one in each epoch, and five sequences need the document of a sixth to be full
+    worker = run(alone, make_worker)
+    assert worker.last["skipped_rows"] == 2 + world._num_bad
+
+
+def test_source_that_reads_files_of_another_form_ends_the_trial_before_it_trains(make_worker):
+    pages = {"train": ["train.jsonl"], "held_out": ["held_out.parquet"]}
+    why = r"source data\.files\.text\.held_out: 60 of 60 rows were bad, most often: no text; it has 'texts' and 'images'"
+    with pytest.raises(SourceError, match=why):
+        run(with_files(text=pages), make_worker)
+
+
+def test_held_out_files_are_named_as_such(tmp_path, make_worker):
+    with pytest.raises(SourceError, match=r"source data\.files\.text\.held_out: no file matches none\.jsonl"):
+        run(with_files(text=source(".jsonl") | {"held_out": ["none.jsonl"]}), make_worker)
+    with pytest.raises(SourceError, match=r"source data\.files\.text\.train: no file matches none\.jsonl"):
+        run(with_files(text=source(".jsonl") | {"train": ["none.jsonl"]}), make_worker, name="other")
+
+
 def test_source_that_runs_dry_ends_the_trial_with_what_to_do(make_worker):
-    with pytest.raises(RunDry, match=r"source \w+ has run dry after \d+ rows of 1 files, 1 times over: lower its share"):
+    with pytest.raises(RunDry, match=r"source data\.files\.\w+\.train has run dry after \d+ rows of 1 files, 1 times over: lower its"):
         run(
             config(
                 steps=100, train={"steps": 100}, data={"mix": "1:1:1", "files": with_files(epochs=1).data.files.model_dump(mode="json")}

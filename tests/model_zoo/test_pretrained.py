@@ -315,6 +315,8 @@ def test_tensors_that_are_missing_too_many_or_of_another_shape_are_named_and_not
     refused(lambda: load_pretrained(decoder, settings), "has what is not of this model: model.odd.weight")
     rewrite(folder, whole | {names[0]: torch.zeros(3, 5)})
     refused(lambda: load_pretrained(decoder, settings), f"{names[0]} is [3, 5] in it, and [16, 40] by its config")
+    rewrite(folder, whole | {names[0]: torch.full_like(whole[names[0]], torch.nan)})
+    refused(lambda: load_pretrained(decoder, settings), f"{folder} has numbers that are not finite, in 1 of its 21 tensors: {names[0]}")
     assert all(torch.equal(tensor, decoder.state_dict()[name]) for name, tensor in before.items())
 
 
@@ -594,6 +596,8 @@ def test_packed_decoder_refuses_what_is_not_whole(tiny, make_worker, tmp_path):
     refused(lambda: packed(folder), "has what is not of this model: odd")
     rewrite(folder, whole | {"decoder.layers.0.down.weight": torch.zeros(2, 2)})
     refused(lambda: packed(folder), "layers.0.down.weight is [2, 2] in it, and [16, 40] by its config")
+    rewrite(folder, whole | {"decoder.layers.0.down.weight": torch.full((16, 40), torch.inf)})
+    refused(lambda: packed(folder), "has numbers that are not finite")
     path = Path(folder) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     refused(lambda: packed(folder), f"{path} is no whole safetensors file")

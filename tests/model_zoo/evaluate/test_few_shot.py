@@ -222,7 +222,8 @@ def test_captions_are_read_from_every_kind_of_file(tmp_path):
     ("row", "why"),
     [
         ({"captions": ["one"]}, "0 images, and captions are of one"),
-        ({"image": "a.png"}, "no caption"),
+        ({"image": "a.png"}, "no caption$"),
+        ({"image": "a.png", "text": "one"}, "no caption; it has 'text', as texts do"),
         ({"image": "a.png", "captions": "one"}, "no list of captions"),
         ({"image": "a.png", "captions": ["one", " "]}, "an empty caption"),
         (
@@ -250,15 +251,25 @@ def test_bad_rows_are_left_out_and_counted(tmp_path, make_worker):
     worker = run(config(asked=settings(shots=[0], num_queries=12)), make_worker)
     with pytest.raises(SourceError, match=re.escape("eval.few_shot.vqa.queries has 12 usable rows, and num_queries is 15: lower it")):
         open_few_shot(settings(num_queries=15, captioning=None), files=FILES, layout=LAYOUT)
+    with pytest.raises(SourceError, match=r"add rows \(3 of 15 rows were bad, most often: "):
+        open_few_shot(settings(num_queries=15, captioning=None), files=FILES, layout=LAYOUT)
     (task,) = open_few_shot(settings(num_queries=12, captioning=None, shots=[0]), files=FILES, layout=LAYOUT)
     assert worker.last["skipped_rows"] == task.num_bad
+
+
+def test_few_queries_that_are_all_bad_are_said_to_be_bad(tmp_path):
+    write_all(tmp_path)
+    (tmp_path / "queries.jsonl").write_text('{"text": "one"}\n' * 30, encoding="utf-8")
+    why = "source eval.few_shot.vqa.queries: 30 of 30 rows were bad, most often: no question; it has 'text', as texts do; the last: row "
+    with pytest.raises(SourceError, match=re.escape(why)):
+        open_few_shot(settings(captioning=None), files=FILES, layout=LAYOUT)
 
 
 def test_more_bad_rows_than_allowed_end_the_trial_before_it_trains(tmp_path, make_worker):
     write_all(tmp_path)
     write_training(tmp_path)
     write_questions(tmp_path / "queries.jsonl", [(b"no image", ["grey"] * 10)] * 150)
-    with pytest.raises(SourceError, match=r"source eval.few_shot.vqa.queries: 100 of 100 rows are bad, more than max_bad_share"):
+    with pytest.raises(SourceError, match=r"source eval.few_shot.vqa.queries: 100 of 100 rows were bad, .* more than .*max_bad_share"):
         run(config(), make_worker)
 
 
