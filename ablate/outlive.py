@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from ablate.errors import EnvironmentMissing, Interrupted
 
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WAITED_FOR = (*PASSED_ON, signal.SIGCHLD, signal.SIGALRM)
 PATIENCE_SECONDS = 2
 """How long a run may take to end after the second signal: one that hangs in C code never gets to its Python handler."""
 SHOW_CURSOR = "\x1b[?25h"
@@ -28,12 +29,12 @@ def outlived(*, resume: str) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     parent, (ended, ending) = os.getpid(), os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # until the parent passes them on
+    signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     child = os.fork()
     if child:
         os.close(ending)
         sys.exit(_wait(child, ended=ended, resume=resume))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITED_FOR)
     os.close(ended)
     os.setpgid(0, 0)  # a Ctrl-C reaches the parent alone, which passes it on: once, not twice
     _die_with(parent)
@@ -45,9 +46,7 @@ def outlived(*, resume: str) -> Iterator[None]:
 
 def _wait(child: int, *, ended: int, resume: str) -> int:
     """The child's exit code. Raises EnvironmentMissing where it died, Interrupted where it took no notice of two signals."""
-    passed = _pass_on(child)
-    _, status = os.waitpid(child, 0)
-    signal.alarm(0)
+    status, passed = _pass_on(child)
     in_order = os.read(ended, 1) == b"."
     if not in_order:
         if sys.stdout.isatty():
@@ -59,28 +58,34 @@ def _wait(child: int, *, ended: int, resume: str) -> int:
         return os.WEXITSTATUS(status)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 130:  # a second signal ends a run at once
         return 130
-    if len(passed) > 1 and os.WIFSIGNALED(status):
+    if passed > 1 and os.WIFSIGNALED(status):
         raise Interrupted(f"the run took no notice of two signals and was ended; what had finished is safe. Go on with: {resume}")
     cause = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "no word; most likely Ray's head is gone"
     raise EnvironmentMissing(f"the run's process died ({cause}); what had finished is safe. Go on with: {resume}")
 
 
-def _pass_on(child: int) -> list[int]:
-    """The signals that the child has been sent; some time after the second it is ended, whatever it does."""
-    passed: list[int] = []
+def _pass_on(child: int) -> tuple[int, int]:
+    """The child's wait status, and how many signals it was sent; some time after the second it is ended, whatever it does.
 
-    def _handle(number: int, _frame: object) -> None:
-        passed.append(number)
-        if len(passed) == 2:
-            signal.alarm(PATIENCE_SECONDS)
-        os.kill(child, number)
-
-    signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
-    for number in PASSED_ON:
-        if not (number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN):  # of `nohup`: the run takes no notice of it either
-            signal.signal(number, _handle)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-    return passed
+    Signals are blocked and waited for: a handler would not run where one comes just before this process waits for the child.
+    """
+    passed, awaited = 0, set(WAITED_FOR)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # of `nohup`: the run takes no notice of it either
+        awaited.discard(signal.SIGHUP)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # one that is ignored need not come, even where it is blocked
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            signal.alarm(0)
+            return status, passed
+        number = signal.sigwait(awaited)
+        if number == signal.SIGALRM:
+            os.killpg(child, signal.SIGKILL)
+        elif number != signal.SIGCHLD:
+            passed += 1
+            if passed == 2:
+                signal.alarm(PATIENCE_SECONDS)
+            os.kill(child, number)
 
 
 def _die_with(parent: int) -> None:
