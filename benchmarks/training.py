@@ -1,30 +1,36 @@
 """Training tokens per second: the zoo's loop, the Hugging Face `Trainer` and a plain loop, at equal weights, documents and precision.
 
 `Trainer` has a `transformers` Llama of the same shape with the same connector, and pads the documents of a step to the longest. The plain
-loop has the zoo's own model and only draws, runs forward and backward and calls fused AdamW: no clipping, schedule, report or loss read.
-Then the zoo's loop with a frozen encoder, whose features are computed once, against the same with an encoder that is trained.
-All start from the same weights, and their first losses must agree. The sides take turns in rounds, each first in turn, on one thread; a
-ratio is the median of the rounds, with the least and the largest. Seconds are of the processor, which other work on the machine disturbs
-less; nothing here waits for anything else. Tokens are those of documents: padding counts for nobody. Run it with
+loop is what one would write by hand around the zoo's own model: torch's fused AdamW, its `clip_grad_norm_`, a `LambdaLR`, a mean loss every
+20 steps. Then the zoo's loop with a frozen encoder, whose features are computed once, against the same with an encoder that is trained.
+All start from the same weights and their first losses must agree; so must the last of the zoo and the plain loop, while `Trainer` lets
+embeddings decay as well and gives its first step no rate.
 
-    python benchmarks/training.py [--rounds 5] [--sizes 24x2 48x2 64x2 96x2 168x2 384x5] [--memory-steps 1000]
+The sides take turns of 20 steps within one process, each in a thread of its own that waits while another has its turn, so that what slows
+the machine for a while slows all of them. A ratio is of the seconds of all turns, with its 95 % interval (bootstrap over turns). Seconds
+are of the processor. Tokens are those of documents: padding counts for nobody. Run it with
+
+    python benchmarks/training.py [--turns 30] [--sizes 24x2 48x2 64x2 96x2 168x2 384x5] [--memory-steps 1000]
 
 `mixed` is MM1's mix, captions of 9 tokens beside documents of 63; in `text` documents are equally long, so that nobody pads. Everything is
 float32.
 """
 
 import argparse
-import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
+from scipy.stats import bootstrap
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
@@ -41,12 +47,12 @@ from model_zoo.data.vocabulary import IMAGE, NO_TARGET, SIZE
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.features import encode
 from model_zoo.initial import initialise
-from model_zoo.optim import BETAS
+from model_zoo.optim import BETAS, parameter_groups, rate_at
 from model_zoo.vlm import VisionLanguageModel
 
 MIXES = {"mixed": "45:45:10", "text": "0:0:100"}
-WARMUP = 5
-"""Steps of each turn before the clock starts."""
+TURN = loops.REPORT_EVERY
+"""Steps of a turn; the first turn of a side, with all it sets up, is not counted."""
 
 
 def make_config(size: str, *, mix: str, steps: int, encoder: str = "frozen") -> Config:
@@ -57,40 +63,91 @@ def make_config(size: str, *, mix: str, steps: int, encoder: str = "frozen") -> 
             "connector": {"kind": "c_abstractor", "num_tokens": 4},
             "decoder": {"width": width, "depth": depth, "num_heads": 6 if width == 384 else 2},
             "data": {"mix": MIXES[mix], "num_scenes": 512},
-            "train": {"steps": steps, "warmup_steps": 2},
+            "train": {"steps": steps, "warmup_steps": 2, "final_lr_fraction": 0.0},
             "eval": {"tasks": [], "num_validations": 1, "validation_documents": 4},
         }
     )
 
 
 @dataclass
-class Turn:
-    """One side, once."""
+class Side:
+    """One of those that take turns."""
 
-    seconds: float
-    """Of the processor, for all steps after the warmup."""
-    first_loss: float
+    mine: threading.Event = field(default_factory=threading.Event)
+    """Set while it is its turn."""
+    seconds: list[float] = field(default_factory=list)
+    """Of the processor, turn by turn."""
+    losses: list[float] = field(default_factory=list)
+    """The first step's, then the mean of the last 20 at each report."""
     waiting: float = 0.0
     """Of those seconds for data; measured in the zoo's loop alone."""
+    resident: list[int] = field(default_factory=list)
+    """Bytes, at each report."""
+    hand_on: Callable[[], None] = lambda: None
+    steps: int = 0
+    began: float = 0.0
+
+    def step_done(self) -> None:
+        """To be called after each step: after the last one of a turn it comes back when the next turn begins."""
+        self.steps += 1
+        if self.steps % TURN == 0:
+            self.seconds.append(time.process_time() - self.began)
+            self.hand_on()
+            self.began = time.process_time()
+
+
+def take_turns(loops_of: Mapping[str, Callable[[Side], None]]) -> dict[str, Side]:
+    """Runs all loops, one at a time; each counts its steps on the side that it is given."""
+    sides = {name: Side() for name in loops_of}
+    failures = list[BaseException]()
+
+    def run(name: str, following: Side) -> None:
+        mine = sides[name]
+
+        def pass_to_next() -> None:
+            mine.mine.clear()
+            following.mine.set()
+
+        def hand_on() -> None:
+            if following is not mine:
+                pass_to_next()
+                mine.mine.wait()
+
+        mine.hand_on = hand_on
+        mine.mine.wait()
+        torch.set_num_threads(1)  # a setting of each thread
+        try:
+            loops_of[name](mine)
+        except BaseException as error:
+            failures.append(error)
+        pass_to_next()
+
+    names = list(sides)
+    following = {name: sides[names[(number + 1) % len(names)]] for number, name in enumerate(names)}
+    threads = [threading.Thread(target=run, args=(name, following[name]), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    sides[names[0]].mine.set()
+    for thread in threads:
+        while thread.is_alive() and not failures:
+            thread.join(1.0)
+    if failures:
+        raise failures[0]
+    return sides
 
 
 class Clock:
-    """The zoo's `Context`: forgets what is reported, notes when each step begins."""
+    """The zoo's `Context`: notes what is reported, and when each step begins."""
 
     seed, device, cpus, num_devices = 0, "cpu", 1, 1
 
-    def __init__(self, folder: Path) -> None:
-        self.dir = folder
-        self.began: list[float] = []
-        self.waited: list[float] = []
-        self.ended = 0.0
-        self.losses: list[float] = []
-        self.resident: list[int] = []
+    def __init__(self, folder: Path, *, side: Side) -> None:
+        self.dir, self._side, self._read = folder, side, 0
 
     def report(self, step: int, **metrics: float) -> None:
         if "train_loss" in metrics:
-            self.losses.append(metrics["train_loss"])
-            self.resident.append(psutil.Process().memory_info().rss)
+            self._side.losses.append(metrics["train_loss"])
+            self._side.resident.append(psutil.Process().memory_info().rss)
 
     def checkpoint(self, state: bytes) -> None:
         pass
@@ -103,13 +160,16 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        if (name == "data" and self._read > 1) or (name == "eval" and self._read):  # the first is of opening the data
+            self._side.step_done()
         began = time.process_time()
-        if name == "eval":
-            self.ended = began
         yield
         if name == "data":
-            self.began.append(began)
-            self.waited.append(time.process_time() - began)
+            self._read += 1
+            if self._side.steps >= TURN:
+                self._side.waiting += time.process_time() - began
+        if name == "eval":
+            self._read = 0
 
 
 class Common:
@@ -131,45 +191,50 @@ class Common:
         return draw_step(self.pool, mix=self.config.data.mix, seed=Clock.seed, step=step, num_rows=rows, num_tokens=tokens)
 
     def tokens(self) -> float:
-        """In all steps after the warmup."""
-        return sum(kind.tokens.size for step in range(WARMUP, self.config.train.steps) for kind in self.draw(step))
+        """In all turns but the first."""
+        return sum(kind.tokens.size for step in range(TURN, self.config.train.steps) for kind in self.draw(step))
 
     def padding(self) -> float:
         """Share of the tokens in padded batches that are padding."""
-        steps = [self.draw(step) for step in range(WARMUP, self.config.train.steps)]
+        steps = [self.draw(step) for step in range(TURN, self.config.train.steps)]
         padded = sum(sum(len(kind.tokens) for kind in kinds) * max(kind.tokens.shape[1] for kind in kinds) for kinds in steps)
         return 1 - self.tokens() / padded
 
 
-def zoo(common: Common) -> Turn:
+def zoo(common: Common, side: Side) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        clock = Clock(Path(folder))
-        loops.train_model(change_steps(common.config, 1), first=loops.First(), context=clock)
-        first = clock.losses[0]
-        clock = Clock(Path(folder))
-        loops.train_model(common.config, first=loops.First(), context=clock)
-    began, waited = clock.began[1:], clock.waited[1:]  # the first is of opening the data
-    return Turn(clock.ended - began[WARMUP], first, sum(waited[WARMUP:]))
+        one = change_steps(common.config, 1)
+        loops.train_model(one, first=loops.First(), context=Clock(Path(folder), side=(first := Side())))
+        side.losses += first.losses
+        side.began = time.process_time()
+        loops.train_model(common.config, first=loops.First(), context=Clock(Path(folder), side=side))
 
 
 def change_steps(config: Config, steps: int) -> Config:
     return config.model_copy(update={"train": config.train.model_copy(update={"steps": steps})})
 
 
-def plain(common: Common) -> Turn:
-    model, steps, began, first = common.make_model(), common.config.train.steps, 0.0, 0.0
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, betas=BETAS, weight_decay=0.1, fused=True)
-    for step in range(steps):
-        if step == WARMUP:
-            began = time.process_time()
+def plain(common: Common, side: Side) -> None:
+    model, train, since_log = common.make_model(), common.config.train, list[Tensor]()
+    groups = parameter_groups(model, weight_decay=train.weight_decay, encoder=common.config.encoder.training)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(groups, lr=1.0, betas=BETAS, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, train=train))
+    for step in range(train.steps):
         batch = collate(common.draw(step), device="cpu")
         loss = answer_loss(model, batch, features=common.features[batch.pictures])
-        optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(parameters, train.clip_norm)
         optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        since_log.append(loss.detach())
         if step == 0:
-            first = loss.item()
-    return Turn(time.process_time() - began, first)
+            side.losses.append(loss.item())
+        if (step + 1) % TURN == 0:
+            side.losses.append(torch.stack(since_log).mean().item())
+            since_log = []
+        side.step_done()
 
 
 class WithPictures(nn.Module):
@@ -248,89 +313,93 @@ def pad(items: Sequence[list[Documents]]) -> dict[str, Tensor]:
     return {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "pictures": pictures}
 
 
-class StopWatch(TrainerCallback):
-    began = ended = 0.0
+class Steps20(TrainerCallback):
+    """Counts the steps of `Trainer`, whose last report of a turn comes just after its last step."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step == WARMUP:
-            self.began = time.process_time()
-        if state.global_step == state.max_steps:
-            self.ended = time.process_time()
+        if state.global_step % TURN:
+            self._side.step_done()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "loss" in logs:
+            self._side.losses.append(float(logs["loss"]))
+            self._side.step_done()
 
 
-def hugging_face(common: Common) -> Turn:
+def hugging_face(common: Common, side: Side) -> None:
     model = WithPictures(common.make_model(), features=common.features, config=common.config)
     with torch.no_grad():
-        first = model(**pad([common.draw(0)])).loss.item()
-    watch = StopWatch()
+        side.losses.append(model(**pad([common.draw(0)])).loss.item())
+    train = common.config.train
     with tempfile.TemporaryDirectory() as folder:
         options = TrainingArguments(
             output_dir=folder,
             use_cpu=True,
-            max_steps=common.config.train.steps,
+            max_steps=train.steps,
             per_device_train_batch_size=1,  # an item is a whole step
             train_sampling_strategy="sequential",
-            learning_rate=1e-3,
-            warmup_steps=2,
+            learning_rate=train.learning_rate,
+            warmup_steps=train.warmup_steps,
             lr_scheduler_type="cosine",
             adam_beta2=BETAS[1],
-            weight_decay=0.1,
-            logging_steps=loops.REPORT_EVERY,
+            weight_decay=train.weight_decay,
+            max_grad_norm=train.clip_norm,
+            logging_steps=TURN,
             report_to="none",
             save_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        trainer = Trainer(model=model, args=options, train_dataset=Steps(common), data_collator=pad, callbacks=[watch])
+        trainer = Trainer(model=model, args=options, train_dataset=Steps(common), data_collator=pad, callbacks=[Steps20(side)])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return Turn(watch.ended - watch.began, first)
 
 
-SIDES = {"zoo": zoo, "Trainer": hugging_face, "plain": plain}
+SIDES: Mapping[str, Callable[[Common, Side], None]] = {"zoo": zoo, "Trainer": hugging_face, "plain": plain}
 
 
-def compare(size: str, *, mix: str, rounds: int, steps: int) -> None:
-    common = Common(make_config(size, mix=mix, steps=steps + WARMUP))
-    turns: dict[str, list[Turn]] = {side: [] for side in SIDES}
-    for turn in range(rounds):
-        first = turn % len(SIDES)
-        for side in [*list(SIDES)[first:], *list(SIDES)[:first]]:
-            turns[side].append(SIDES[side](common))
-    losses = {side: found[0].first_loss for side, found in turns.items()}
-    assert max(losses.values()) - min(losses.values()) < 1e-4, losses
-    tokens = common.tokens()
-    speeds = ", ".join(f"{side} {tokens / statistics.median(t.seconds for t in found):,.0f}" for side, found in turns.items())
-    params = common.config.decoder.num_params
-    print(f"{size:6} {params:>9,} params, {mix:5}: {speeds} tokens/s; padding {common.padding():.0%} of Trainer's", end="; ")
-    for other in ("Trainer", "plain"):
-        ratios = sorted(theirs.seconds / ours.seconds for ours, theirs in zip(turns["zoo"], turns[other], strict=True))
-        print(f"{statistics.median(ratios):.2f} times {other} ({ratios[0]:.2f} to {ratios[-1]:.2f})", end="; ")
-    waiting = sorted(turn.waiting / turn.seconds for turn in turns["zoo"])
-    print(f"waiting for data {statistics.median(waiting):.1%} of a step ({waiting[0]:.1%} to {waiting[-1]:.1%})", flush=True)
+def ratio(theirs: Side, ours: Side) -> str:
+    """Of the seconds of all turns but the first, with its 95 % interval."""
+    turns = np.array(theirs.seconds[1:]), np.array(ours.seconds[1:])
+    quotient = bootstrap(turns, lambda a, b: a.sum() / b.sum(), paired=True, vectorized=False, method="percentile", rng=0)
+    low, high = quotient.confidence_interval
+    return f"{turns[0].sum() / turns[1].sum():.2f} [{low:.2f}, {high:.2f}] times"
 
 
-def compare_unfrozen(size: str, *, rounds: int, steps: int) -> None:
+def compare(size: str, *, mix: str, steps: int) -> None:
+    common = Common(make_config(size, mix=mix, steps=steps))
+    sides = take_turns({name: partial(side, common) for name, side in SIDES.items()})
+    first, last = ({name: side.losses[moment] for name, side in sides.items()} for moment in (0, -1))
+    assert max(first.values()) - min(first.values()) < 1e-4, first
+    assert abs(last["plain"] - last["zoo"]) < 1e-6, last
+    tokens, ours = common.tokens(), sides["zoo"]
+    speeds = ", ".join(f"{name} {tokens / sum(side.seconds[1:]):,.0f}" for name, side in sides.items())
+    print(f"{size:6} {common.config.decoder.num_params:>9,} params, {mix:5}: {speeds} tokens/s", end="; ")
+    print(f"padding {common.padding():.0%} of Trainer's", end="; ")
+    print("; ".join(f"{ratio(sides[other], ours)} {other}" for other in ("Trainer", "plain")), end="; ")
+    print(f"waiting for data {ours.waiting / sum(ours.seconds[1:]):.1%} of a step", end="; ")
+    print("last losses " + ", ".join(f"{loss:.3f}" for loss in last.values()), flush=True)
+
+
+def compare_unfrozen(size: str, *, steps: int) -> None:
     """A frozen encoder, whose features are there before the first step, against one that is trained along."""
-    frozen, trained = (Common(make_config(size, mix="mixed", steps=steps + WARMUP, encoder=encoder)) for encoder in ("frozen", "full"))
-    turns = [
-        (zoo(trained).seconds, zoo(frozen).seconds) if turn % 2 else (zoo(frozen).seconds, zoo(trained).seconds)[::-1]
-        for turn in range(rounds)
-    ]
-    ratios = sorted(unfrozen / cached for unfrozen, cached in turns)
-    print(
-        f"{size:6} frozen encoder {statistics.median(ratios):.2f} times one that is trained ({ratios[0]:.2f} to {ratios[-1]:.2f})",
-        flush=True,
+    sides = take_turns(
+        {training: partial(zoo, Common(make_config(size, mix="mixed", steps=steps, encoder=training))) for training in ("frozen", "full")}
     )
+    print(f"{size:6} frozen encoder {ratio(sides['full'], sides['frozen'])} one that is trained", flush=True)
 
 
 def watch_memory(size: str, *, steps: int) -> None:
     """Resident set along one trial, from a tenth of it on, when all that is made once is there."""
+    side = Side()
     with tempfile.TemporaryDirectory() as folder:
-        clock = Clock(Path(folder))
-        loops.train_model(make_config(size, mix="mixed", steps=steps + steps // 10), first=loops.First(), context=clock)
-    resident = [size / 2**20 for size in clock.resident[steps // 10 // loops.REPORT_EVERY - 1 :]]
+        config = make_config(size, mix="mixed", steps=steps + steps // 10)
+        loops.train_model(config, first=loops.First(), context=Clock(Path(folder), side=side))
+    resident = [size / 2**20 for size in side.resident[steps // 10 // TURN - 1 :]]
     last = len(resident) - 1
     along = ", ".join(f"{resident[last * part // 5]:.1f}" for part in range(6))
     print(f"resident set over {steps} steps of {size}: {resident[-1] - resident[0]:+.1f} MiB; after each fifth {along} MiB")
@@ -338,8 +407,7 @@ def watch_memory(size: str, *, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=200, help="of each turn; a tenth from a width of 200 on")
+    parser.add_argument("--turns", type=int, default=30, help="of 20 steps, for each side; a third from a width of 200 on")
     parser.add_argument("--sizes", nargs="+", default=["24x2", "48x2", "64x2", "96x2", "168x2", "384x5"], help="width x depth")
     parser.add_argument("--mixes", nargs="+", default=list(MIXES), choices=list(MIXES))
     parser.add_argument("--memory-steps", type=int, default=1000)
@@ -347,9 +415,9 @@ def main() -> None:
     torch.set_num_threads(1)
     for size in options.sizes:
         for mix in options.mixes:
-            steps = options.steps // 10 if int(size.split("x")[0]) >= 200 else options.steps
-            compare(size, mix=mix, rounds=options.rounds, steps=steps)
-    compare_unfrozen("64x2", rounds=options.rounds, steps=options.steps)
+            turns = options.turns // 3 if int(size.split("x")[0]) >= 200 else options.turns
+            compare(size, mix=mix, steps=TURN * (turns + 1))
+    compare_unfrozen("64x2", steps=TURN * (options.turns + 1))
     watch_memory("64x2", steps=options.memory_steps)
 
 

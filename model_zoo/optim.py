@@ -63,7 +63,7 @@ def make_optimizer(groups: list[dict[str, object]], *, kind: Optimizer = Optimiz
 def descend(parameters: Sequence[nn.Parameter], optimizer: torch.optim.Optimizer, *, rate: float, clip_norm: float) -> None:
     """Gradients to one step down, and away. Those of a loss that is not finite make every weight NaN: the loop must look at it next."""
     set_rate(optimizer, rate)
-    torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+    torch.nn.utils.clip_grad_norm_(parameters, clip_norm, foreach=True)  # the same bits on a CPU, in less time
     optimizer.step()
     optimizer.zero_grad()
 

@@ -128,7 +128,7 @@ class OwnFiles:
         return self.features(encoder, pixels.to(self._device))
 
     def _draw(self, step: int) -> Step:
-        sources = row_sources(self._mix, seed=self._seed, step=step, num_rows=self._train.rows_per_step)
+        (sources,) = row_sources(self._mix, seed=self._seed, steps=[step], num_rows=self._train.rows_per_step)
         documents, parts = [document for name in sources for document in next(self._packers[name])], self._train.accumulate
         batches = tuple(join(documents[part::parts], device=self._device) for part in range(parts))
         states = {name: packer.state for name, packer in self._packers.items()}

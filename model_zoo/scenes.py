@@ -20,7 +20,7 @@ from model_zoo.features import encode, encode_pools, load_features
 from model_zoo.fields import Training
 from model_zoo.vlm import VisionLanguageModel
 
-STEPS_AHEAD = 16
+STEPS_AHEAD = 64
 """Steps whose documents are drawn at once; what a step reads does not depend on it."""
 
 
@@ -44,7 +44,7 @@ class Scenes:
     def read(self, step: int) -> Sequence[tuple[Batch, Tensor]]:
         config = self._config
         if step not in self._ahead:
-            steps = range(step, step + STEPS_AHEAD)
+            steps = range(step, min(step + STEPS_AHEAD, config.train.steps))
             rows, tokens = config.train.rows_per_step, config.tokens_per_image
             drawn = draw_steps(self._pool, mix=config.data.mix, seed=self._seed, steps=steps, num_rows=rows, num_tokens=tokens)
             self._ahead = dict(zip(steps, drawn, strict=True))

@@ -23,17 +23,18 @@ from model_zoo.data.documents import (
 from model_zoo.data.mix import SOURCES, Mix
 from model_zoo.data.pictures import Ints, Pool
 from model_zoo.data.rows import LABEL_SHARE, NUM_PICTURES, ROWS
+from model_zoo.data.seeding import generators
 
 _STREAM, _CHOICE = 1, 3
 
 
-def row_sources(mix: Mix, *, seed: int, step: int, num_rows: int) -> list[str]:
-    """Which source each row of a step comes from."""
-    uniform = _generator(seed, _STREAM, step, _CHOICE).random(num_rows)
+def row_sources(mix: Mix, *, seed: int, steps: Sequence[int], num_rows: int) -> list[list[str]]:
+    """Which source each row of each step comes from."""
+    drawn = generators(seed, [(_STREAM, step, _CHOICE) for step in steps])
     bounds = np.cumsum(mix.shares)
     bounds /= bounds[-1]  # shares sum to 1 within 1e-6; the last source with any share ends at exactly 1
-    chosen = np.searchsorted(bounds, uniform, side="right")
-    return [SOURCES[index] for index in chosen]
+    chosen = np.searchsorted(bounds, np.stack([generator.random(num_rows) for generator in drawn]), side="right")
+    return [[SOURCES[index] for index in step] for step in chosen.tolist()]
 
 
 def draw_step(pool: Pool, *, mix: Mix, seed: int, step: int, num_rows: int, num_tokens: int) -> list[Documents]:
@@ -44,18 +45,19 @@ def draw_step(pool: Pool, *, mix: Mix, seed: int, step: int, num_rows: int, num_
 
 def draw_steps(pool: Pool, *, mix: Mix, seed: int, steps: Sequence[int], num_rows: int, num_tokens: int) -> list[list[Documents]]:
     """The documents of each step, as if drawn alone; together they take a fraction of the time."""
-    generators: dict[str, list[np.random.Generator]] = defaultdict(list)
+    sources = row_sources(mix, seed=seed, steps=steps, num_rows=num_rows)
+    rows = [(position, row, source) for position, chosen in enumerate(sources) for row, source in enumerate(chosen)]
+    drawn_by = generators(seed, [(_STREAM, steps[position], row, SOURCES.index(source)) for position, row, source in rows])
+    of_kind: dict[str, list[np.random.Generator]] = defaultdict(list)
     counts: dict[str, list[int]] = defaultdict(lambda: [0] * len(steps))
-    for position, step in enumerate(steps):
-        for row, source in enumerate(row_sources(mix, seed=seed, step=step, num_rows=num_rows)):
-            generator = _generator(seed, _STREAM, step, row, SOURCES.index(source))
-            for kind in _kinds(source, rng=generator):
-                generators[kind].append(generator)
-                counts[kind][position] += 1
+    for (position, _, source), generator in zip(rows, drawn_by, strict=True):
+        for kind in _kinds(source, rng=generator):
+            of_kind[kind].append(generator)
+            counts[kind][position] += 1
     drawn: list[list[Documents]] = [[] for _ in steps]
-    for kind in sorted(generators):  # of the two that share a generator, `caption` and `progression` come first
-        documents = draw_rows(pool, kind=kind, generators=generators[kind], num_tokens=num_tokens)
-        per_row, start = len(documents.tokens) // len(generators[kind]), 0
+    for kind in sorted(of_kind):  # of the two that share a generator, `caption` and `progression` come first
+        documents = draw_rows(pool, kind=kind, drawn_by=of_kind[kind], num_tokens=num_tokens)
+        per_row, start = len(documents.tokens) // len(of_kind[kind]), 0
         for position, count in enumerate(counts[kind]):
             if count:
                 end = start + count * per_row
@@ -71,9 +73,9 @@ def _kinds(source: str, *, rng: np.random.Generator) -> Sequence[str]:
     return tuple(ROWS[source])
 
 
-def draw_rows(pool: Pool, *, kind: str, generators: Sequence[np.random.Generator], num_tokens: int) -> Documents:
+def draw_rows(pool: Pool, *, kind: str, drawn_by: Sequence[np.random.Generator], num_tokens: int) -> Documents:
     """Documents of one kind in rows of a generator each."""
-    rng, rows = RowGenerators(generators), len(generators)
+    rng, rows = RowGenerators(drawn_by), len(drawn_by)
     match kind:
         case "caption":
             number = rows * int(ROWS["caption"][kind].per_row)
@@ -118,11 +120,3 @@ class RowGenerators:
     def _of_one_row(self, size: int | tuple[int, ...]) -> tuple[int, ...]:
         number, *rest = (size,) if isinstance(size, int) else size
         return (number // len(self._generators), *rest)
-
-
-def _generator(seed: int, *numbers: int) -> np.random.Generator:
-    """That of `default_rng((seed, *numbers))`, in a third of the time: numpy makes of them these words of 32 bits, lowest first."""
-    words = [seed & 0xFFFFFFFF]
-    while seed := seed >> 32:
-        words.append(seed & 0xFFFFFFFF)
-    return np.random.Generator(np.random.PCG64(np.array([*words, *numbers], np.uint32)))

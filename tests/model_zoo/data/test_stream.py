@@ -41,7 +41,7 @@ def test_step_differs_between_seeds_and_steps(pool, other):
 
 def test_arms_with_one_seed_share_the_rows_both_take_from_a_source(pool):
     leaner, richer = (Mix.model_validate(mix) for mix in ("30:70:0", "60:40:0"))
-    rows = [row_sources(mix, seed=0, step=0, num_rows=200) for mix in (leaner, richer)]
+    rows = [row_sources(mix, seed=0, steps=[0], num_rows=200)[0] for mix in (leaner, richer)]
     assert all(a == b or (a, b) == ("interleaved", "caption") for a, b in zip(*rows, strict=True))
     captions = [
         {tuple(row) for row in draw_step(pool, mix=mix, seed=0, step=0, num_rows=40, num_tokens=4)[1].tokens.tolist()}
@@ -53,7 +53,7 @@ def test_arms_with_one_seed_share_the_rows_both_take_from_a_source(pool):
 @pytest.mark.parametrize("mix", ["5:5:1", "1:0:0", "0:9:1", "33:66:0"])
 def test_rows_come_in_the_shares_of_the_mix(mix):
     shares = Mix.model_validate(mix).shares
-    rows = row_sources(Mix.model_validate(mix), seed=0, step=0, num_rows=20_000)
+    (rows,) = row_sources(Mix.model_validate(mix), seed=0, steps=[0], num_rows=20_000)
     for source, share in zip(("caption", "interleaved", "text"), shares, strict=True):
         assert rows.count(source) / 20_000 == pytest.approx(share, abs=0.015 if 0 < share < 1 else 0)
 
@@ -61,7 +61,7 @@ def test_rows_come_in_the_shares_of_the_mix(mix):
 @pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**32, 2**70 + 5])
 def test_rows_drawn_together_are_those_of_their_own_generators(pool, seed):
     """Row r of step s of a source is made by default_rng((seed, 1, s, r, source)) alone."""
-    sources = row_sources(Mix.model_validate("45:45:10"), seed=seed, step=2, num_rows=40)
+    (sources,) = row_sources(Mix.model_validate("45:45:10"), seed=seed, steps=[2], num_rows=40)
     expected: dict[str, list] = {}
     for row, source in enumerate(sources):
         rng = np.random.default_rng((seed, 1, 2, row, ("caption", "interleaved", "text").index(source)))
