@@ -35,13 +35,13 @@ from pydantic import TypeAdapter, ValidationError
 from ablate.artefacts import damage, publish
 from ablate.causes import Cause, cause_of
 from ablate.checkpoints import forget_files, keep_checkpoint, kept_files, read_checkpoint
-from ablate.continued import kept_weights
 from ablate.durable import patiently, write_whole
 from ablate.journal import Journal, Point
 from ablate.planned import Job
 from ablate.provenance import code_of, provenance
 from ablate.repository import Repository, redacted
 from ablate.trainers import load_trainer
+from ablate.weights import kept_weights
 from ablate.workspace import Workspace
 
 OutcomeState = Literal["done", "failed", "lost", "pruned"]

@@ -6,21 +6,15 @@ where it went on from, and a number reached by copied weights is never that of a
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate.artefacts import publish
-from ablate.durable import write_whole
 from ablate.fingerprint import LENGTH, fingerprint, slug
 from ablate.planned import Job, Plan, job_identity
 from ablate.planner import wanted_trials
-from ablate.workspace import Workspace
+from ablate.weights import WEIGHTS
 
 FROM = "from"
 """Among a trial's changes: `<trial>@<step>`, where it went on from."""
-WEIGHTS = "weights"
-STATE = "state"
-"""Their file in the artefact."""
 
 
 class Donor(NamedTuple):
@@ -78,19 +72,6 @@ def trials_to_choose(plan: Plan) -> int:
     if not plan.study.search:
         return 0
     return max(0, wanted_trials(plan.study) - sum(FROM not in trial.changes for trial in plan.trials))
-
-
-def keep_weights(job: Job, state: bytes, *, workspace: Workspace) -> None:
-    """Publishes what a trial goes on from, so that it can be started again and never starts from scratch unnoticed."""
-    partial = workspace.artifacts / f"{job.id}.tmp-1"
-    partial.mkdir(parents=True, exist_ok=True)
-    write_whole(partial / STATE, state)
-    publish(partial, workspace.artifacts / job.id)
-
-
-def kept_weights(needs: Mapping[str, str], *, artifacts: Path) -> bytes | None:
-    """What the attempt of a job starts from where it has kept nothing itself."""
-    return (artifacts / needs[WEIGHTS] / STATE).read_bytes() if WEIGHTS in needs else None
 
 
 def _id(stage: Any, job: Job, *, needs: Mapping[str, str]) -> str:

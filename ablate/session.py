@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from ablate.errors import EnvironmentMissing
 from ablate.lacking import refuse_lacks
+from ablate.progress import Progress
 from ablate.record import Summary
 from ablate.run import own_handlers, run_study, stop_on_signals
 from ablate.schedule import Scheduler
@@ -40,8 +41,13 @@ def run_all(
         stop_on_signals() as stop,
         RunScreen() as screen,
         Mirroring(order, store, say=screen.say) as mirror,
-        contextlib.closing(_Ray(workspace, store, slots=slots, address=address, before=mirror.start, wait=screen.wait)) as engine,
+        contextlib.closing(_Ray(workspace, store, slots=slots, address=address, wait=screen.wait)) as engine,
     ):
+
+        def watch(progress: Progress) -> None:
+            mirror.start()  # not before: it would take processor time from Ray's start
+            screen.watch(progress)
+
         summaries: list[Summary] = []
         for study in studies:
             if summaries and address == "local":
@@ -53,7 +59,7 @@ def run_all(
                 open_scheduler=engine.open,
                 stop=stop,
                 owner=command,
-                watch=screen.watch,
+                watch=watch,
                 say=screen.say,
             )
             screen.summary(summary, command=command, options=options)
@@ -82,12 +88,11 @@ class _Ray:
         *,
         slots: int | None,
         address: str,
-        before: Callable[[], None],
         wait: Callable[[str], None],
     ) -> None:
         self._workspace, self._store = workspace, store
         self._asked, self._address = slots, address
-        self._before, self._wait = before, wait
+        self._wait = wait
         self._slots: int | None = None
 
     def open(self, study: Study) -> Scheduler:
@@ -96,7 +101,6 @@ class _Ray:
         from ablate.schedule.ray_tasks import RayTasks, start_ray
 
         if self._slots is None:
-            self._before()
             self._wait("starting Ray on this machine" if self._address == "local" else f"joining Ray at {self._address}")
             with own_handlers():  # Ray puts its own in the place of ours
                 self._slots = start_ray(address=self._address, slots=self._asked)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ablate.attempt import execute
-from ablate.continued import FROM, WEIGHTS, Donor, continued, keep_weights, trials_to_choose
+from ablate.continued import FROM, Donor, continued, trials_to_choose
 from ablate.design import arm_for
 from ablate.planned import Plan
 from ablate.planner import make_plan
@@ -14,6 +14,7 @@ from ablate.preview import plan_so_far
 from ablate.search import past_points
 from ablate.stores import open_store
 from ablate.study import Study
+from ablate.weights import WEIGHTS, keep_weights
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 

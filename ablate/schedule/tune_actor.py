@@ -19,7 +19,7 @@ from ray import tune
 
 from ablate.artefacts import damage, set_aside
 from ablate.attempt import AttemptContext, Origin, Outcome, read_outcome, write_outcome
-from ablate.continued import STATE, WEIGHTS, Donor, continued, keep_weights
+from ablate.continued import Donor, continued
 from ablate.design import arm_for
 from ablate.planned import Job, Plan
 from ablate.planner import make_plan
@@ -27,6 +27,7 @@ from ablate.schedule.early_stopping import ENDED, PROGRESS, ninth, reported
 from ablate.schedule.worker import execute_watched
 from ablate.search import goals
 from ablate.study import Study
+from ablate.weights import STATE, WEIGHTS, keep_weights
 from ablate.workspace import Workspace
 
 THREAD_SECONDS = 30

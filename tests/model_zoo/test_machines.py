@@ -7,10 +7,15 @@ import subprocess
 import sys
 
 import pytest
+import ray
 import torch
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from safetensors.torch import load_file
 
+from ablate.schedule.ray_tasks import start_ray, stop_ray
 from ablate.workspace import Workspace
+from model_zoo.launcher import ProcessLost
+from model_zoo.machines import launched_on
 from model_zoo.train import REPORT_EVERY
 from tests.faults.conftest import until
 from tests.model_zoo.conftest import Worker, change, weights
@@ -96,3 +101,25 @@ def test_two_machines_come_to_what_one_comes_to_whatever_is_killed(start, tmp_pa
     (artefact,) = workspace.artifacts.glob("*/model.safetensors")
     found = load_file(artefact)
     assert all(torch.equal(tensor, found[name]) for name, tensor in weights(alone).items())
+
+
+@pytest.fixture
+def reserved():
+    """A Ray on this machine, and a group of two bundles in it."""
+    start_ray(address="local", slots=2)
+    try:
+        yield ray.util.placement_group([{"CPU": 1}, {"CPU": 1}])
+    finally:
+        stop_ray()
+
+
+def _start_on_the_second(environment):
+    with launched_on(1, environment) as has_ended:
+        until(has_ended, seconds=30)
+
+
+def test_a_machine_whose_launcher_cannot_be_started_is_lost_with_the_reason(reserved):
+    within = PlacementGroupSchedulingStrategy(reserved, placement_group_bundle_index=0)
+    attempt = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy=within)(_start_on_the_second).remote({"BROKEN": "\0"})
+    with pytest.raises(ProcessLost, match=r"machine 2 started nothing: (?s:.*)embedded null byte"):
+        ray.get(attempt, timeout=60)

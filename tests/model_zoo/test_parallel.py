@@ -296,6 +296,26 @@ def test_a_launcher_ends_when_the_worker_hangs_up(server, key):
         assert started.wait(30) == -signal.SIGKILL
 
 
+@linux
+@pytest.mark.slow
+def test_what_a_launcher_raises_is_told_to_the_worker_from_another_machine(server, key):
+    with launcher.launched(1, {}) as started:
+        line = lines.answer(server, key)
+        assert line.recv() == ("launcher", 1)
+        line.send(launcher.Launch(2, 1, (LOOPBACK, LOOPBACK), meeting_seconds=1))
+        line.send(1)  # a port at which nobody waits
+        output = lines.answer(server, key)
+        assert output.recv() == ("output", 1)
+        printed = b""
+        while more := os.read(output.fileno(), 4096):
+            printed += more
+        assert b"Traceback" in printed
+        assert b"DistNetworkError" in printed
+        assert started.wait(30) == 1
+        with pytest.raises(EOFError):  # and no word that all have ended: it counts as gone
+            line.recv()
+
+
 @pytest.fixture
 def stage():
     (stage,) = trainable.stages(BASE)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ablate.attempt import execute, read_outcome
-from ablate.continued import FROM, WEIGHTS
+from ablate.continued import FROM
 from ablate.journal import Point, read_points
 from ablate.planned import Job
 from ablate.preview import plan_so_far
@@ -22,6 +22,7 @@ from ablate.run import run_study
 from ablate.schedule import Event, Notice, Scheduler, Started
 from ablate.stores import Store, TrialRecord
 from ablate.study import Study
+from ablate.weights import WEIGHTS
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 from tests.faults.conftest import until
