@@ -62,7 +62,10 @@ def warn_of_lacks(studies: "Sequence[Study]") -> None:
     for study in studies:
         if found := lacks(study):
             print(*found, sep="\n", file=sys.stderr)
-            print(f"{study.name} needs these where its trials run; `ablate run` without --address refuses to start here", file=sys.stderr)
+            print(
+                f"{study.name} needs these where its trials run; `ablate run` without --address does not start it here",
+                file=sys.stderr,
+            )
 
 
 def changes_in(arguments: Sequence[str]) -> list[str]:

@@ -360,5 +360,6 @@ def log_to_output(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _one_line(text: str, *, limit: int = 300) -> str:
-    return " ".join(text.split())[:limit]
+def _one_line(text: str, *, limit: int = 500) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

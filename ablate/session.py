@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ablate.errors import EnvironmentMissing
+from ablate.errors import EnvironmentMissing, InputError
 from ablate.lacking import refuse_lacks
 from ablate.progress import Progress
 from ablate.record import Summary
@@ -49,9 +49,15 @@ def run_all(
             screen.watch(progress)
 
         summaries: list[Summary] = []
+        refused = False
         for study in studies:
             if summaries and address == "local":
-                refuse_lacks(study, workspace)
+                try:
+                    refuse_lacks(study, workspace)
+                except InputError as error:  # those before it have run, and those after it are to
+                    screen.say(f"{error}\n{study.name} is not run")
+                    refused = True
+                    continue
             summary = run_study(
                 study,
                 store=store,
@@ -69,7 +75,7 @@ def run_all(
         screen.total(summaries)
     if any(summary.resumable for summary in summaries):
         return 130
-    return 1 if any(summary.failures for summary in summaries) else 0
+    return 1 if refused or any(summary.failures for summary in summaries) else 0
 
 
 def dashboard_command(workspace: Workspace, *, host: str, port: int) -> list[str]:

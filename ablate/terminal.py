@@ -156,7 +156,9 @@ def show_conclusion(conclusion: "Conclusion") -> None:
         }
         for effect in conclusion.effects
     ]
-    show_rows(rows) if rows else out.print("no effects: no axis has two levels with a finished trial")
+    show_rows(rows) if rows else out.print(
+        f"no effects: no axis has two levels with a finished trial that reported {conclusion.study.metric.name}"
+    )
     if rows:
         out.print("n: seeds; intervals are each taken alone, p is corrected over this table (Holm)", style="dim")
     _print_registration(out, conclusion.registration)

@@ -1,4 +1,7 @@
-"""The weights that a trial goes on from, as an artefact. Every worker imports this: what plans such trials is in `ablate.continued`."""
+"""The weights that a trial of population based training goes on from, which another trial had, as an artefact.
+
+Every worker imports this; what plans such trials is in `ablate.continued`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +19,7 @@ STATE = "state"
 
 def keep_weights(job: Job, state: bytes, *, workspace: Workspace) -> None:
     """Publishes what a trial goes on from, so that it can be started again and never starts from scratch unnoticed."""
-    partial = workspace.artifacts / f"{job.id}.tmp-1"
+    partial = workspace.artifacts / f"{job.id}.tmp-1"  # it has one attempt, which is no training
     partial.mkdir(parents=True, exist_ok=True)
     write_whole(partial / STATE, state)
     publish(partial, workspace.artifacts / job.id)

@@ -6,11 +6,11 @@ loop is what one would write by hand around the zoo's own model: torch's fused A
 All start from the same weights and their first losses must agree; so must the last of the zoo and the plain loop, while `Trainer` lets
 embeddings decay as well and gives its first step no rate.
 
-The sides take turns of 20 steps within one process, each in a thread of its own that waits while another has its turn, so that what slows
+The sides take turns of 60 steps within one process, each in a thread of its own that waits while another has its turn, so that what slows
 the machine for a while slows all of them. A ratio is of the seconds of all turns, with its 95 % interval (bootstrap over turns). Seconds
 are of the processor. Tokens are those of documents: padding counts for nobody. Run it with
 
-    python benchmarks/training.py [--turns 30] [--sizes 24x2 48x2 64x2 96x2 168x2 384x5] [--memory-steps 1000]
+    python benchmarks/training.py [--turns 10] [--sizes 24x2 48x2 64x2 96x2 168x2 384x5] [--memory-steps 1000]
 
 `mixed` is MM1's mix, captions of 9 tokens beside documents of 63; in `text` documents are equally long, so that nobody pads. Everything is
 float32.
@@ -48,11 +48,14 @@ from model_zoo.evaluate.loss import answer_loss
 from model_zoo.features import encode
 from model_zoo.initial import initialise
 from model_zoo.optim import BETAS, parameter_groups, rate_at
+from model_zoo.scenes import STEPS_AHEAD
 from model_zoo.vlm import VisionLanguageModel
 
 MIXES = {"mixed": "45:45:10", "text": "0:0:100"}
-TURN = loops.REPORT_EVERY
-"""Steps of a turn; the first turn of a side, with all it sets up, is not counted."""
+LOG_EVERY = loops.REPORT_EVERY
+TURN = STEPS_AHEAD
+"""Steps of a turn: the zoo's loop draws the documents of so many at once, the others each step's. The first turn of a side, with
+what it sets up, is not counted."""
 
 
 def make_config(size: str, *, mix: str, steps: int, encoder: str = "frozen") -> Config:
@@ -73,7 +76,7 @@ def make_config(size: str, *, mix: str, steps: int, encoder: str = "frozen") -> 
 class Side:
     """One of those that take turns."""
 
-    mine: threading.Event = field(default_factory=threading.Event)
+    turn: threading.Event = field(default_factory=threading.Event)
     """Set while it is its turn."""
     seconds: list[float] = field(default_factory=list)
     """Of the processor, turn by turn."""
@@ -105,16 +108,16 @@ def take_turns(loops_of: Mapping[str, Callable[[Side], None]]) -> dict[str, Side
         mine = sides[name]
 
         def pass_to_next() -> None:
-            mine.mine.clear()
-            following.mine.set()
+            mine.turn.clear()
+            following.turn.set()
 
         def hand_on() -> None:
             if following is not mine:
                 pass_to_next()
-                mine.mine.wait()
+                mine.turn.wait()
 
         mine.hand_on = hand_on
-        mine.mine.wait()
+        mine.turn.wait()
         torch.set_num_threads(1)  # a setting of each thread
         try:
             loops_of[name](mine)
@@ -127,7 +130,7 @@ def take_turns(loops_of: Mapping[str, Callable[[Side], None]]) -> dict[str, Side
     threads = [threading.Thread(target=run, args=(name, following[name]), daemon=True) for name in names]
     for thread in threads:
         thread.start()
-    sides[names[0]].mine.set()
+    sides[names[0]].turn.set()
     for thread in threads:
         while thread.is_alive() and not failures:
             thread.join(1.0)
@@ -231,7 +234,7 @@ def plain(common: Common, side: Side) -> None:
         since_log.append(loss.detach())
         if step == 0:
             side.losses.append(loss.item())
-        if (step + 1) % TURN == 0:
+        if (step + 1) % LOG_EVERY == 0:
             side.losses.append(torch.stack(since_log).mean().item())
             since_log = []
         side.step_done()
@@ -313,14 +316,14 @@ def pad(items: Sequence[list[Documents]]) -> dict[str, Tensor]:
     return {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "pictures": pictures}
 
 
-class Steps20(TrainerCallback):
-    """Counts the steps of `Trainer`, whose last report of a turn comes just after its last step."""
+class CountSteps(TrainerCallback):
+    """Counts the steps of `Trainer`, which reports just after a step."""
 
     def __init__(self, side: Side) -> None:
         self._side = side
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step % TURN:
+        if state.global_step % LOG_EVERY:
             self._side.step_done()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
@@ -347,14 +350,14 @@ def hugging_face(common: Common, side: Side) -> None:
             adam_beta2=BETAS[1],
             weight_decay=train.weight_decay,
             max_grad_norm=train.clip_norm,
-            logging_steps=TURN,
+            logging_steps=LOG_EVERY,
             report_to="none",
             save_strategy="no",
             disable_tqdm=True,
             remove_unused_columns=False,
             dataloader_pin_memory=False,
         )
-        trainer = Trainer(model=model, args=options, train_dataset=Steps(common), data_collator=pad, callbacks=[Steps20(side)])
+        trainer = Trainer(model=model, args=options, train_dataset=Steps(common), data_collator=pad, callbacks=[CountSteps(side)])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
 
@@ -399,7 +402,7 @@ def watch_memory(size: str, *, steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         config = make_config(size, mix="mixed", steps=steps + steps // 10)
         loops.train_model(config, first=loops.First(), context=Clock(Path(folder), side=side))
-    resident = [size / 2**20 for size in side.resident[steps // 10 // TURN - 1 :]]
+    resident = [size / 2**20 for size in side.resident[steps // 10 // LOG_EVERY - 1 :]]
     last = len(resident) - 1
     along = ", ".join(f"{resident[last * part // 5]:.1f}" for part in range(6))
     print(f"resident set over {steps} steps of {size}: {resident[-1] - resident[0]:+.1f} MiB; after each fifth {along} MiB")
@@ -407,15 +410,19 @@ def watch_memory(size: str, *, steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=30, help="of 20 steps, for each side; a third from a width of 200 on")
+    parser.add_argument(
+        "--turns", type=int, default=10, help="of 60 steps, for each side, at least 2; a third of them from a width of 200 on"
+    )
     parser.add_argument("--sizes", nargs="+", default=["24x2", "48x2", "64x2", "96x2", "168x2", "384x5"], help="width x depth")
     parser.add_argument("--mixes", nargs="+", default=list(MIXES), choices=list(MIXES))
     parser.add_argument("--memory-steps", type=int, default=1000)
     options = parser.parse_args()
+    if options.turns < 2 or options.memory_steps < 400:
+        parser.error("--turns is at least 2 and --memory-steps at least 400: fewer say nothing")
     torch.set_num_threads(1)
     for size in options.sizes:
         for mix in options.mixes:
-            turns = options.turns // 3 if int(size.split("x")[0]) >= 200 else options.turns
+            turns = max(2, options.turns // 3) if int(size.split("x")[0]) >= 200 else options.turns
             compare(size, mix=mix, steps=TURN * (turns + 1))
     compare_unfrozen("64x2", steps=TURN * (options.turns + 1))
     watch_memory("64x2", steps=options.memory_steps)

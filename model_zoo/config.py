@@ -79,7 +79,8 @@ class Train(Settings):
     steps: Count = 400
     """Optimizer steps."""
     rows_per_step: Count = 8
-    """Rows a step; a row is 8 caption documents, one nine-image document or 2 texts, about 70 tokens."""
+    """Rows a step; of digit scenes a row is 8 caption documents, one nine-image document or 2 texts, about 70 tokens, of `data.files` a
+    sequence of up to `max_tokens`."""
     learning_rate: Positive = 4e-3
     """Peak rate."""
     weight_decay: NonNegative = 0.1

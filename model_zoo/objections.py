@@ -1,9 +1,9 @@
 """What is wrong with the configs of a study taken together, or on so many devices, and no config shows alone. No torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from model_zoo.config import Config, Train
+from model_zoo.config import Config, Schedule, Train
 from model_zoo.fields import Training
 
 _LORA = ("lora_rank", "lora_alpha")
@@ -18,7 +18,8 @@ class Objection(NamedTuple):
 def objections(configs: Sequence[Config], *, num_devices: int) -> list[tuple[Objection, ...]]:
     """Of each config in turn. `num_devices`: those that a stage trains on, of all its machines."""
     adapted = {block for config in configs for block, _, trainings in _blocks(config) if Training.LORA in trainings}
-    return [tuple(_objections(config, num_devices=num_devices, adapted=adapted)) for config in configs]
+    unread = _unread(configs)
+    return [(*_objections(config, num_devices=num_devices, adapted=adapted), *more) for config, more in zip(configs, unread, strict=True)]
 
 
 def too_few_rows(train: Train, *, num_devices: int) -> str:
@@ -42,6 +43,46 @@ def _objections(config: Config, *, num_devices: int, adapted: set[tuple[str, ...
                     (*block, name),
                     f"{name} is {value}, and no arm trains a part as lora in this stage{other}: set {parts_of} to lora, or leave it out",
                 )
+
+
+def _unread(configs: Sequence[Config]) -> list[list[Objection]]:
+    """Of each config: fields by which the arms differ and that nothing in any of them reads: an axis over them would show nothing."""
+    found: list[list[Objection]] = [[] for _ in configs]
+    for path, read_where, is_read in _SOMETIMES_READ:
+        values = [_value_at(config, path) for config in configs]
+        if not any(map(is_read, configs)):
+            for value, objections_of_one in zip(values, found, strict=True):
+                if value != values[0]:
+                    objections_of_one.append(
+                        Objection(
+                            path, f"{path[-1]} differs between arms, and none of them reads it: it is read {read_where}; leave it out"
+                        )
+                    )
+    return found
+
+
+def _value_at(config: Config, path: Sequence[str]) -> object:
+    value: object = config
+    for name in path:
+        value = getattr(value, name, None)
+    return value
+
+
+def _reads_scenes(config: Config) -> bool:
+    return config.data.files is None
+
+
+_SOMETIMES_READ: tuple[tuple[tuple[str, ...], str, Callable[[Config], bool]], ...] = (
+    (("data", "num_scenes"), "without data.files", _reads_scenes),
+    (("eval", "num_documents"), "without data.files", _reads_scenes),
+    (("train", "decay_fraction"), "with schedule wsd", lambda config: config.train.schedule is Schedule.WSD),
+    (
+        ("sft", "train", "decay_fraction"),
+        "with schedule wsd",
+        lambda config: bool(config.sft and config.sft.train.schedule is Schedule.WSD),
+    ),
+)
+"""Field, where it is read, and whether it is in a config."""
 
 
 def _blocks(config: Config) -> Iterator[tuple[tuple[str, ...], Train, tuple[Training, ...]]]:

@@ -20,7 +20,7 @@ from model_zoo.features import encode, encode_pools, load_features
 from model_zoo.fields import Training
 from model_zoo.vlm import VisionLanguageModel
 
-STEPS_AHEAD = 64
+STEPS_AHEAD = 60
 """Steps whose documents are drawn at once; what a step reads does not depend on it."""
 
 

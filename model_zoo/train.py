@@ -1,7 +1,7 @@
 """The loop from an encoder and documents to a model, whose second run is the sft stage; `train_encoder.py` has the stages before it.
 
-Bit for bit the same for a seed on one machine's CPU, interrupted or not: data depend on (seed, step) only, and what
-else a step needs is in the checkpoint.
+Bit for bit the same for a seed on one machine's CPU, interrupted or not: digit scenes depend on (seed, step) only,
+and what else a step needs, a place in files among it, is in the checkpoint.
 """
 
 import json

@@ -4,7 +4,9 @@ Files are taken in a drawn order, their rows in blocks that are drawn too. A blo
 follows is what would have followed.
 """
 
+import contextlib
 import glob
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -98,7 +100,8 @@ class Stream(Generic[T]):
             try:
                 return self._prepare(self._reader(unpacked(row) if path.suffix == ".tar" else row, path.parent))
             except BadRow as error:
-                self._refuse(str(error), where=f"row {row['__key__'] if path.suffix == '.tar' else number} of {path}")
+                where = f"row {row['__key__'] if path.suffix == '.tar' else number} of {path}"
+                self._refuse(str(error), where=f"{where} ({error.what})" if error.what else where)
 
     @property
     def bad_rows(self) -> str:
@@ -144,7 +147,7 @@ class Stream(Generic[T]):
         except Exception as error:  # whatever pyarrow, tarfile or fsspec raise: all of them mean that the file is broken
             cause = error.__cause__ or error
             what = "JSON nested too deeply" if isinstance(cause, RecursionError) else f"{type(cause).__name__}: {cause}"[:MOST_SAID]
-            what = _not_utf8(path) or what
+            what = _bad_line(path) or what
             raise SourceError(f"source {self.name}: {path} cannot be read: {what}") from error
         where = (self.state.epoch, self.state.file, self.state.block)
         self._order = self._drawn(_ROWS, *where, number=len(self._block))
@@ -212,13 +215,18 @@ def _open(path: Path, *, after: dict[str, Any] | None) -> tuple[Iterator[dict[st
     return iter(found), found
 
 
-def _not_utf8(path: Path) -> str:
-    """Which line of a text file is not UTF-8, which the library does not say, or nothing where all are."""
+def _bad_line(path: Path) -> str:
+    """Which line of a text file is not UTF-8, or is no JSON where lines are rows, which the library does not say; else nothing."""
     if path.suffix in (".json", ".jsonl") and path.is_file():
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    line.decode()
+                    text = line.decode()
+                    if path.suffix == ".jsonl" and text.strip():
+                        with contextlib.suppress(RecursionError):  # nested too deeply, which is said already
+                            json.loads(text.rstrip())
                 except UnicodeDecodeError as error:
                     return f"line {number:,} is not UTF-8 (byte {error.object[error.start]:#04x} at {error.start + 1:,})"
+                except json.JSONDecodeError as error:
+                    return f"line {number:,} is no JSON: {error.msg} (character {error.colno:,})"
     return ""

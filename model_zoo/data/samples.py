@@ -32,7 +32,11 @@ _FORMS = {
 
 
 class BadRow(ValueError):
-    """A row that is no document."""
+    """A row that is no document. `what` of the row is at fault is told with its place, so that reasons count alike."""
+
+    def __init__(self, why: str, *, what: str = "") -> None:
+        super().__init__(why)
+        self.what = what
 
 
 class Text(NamedTuple):
@@ -222,4 +226,4 @@ def _picture(value: Any, folder: Path) -> Picture:
     try:
         return Picture(path.read_bytes())
     except OSError as error:
-        raise BadRow(f"an image that cannot be read: {error.strerror}") from error
+        raise BadRow(f"an image that cannot be read: {error.strerror}", what=value) from error

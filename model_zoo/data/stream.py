@@ -1,6 +1,6 @@
 """A seed and a step to that step's documents.
 
-Nothing is carried from step to step: row r of step s of a source has a generator of its own, seeded by (seed, s, r,
+Nothing is carried from step to step: row r of step s of a source has a generator of its own, seeded by (seed, 1, s, r,
 source). So a resumed trial reads what an undisturbed one would have read, and two arms with one seed pair: rows that
 both take from a source are the same documents, and a row goes to the source that its one uniform number falls on.
 """
@@ -26,6 +26,7 @@ from model_zoo.data.rows import LABEL_SHARE, NUM_PICTURES, ROWS
 from model_zoo.data.seeding import generators
 
 _STREAM, _CHOICE = 1, 3
+"""Words of seeds, so that no two uses of one seed share random numbers: documents, not pictures (2); sources, not one of the three."""
 
 
 def row_sources(mix: Mix, *, seed: int, steps: Sequence[int], num_rows: int) -> list[list[str]]:

@@ -43,6 +43,7 @@ class _FromFile:
             self._whole = Whole.from_file(str(path))
         except Exception as error:  # the library raises Exception itself
             raise ValueError(f"{path} is no tokenizer.json: {error}") from error
+        self._whole.encode_special_tokens = True  # a text that has the end token's letters does not end there
         end = self._whole.token_to_id(end_token)
         if end is None:
             raise ValueError(f"{path} has no token '{end_token}': name the one that ends its documents as end_token")

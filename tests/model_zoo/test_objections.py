@@ -98,3 +98,30 @@ def test_lora_settings_are_fine_beside_arms_without_lora():
 def test_objections_are_of_each_config_in_turn():
     fine, few = Config(), Config.model_validate({"train": {"rows_per_step": 1}})
     assert [len(found) for found in objections([fine, few, fine], num_devices=2)] == [0, 1, 0]
+
+
+FILES = {
+    "encoder": {"pretrain": {"objective": "none"}, "features": "computed"},
+    "data": {"mix": "0:0:1", "files": {"text": {"train": ["a.jsonl"], "held_out": ["b.jsonl"]}}},
+    "eval": {"tasks": []},
+}
+
+
+@pytest.mark.parametrize(
+    ("base", "axis", "levels", "where"),
+    [
+        (FILES, "data.num_scenes", [8192, 512], "without data.files"),
+        (FILES, "eval.num_documents", [1024, 64], "without data.files"),
+        ({}, "train.decay_fraction", [0.2, 0.3], "with schedule wsd"),
+        ({"sft": {}}, "sft.train.decay_fraction", [0.2, 0.3], "with schedule wsd"),
+    ],
+)
+def test_axis_that_nothing_reads_is_refused_at_its_level(base, axis, levels, where):
+    field = axis.rpartition(".")[2]
+    expected = f"axes.{axis}[1]: {field} differs between arms, and none of them reads it: it is read {where}; leave it out"
+    assert said(study(base, {axis: levels})) == [expected]
+
+
+def test_axis_that_some_arm_reads_is_fine():
+    load_study(study({}, {"train.schedule": ["cosine", "wsd"], "train.decay_fraction": [0.2, 0.3]}))
+    load_study(study({"train": {"decay_fraction": 0.3}}, {"train.learning_rate": [1e-3, 2e-3]}))

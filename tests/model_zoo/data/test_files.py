@@ -241,6 +241,25 @@ def test_line_that_is_not_utf8_is_named(tmp_path: Path, suffix: str) -> None:
         next(stream(f"a{suffix}"))
 
 
+@pytest.mark.parametrize("number", [3, 30_000])
+def test_line_that_is_no_json_is_named(tmp_path: Path, number: int) -> None:
+    lines = ['{"text": "good"}'] * (number - 1) + ['{"text": "never ends}', '{"text": "good"}']
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(SourceError, match=rf"cannot be read: line {number:,} is no JSON: Unterminated string starting at \(character 10\)$"):
+        rest(stream("a.jsonl"))
+
+
+def test_image_that_is_missing_is_named_with_its_row(tmp_path: Path) -> None:
+    asked = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": "yes"}]
+    (tmp_path / "a.png").write_bytes(picture())
+    rows = [{"image": f"{name}.png", "conversations": asked} for name in "aba"]
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8")
+    source = stream("a.json")
+    rest(source)
+    why = "an image that cannot be read: No such file or directory"
+    assert source.bad_rows == f"1 of 3 rows were bad, most often: {why}; the last: row 2 of {tmp_path / 'a.json'} (b.png)"
+
+
 PAGE = {"images": [None], "texts": ["one"]}
 
 

@@ -32,3 +32,10 @@ def test_text_comes_back_without_what_says_nothing(kind: str, text: str, file: s
 
 def test_bytes_that_are_no_text_are_shown_as_such() -> None:
     assert open_tokenizer("bytes", end_token="").decode(list("é".encode())[:1]) == "\ufffd"
+
+
+def test_text_with_the_letters_of_the_end_token_does_not_end_there(file: str) -> None:
+    tokenizer = open_tokenizer(file, end_token="</s>")  # noqa: S106
+    tokens = tokenizer.encode("a cat</s> the dog")
+    assert tokenizer.end not in tokens
+    assert tokenizer.decode(tokens) == "a cat</s> the dog"
