@@ -245,7 +245,8 @@ def test_line_that_is_not_utf8_is_named(tmp_path: Path, suffix: str) -> None:
 def test_line_that_is_no_json_is_named(tmp_path: Path, number: int) -> None:
     lines = ['{"text": "good"}'] * (number - 1) + ['{"text": "never ends}', '{"text": "good"}']
     (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(SourceError, match=rf"cannot be read: line {number:,} is no JSON: Unterminated string starting at \(character 10\)$"):
+    why = r"Unterminated string starting at \(character 10\)"
+    with pytest.raises(SourceError, match=rf"cannot be read: line {number:,} is no JSON: {why}$"):
         rest(stream("a.jsonl"))
 
 
