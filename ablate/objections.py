@@ -1,7 +1,10 @@
-"""What a trainer has against a study's arms taken together, which no config shows alone, becomes faults on what the author wrote."""
+"""What a trainer has against a study's arms taken together, which no config shows alone, becomes faults on what the author wrote.
+
+So does a metric that none of them reports: the study would be trained whole and say nothing.
+"""
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 
 from ablate.axes import Axis
 from ablate.design import example_arms, search_space
@@ -16,14 +19,26 @@ def objections(study: Study) -> tuple[Fault, ...]:
 
     Raises InputError where the design has faults.
     """
-    asked = getattr(trainer_of(study), "objections", None)
-    if asked is None:
+    trainer = trainer_of(study)
+    asked, reports = getattr(trainer, "objections", None), getattr(trainer, "reports", None)
+    if asked is None and reports is None:
         return ()
     (arms, is_whole), needs = example_arms(study), study.resources
     if not is_whole:  # what no arm does cannot be said
         return ()
-    said = asked([arm.settings for arm in arms], num_devices=needs.nodes * max(1, int(needs.gpus)))
-    return tuple(dict.fromkeys(placed(study, zip(arms, said, strict=True))))
+    configs, found = [arm.settings for arm in arms], list[Fault]()
+    if reports:
+        found += _unreported(study.metric.name, dict.fromkeys(name for config in configs for name in reports(config)))
+    if asked:
+        said = asked(configs, num_devices=needs.nodes * max(1, int(needs.gpus)))
+        found += placed(study, zip(arms, said, strict=True))
+    return tuple(dict.fromkeys(found))
+
+
+def _unreported(metric: str, reported: Collection[str]) -> Iterator[Fault]:
+    if metric not in reported:
+        said = f"no arm reports {metric} as it is configured, only {', '.join(reported)}"
+        yield Fault(("metric", "name"), f"{said}: name one of these, or ask for it in the base")
 
 
 def placed(study: Study, said: Iterator[tuple[Arm, Sequence[tuple[Path, str]]]]) -> Iterator[Fault]:

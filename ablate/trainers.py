@@ -6,6 +6,8 @@
     changeable(base) -> (str, ..)  paths into Config that may change while its last stage trains, for `stop_early: pbt`; may be left out
     objections(configs, num_devices=N) -> [((path, message), ..), ..]   of each config in turn, what is wrong with it on so many devices, or
                                   beside the others, and it does not refuse by itself; makes a study invalid; may be left out
+    reports(config) -> [str, ..]   the metrics of a trial with this config; makes a study invalid whose metric is none of any arm's; may be
+                                  left out
     lacks(configs) -> [((path, message, stages), ..), ..]   of each in turn, what it names and this machine has not, and which stages would
                                   read that; `run` refuses it where it is needed here; may be left out
     train(stage, inputs, context) runs one stage; the last value reported under a name is the trial's metric

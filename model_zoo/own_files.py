@@ -24,9 +24,10 @@ from model_zoo.data.settings import Files, FileSource
 from model_zoo.data.stream import row_sources
 from model_zoo.data.tokenizer import Tokenizer, tokenizer_of
 from model_zoo.encoders.grid import see
-from model_zoo.evaluate.few_shot import few_shot_names, open_few_shot, score_few_shot
-from model_zoo.evaluate.harness import check_installed, harness_names, run_harness
+from model_zoo.evaluate.few_shot import open_few_shot, score_few_shot
+from model_zoo.evaluate.harness import check_installed, run_harness
 from model_zoo.evaluate.loss import answer_loss
+from model_zoo.evaluate.names import few_shot_names, harness_names
 from model_zoo.vlm import VisionLanguageModel
 
 _HELD_OUT = 7

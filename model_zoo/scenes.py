@@ -12,10 +12,11 @@ from model_zoo.data.documents import Documents
 from model_zoo.data.pictures import training_pool
 from model_zoo.data.stream import draw_steps
 from model_zoo.encoders.grid import see
-from model_zoo.evaluate.first_token import first_token_metrics, first_token_names
+from model_zoo.evaluate.first_token import first_token_metrics
 from model_zoo.evaluate.held_out import held_out_pool, validation_documents
 from model_zoo.evaluate.loss import validation_loss
-from model_zoo.evaluate.scores import score_names, score_tasks
+from model_zoo.evaluate.names import first_token_names, score_names
+from model_zoo.evaluate.scores import score_tasks
 from model_zoo.features import encode, encode_pools, load_features
 from model_zoo.fields import Training
 from model_zoo.vlm import VisionLanguageModel

@@ -24,7 +24,7 @@ from model_zoo.decoders.moe import Routing
 from model_zoo.encoders import Encoder
 from model_zoo.evaluate.averages import AVERAGES
 from model_zoo.evaluate.few_shot import how_asked
-from model_zoo.evaluate.scores import score_names
+from model_zoo.evaluate.names import score_names
 from model_zoo.fields import Training
 from model_zoo.initial import initialise
 from model_zoo.layers import prepare

@@ -16,10 +16,12 @@ from model_zoo.decoders.decoder import Decoder
 from model_zoo.encoders import Encoder, read_encoder
 from model_zoo.encoders.encoder import Features, Objective, objective_params
 from model_zoo.evaluate.averages import AVERAGES, CAPTION_VQA_MEAN, SHOTS
+from model_zoo.evaluate.names import HARNESS
+from model_zoo.evaluate.names import reported as reports
 from model_zoo.lacking import lacks
 from model_zoo.objections import objections
 
-__all__ = ["METRICS", "Config", "StageSpec", "lacks", "objections", "stages", "train"]
+__all__ = ["METRICS", "Config", "StageSpec", "lacks", "objections", "reports", "stages", "train"]
 
 _TASKS = {
     "caption": "digits of a scene named right, each after the right ones before it",
@@ -28,7 +30,7 @@ _TASKS = {
 }
 
 
-_HARNESS_SCORE = re.compile(r"lm_eval(/[\w.-]+){2,3}")
+_HARNESS_SCORE = re.compile(HARNESS + r"(/[\w.-]+){2,3}")
 
 
 class _Metrics(dict[str, str]):

@@ -17,6 +17,7 @@ from model_zoo.data.settings import Files
 from model_zoo.evaluate.averages import CAPTION_VQA_MEAN
 from model_zoo.evaluate.cider import caption_words, cider_d, document_frequencies
 from model_zoo.evaluate.generate import Asked, See, generate
+from model_zoo.evaluate.names import FEW_SHOT_METRICS, few_shot_tasks
 from model_zoo.evaluate.prompts import CAPTIONING, VQA, Query, Shot, prompt
 from model_zoo.evaluate.settings import NEW_LINE, FewShot
 from model_zoo.evaluate.vqa_accuracy import NUM_ANSWERS, vqa_accuracy
@@ -27,7 +28,6 @@ POOL_ROWS = 256
 _QUERIES, _POOL, _SHOTS = 8, 9, 10  # seeds, so that no two uses share random numbers
 _TEMPLATES = {"captioning": CAPTIONING, "vqa": VQA}
 _READERS = {"captioning": read_captions, "vqa": read_question}
-_METRICS = {"captioning": "cider", "vqa": "vqa_accuracy"}
 
 
 class Example(NamedTuple):
@@ -58,23 +58,15 @@ class FewShotTask(NamedTuple):
     """Rows left out."""
 
 
-def few_shot_names(settings: FewShot | None) -> list[str]:
-    """Of the scores that `score_few_shot` gives."""
-    if settings is None:
-        return []
-    names = [f"{_METRICS[name]}/{shots}" for name in _tasks(settings) for shots in settings.shots]
-    return names + [f"{CAPTION_VQA_MEAN}/{shots}" for shots in settings.shots if len(_tasks(settings)) == 2]
-
-
 def how_asked(settings: FewShot) -> dict[str, Any]:
     """For the record that a trial leaves."""
     means = {
         f"{CAPTION_VQA_MEAN}/{shots}": [f"100 x cider/{shots}", f"vqa_accuracy/{shots}"]
         for shots in settings.shots
-        if len(_tasks(settings)) == 2
+        if len(few_shot_tasks(settings)) == 2
     }
     return {
-        "prompts": {name: _TEMPLATES[name] for name in _tasks(settings)},
+        "prompts": {name: _TEMPLATES[name] for name in few_shot_tasks(settings)},
         "separator": settings.separator,
         "num_queries": settings.num_queries,
         "averages": means,
@@ -83,7 +75,7 @@ def how_asked(settings: FewShot) -> dict[str, Any]:
 
 def open_few_shot(settings: FewShot, *, files: Files, layout: Layout) -> tuple[FewShotTask, ...]:
     """Reads what will be asked. Raises SourceError where rows are missing, and where a prompt does not fit into a sequence."""
-    tasks = tuple(_open(name, settings, files=files, layout=layout) for name in _tasks(settings))
+    tasks = tuple(_open(name, settings, files=files, layout=layout) for name in few_shot_tasks(settings))
     for task in tasks:
         _check_lengths(task, settings, layout=layout)
     return tasks
@@ -98,15 +90,11 @@ def score_few_shot(
         for number in settings.shots:
             asked = [_ask(task, n, shots=number, separator=settings.separator, layout=layout) for n in range(len(task.queries))]
             said = generate(model, asked, tokenizer=layout.tokenizer, see=see, max_new_tokens=settings.max_new_tokens, device=device)
-            scores[f"{_METRICS[task.name]}/{number}"] = _cider(task, said) if task.name == "captioning" else _accuracy(task, said)
+            scores[f"{FEW_SHOT_METRICS[task.name]}/{number}"] = _cider(task, said) if task.name == "captioning" else _accuracy(task, said)
     if len(tasks) == 2:
         for number in settings.shots:
             scores[f"{CAPTION_VQA_MEAN}/{number}"] = fmean((100 * scores[f"cider/{number}"], scores[f"vqa_accuracy/{number}"]))
     return scores
-
-
-def _tasks(settings: FewShot) -> list[str]:
-    return [name for name in _TEMPLATES if getattr(settings, name) is not None]
 
 
 def _open(name: str, settings: FewShot, *, files: Files, layout: Layout) -> FewShotTask:

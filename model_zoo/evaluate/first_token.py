@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.benchmark import Timer
 
-from model_zoo.config import Config, Eval, Latency
+from model_zoo.config import Config, Latency
 from model_zoo.data.vocabulary import IMAGE, PLACE, QUESTION, SIZE
 from model_zoo.decoders.packed import Group
 from model_zoo.encoders.grid import see
@@ -23,12 +23,6 @@ SECONDS = 0.2
 """Each part is repeated for so long, after a warm-up; its median counts."""
 FEWEST = 10
 """Repeats, about, of what takes longer."""
-
-
-def first_token_names(evaluation: Eval) -> list[str]:
-    """Of the metrics that `first_token_metrics` gives."""
-    measured = ["ttft_encoder_ms", "ttft_prefill_ms", "ttft_ms"]
-    return ["ttft_flops", *measured * (evaluation.latency is Latency.MEASURED)]
 
 
 def first_token_metrics(model: VisionLanguageModel, *, config: Config, pixels: Tensor) -> dict[str, float]:

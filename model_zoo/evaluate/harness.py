@@ -27,6 +27,7 @@ from model_zoo.data.settings import Files
 from model_zoo.data.tokenizer import BYTES, NUM_BYTES, open_tokenizer
 from model_zoo.decoders.packed import ROPE_BASE
 from model_zoo.decoders.packed import Decoder as PackedDecoder
+from model_zoo.evaluate.names import HARNESS
 from model_zoo.evaluate.settings import PROGRAM, Harness
 from model_zoo.vlm import VisionLanguageModel
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedConfig
 
-PREFIX = "lm_eval"
-"""Of the metrics' names."""
 RESULTS_FILE = "lm_eval.json"
 BATCH_SIZE = 8
 """Questions at a time; it changes a score by rounding alone."""
@@ -50,11 +49,6 @@ _log = logging.getLogger(__name__)
 
 class HarnessError(RuntimeError):
     """The program is not there, failed, or did not give a score that was asked for."""
-
-
-def harness_names(settings: Harness | None) -> list[str]:
-    """Of the scores that `run_harness` gives."""
-    return [f"{PREFIX}/{score}" for score in settings.scores] if settings else []
 
 
 def check_installed() -> None:
@@ -74,7 +68,7 @@ def run_harness(model: VisionLanguageModel, *, config: Config, device: str, fold
         results = _evaluate(settings, work=Path(work), device=device)
     if folder is not None:
         (folder / RESULTS_FILE).write_text(json.dumps(results, indent=1), encoding="utf-8")
-    return {f"{PREFIX}/{score}": _score(results["results"], score) for score in settings.scores}
+    return {f"{HARNESS}/{score}": _score(results["results"], score) for score in settings.scores}
 
 
 def export_decoder(model: VisionLanguageModel, *, config: Config, folder: Path) -> None:

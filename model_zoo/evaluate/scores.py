@@ -28,20 +28,6 @@ WRITTEN_ONE_IN = 4
 """Documents for one in which the model writes captions itself: where its words are wrong, each takes up to three passes more."""
 
 
-def score_names(evaluation: Eval) -> list[str]:
-    """Names `score_tasks` gives for these tasks: no torch runs, so a diverged trial can say what it lacks."""
-    names = list[str]()
-    for task in FEW_SHOT_TASKS:
-        if task in evaluation.tasks:
-            kinds = (task, "cider") if task is Task.CAPTION else (task,)
-            names += [f"{kind}/{shots}" for kind in kinds for shots in SHOTS]
-    if Task.TEXT in evaluation.tasks:
-        names += [*AVERAGES["text_score"], "text_score"]
-    if set(FEW_SHOT_TASKS) <= set(evaluation.tasks):
-        names += [f"few_shot/{shots}" for shots in SHOTS]
-    return names
-
-
 def score_tasks(model: VisionLanguageModel, *, evaluation: Eval, pool: Pool, features: Tensor, num_tokens: int) -> dict[str, float]:
     """Every score of the tasks asked for, and the averages of which they are all the parts."""
     number, scores = evaluation.num_documents, dict[str, float]()

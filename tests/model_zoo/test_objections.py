@@ -100,6 +100,7 @@ def test_objections_are_of_each_config_in_turn():
     assert [len(found) for found in objections([fine, few, fine], num_devices=2)] == [0, 1, 0]
 
 
+REPORTED_OF_TEXT = "train_loss, val_loss, progression_score, recall_score, text_score, ttft_flops"
 FILES = {
     "encoder": {"pretrain": {"objective": "none"}, "features": "computed"},
     "data": {"mix": "0:0:1", "files": {"text": {"train": ["a.jsonl"], "held_out": ["b.jsonl"]}}},
@@ -125,3 +126,22 @@ def test_axis_that_nothing_reads_is_refused_at_its_level(base, axis, levels, whe
 def test_axis_that_some_arm_reads_is_fine():
     load_study(study({}, {"train.schedule": ["cosine", "wsd"], "train.decay_fraction": [0.2, 0.3]}))
     load_study(study({"train": {"decay_fraction": 0.3}}, {"train.learning_rate": [1e-3, 2e-3]}))
+
+
+@pytest.mark.parametrize(
+    ("base", "metric", "reported"),
+    [
+        (FILES, "few_shot/4", "train_loss, val_loss, skipped_rows"),
+        ({"eval": {"tasks": ["text"]}, "encoder": {"pretrain": {"objective": "none"}}}, "caption/0", REPORTED_OF_TEXT),
+    ],
+)
+def test_metric_that_no_arm_reports_is_refused_with_those_they_do(base, metric, reported):
+    written = study(base, {"train.learning_rate": [1e-3, 2e-3]}) | {"metric": {"name": metric, "goal": "max"}}
+    assert said(written) == [
+        f"metric.name: no arm reports {metric} as it is configured, only {reported}: name one of these, or ask for it in the base"
+    ]
+
+
+def test_metric_that_some_arm_reports_is_fine():
+    written = study({}, {"eval.latency": ["unmeasured", "measured"]}) | {"metric": {"name": "ttft_ms", "goal": "min"}}
+    load_study(written)

@@ -16,7 +16,7 @@ from model_zoo.build import build_encoder
 from model_zoo.config import Config
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.encoders.grid import resize_positions
-from model_zoo.evaluate import scores
+from model_zoo.evaluate import names
 from model_zoo.initial import initialise
 from tests.model_zoo.conftest import change, run, weights
 
@@ -188,7 +188,7 @@ def test_train_that_diverges_reports_nan_and_stops(tiny, make_worker):
     config = change(tiny, train={"learning_rate": 1e30, "steps": 200})
     worker = run(config, make_worker)
     assert worker.points[-1][0] < 200
-    assert worker.last.keys() == {"train_loss", "val_loss", "ttft_flops", *scores.score_names(config.eval)}
+    assert worker.last.keys() == {"train_loss", "val_loss", "ttft_flops", *names.score_names(config.eval)}
     assert all(math.isnan(value) for value in worker.last.values())
 
 
@@ -197,7 +197,7 @@ def test_train_that_diverges_at_the_last_step_has_no_scores(tiny, make_worker):
     worker = run(config, make_worker)
     last = worker.last
     assert math.isfinite(last.pop("train_loss"))
-    assert last.keys() == {"val_loss", "ttft_flops", *scores.score_names(config.eval)}
+    assert last.keys() == {"val_loss", "ttft_flops", *names.score_names(config.eval)}
     assert all(math.isnan(value) for value in last.values())
     assert not list(worker.dir.iterdir())
 

@@ -23,8 +23,9 @@ from model_zoo.data.samples import IMAGE_MARK, BadRow, Picture, Text, read_capti
 from model_zoo.data.settings import Files
 from model_zoo.data.tokenizer import open_tokenizer
 from model_zoo.evaluate import few_shot
-from model_zoo.evaluate.few_shot import Example, FewShotTask, few_shot_names, open_few_shot, score_few_shot
+from model_zoo.evaluate.few_shot import Example, FewShotTask, open_few_shot, score_few_shot
 from model_zoo.evaluate.generate import Asked
+from model_zoo.evaluate.names import few_shot_names
 from model_zoo.evaluate.settings import FewShot
 from tests.model_zoo.conftest import run, weights
 from tests.model_zoo.data.test_files import write_shard

@@ -14,8 +14,9 @@ from model_zoo.data.documents import question_documents
 from model_zoo.data.vocabulary import IMAGE, SIZE
 from model_zoo.decoders.packed import Group
 from model_zoo.evaluate import first_token
-from model_zoo.evaluate.first_token import WORDS, first_token_flops, first_token_metrics, first_token_names, measure_first_token
+from model_zoo.evaluate.first_token import WORDS, first_token_flops, first_token_metrics, measure_first_token
 from model_zoo.evaluate.held_out import held_out_pool
+from model_zoo.evaluate.names import first_token_names
 from model_zoo.initial import initialise
 from tests.model_zoo.conftest import change, run
 from tests.model_zoo.counting import count_flops

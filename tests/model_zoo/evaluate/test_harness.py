@@ -23,7 +23,8 @@ from model_zoo.config import Config
 from model_zoo.data.settings import Files
 from model_zoo.decoders.packed import Group
 from model_zoo.evaluate import harness
-from model_zoo.evaluate.harness import HarnessError, _score, export_decoder, export_tokenizer, harness_names
+from model_zoo.evaluate.harness import HarnessError, _score, export_decoder, export_tokenizer
+from model_zoo.evaluate.names import harness_names
 from model_zoo.evaluate.settings import Harness
 from model_zoo.initial import initialise
 from tests.model_zoo.conftest import run

@@ -12,7 +12,8 @@ from model_zoo.evaluate.answers import answer
 from model_zoo.evaluate.captions import greedy_captions
 from model_zoo.evaluate.held_out import caption_task, held_out_pool, label_task, recall_task, validation_documents
 from model_zoo.evaluate.loss import validation_loss
-from model_zoo.evaluate.scores import forced_choice, score_names, score_tasks
+from model_zoo.evaluate.names import score_names
+from model_zoo.evaluate.scores import forced_choice, score_tasks
 from model_zoo.features import encode
 from model_zoo.initial import initialise
 
