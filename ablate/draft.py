@@ -229,7 +229,10 @@ class Drafting:
                 found.refused += 1
                 new = [fault for fault in blame.refusals(cell) if fault.message not in messages]
                 messages |= {fault.message for fault in new}
-                self.faults += new
+                changed = [choice for axis, choice in zip(self.axes, cell, strict=True) if choice != axis.base]
+                # one level's own mistake is met before the level is combined with others
+                way_out = "; or leave the combination out with where" if len(changed) > 1 else ""
+                self.faults += [fault._replace(message=fault.message + way_out) for fault in new]
             elif arms and key not in self.arms:
                 self.arms[key] = self.arm(cell, config)
         return found

@@ -108,8 +108,47 @@ def _explain(path: Path, details: Sequence[Any], model: type[BaseModel], values:
     expected = list(dict.fromkeys(text for detail in details if (text := _EXPECTED.get(detail["type"].partition("_")[0]))))
     if expected and len(details) > 1:
         return [Fault(path, f"expected {' or '.join(expected)}, found {shown(values)}")]
-    faults = [_sentence(path, detail, around=around, models=fitting(models, values), fields=fields, value=values) for detail in details]
+    faults = [
+        fault
+        for detail in details
+        for fault in _sentences(path, detail, around=around, models=fitting(models, values), fields=fields, value=values)
+    ]
     return list(dict.fromkeys(faults))
+
+
+def _sentences(path: Path, detail: Any, *, models: tuple[type[BaseModel], ...], value: Any, **known: Any) -> list[Fault]:
+    sentence = _sentence(path, detail, models=models, value=value, **known)
+    if detail["type"] == "value_error":  # a model that finds several things says each on a line of its own
+        return [sentence._replace(message=line) for line in sentence.message.splitlines()]
+    if detail["type"] == "union_tag_invalid" and isinstance(value, Mapping):
+        return [sentence, *_wrong_in_all(path, value, kind=detail["ctx"]["discriminator"].strip("'"), models=models)]
+    return [sentence]
+
+
+def _wrong_in_all(path: Path, value: Mapping[str, Any], *, kind: str, models: tuple[type[BaseModel], ...]) -> list[Fault]:
+    """Of a group whose kind is none: what would be wrong whichever kind is meant."""
+    found: list[dict[Path, Fault]] = []
+    for model in models:
+        (tag,) = get_args(model.model_fields[kind].annotation)
+        try:
+            model.model_validate({**value, kind: tag})
+            return []
+        except ValidationError as error:
+            found.append({fault.path: fault for fault in explain(error, model, value) if fault.path})
+    first, *others = found
+    agreed = [inside for inside in first if all(inside in faults for faults in others)]
+    # a key that is known to one kind alone is judged by that one
+    chosen = [min((faults[inside] for faults in found), key=lambda fault: fault.at_key) for inside in agreed]
+    known = list(fields_in(models))
+    return [
+        _unknown_key((*path, *fault.path), known) if fault.at_key and len(fault.path) == 1 else fault._replace(path=(*path, *fault.path))
+        for fault in chosen
+    ]
+
+
+def _unknown_key(path: Path, known: Sequence[str]) -> Fault:
+    found = str(path[-1])
+    return Fault(path, f"unknown key '{visible(found)}' (allowed: {', '.join(known)}){did_you_mean(found, known)}", at_key=True)
 
 
 def _sentence(
@@ -124,12 +163,7 @@ def _sentence(
     kind, context = str(detail["type"]), detail.get("ctx", {})
     match kind:
         case "extra_forbidden":
-            known = list(fields_in(around))
-            return Fault(
-                path,
-                f"unknown key '{visible(str(path[-1]))}' (allowed: {', '.join(known)}){did_you_mean(str(path[-1]), known)}",
-                at_key=True,
-            )
+            return _unknown_key(path, list(fields_in(around)))
         case "missing":
             return Fault(path, f"'{detail['loc'][-1]}' is missing")
         case "value_error" | "assertion_error":

@@ -36,14 +36,18 @@ def run_study(
     open_scheduler: OpenScheduler,
     stop: threading.Event,
     owner: str = "a run",
+    expect_work: Callable[[], object] = lambda: None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Summary:
     """Executes what is missing of one study; running it again goes on where it ended. The scheduler is opened only if there is work.
 
-    `owner` names this run to others that want the study; `say` is told what a person should know meanwhile.
+    `owner` names this run to others that want the study; `expect_work` is called as soon as the store shows that the scheduler will be
+    needed, before the study is planned; `say` is told what a person should know meanwhile.
     """
     with held(store, study=study.name, owner=owner) as (store, lost):
+        if store.jobs(study.name, state="queued"):
+            expect_work()
         plan, scheduler, slots = plan_so_far(study, store), None, 1
         refuse_shared_work(plan, store)
         if missing_jobs(plan, store=store, workspace=workspace) or trials_to_choose(plan):

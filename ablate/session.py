@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from ablate.errors import EnvironmentMissing, InputError
@@ -64,6 +65,7 @@ def run_all(
                 workspace=workspace,
                 open_scheduler=engine.open,
                 stop=stop,
+                expect_work=engine.begin,
                 owner=command,
                 watch=watch,
                 say=screen.say,
@@ -85,7 +87,7 @@ def dashboard_command(workspace: Workspace, *, host: str, port: int) -> list[str
 
 
 class _Ray:
-    """Ray, started by the first study that has work and shared by the rest."""
+    """Ray, started for the first study that has work and shared by the rest."""
 
     def __init__(
         self,
@@ -99,28 +101,41 @@ class _Ray:
         self._workspace, self._store = workspace, store
         self._asked, self._address = slots, address
         self._wait = wait
-        self._slots: int | None = None
+        # Ray's processes end with the thread that started them, so it is kept as long as they
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
+        self._slots: Future[int] | None = None
 
-    def open(self, study: Study) -> Scheduler:
-        # planning imports no Ray, and neither does a run that finds everything done
-        os.environ.update(RAY_ENVIRONMENT)
-        from ablate.schedule.ray_tasks import RayTasks, start_ray
-
+    def begin(self) -> "Future[int]":
+        """Starts it beside the caller: most of its seconds are spent waiting for Ray's processes, enough to plan a large study in."""
         if self._slots is None:
             self._wait("starting Ray on this machine" if self._address == "local" else f"joining Ray at {self._address}")
-            with own_handlers():  # Ray puts its own in the place of ours
-                self._slots = start_ray(address=self._address, slots=self._asked)
+            self._slots = self._thread.submit(self._start)
+        return self._slots
+
+    def open(self, study: Study) -> Scheduler:
+        with own_handlers():  # Ray's core puts its own in the place of ours
+            slots = self.begin().result()
+        from ablate.schedule.ray_tasks import RayTasks
+
         if study.search is None:
-            return RayTasks(self._workspace, slots=self._slots)
+            return RayTasks(self._workspace, slots=slots)
         from ablate.schedule.ray_tune import RayTune
 
-        return RayTune(self._workspace, study=study, past=self._store.trials(study.name), slots=self._slots)
+        return RayTune(self._workspace, study=study, past=self._store.trials(study.name), slots=slots)
 
     def close(self) -> None:
-        if self._slots is not None:
+        if self._slots is not None and self._slots.exception() is None:
             from ablate.schedule.ray_tasks import stop_ray
 
             stop_ray()
+        self._thread.shutdown()
+
+    def _start(self) -> int:
+        # planning imports no Ray, and neither does a run that finds everything done
+        os.environ.update(RAY_ENVIRONMENT)
+        from ablate.schedule.ray_tasks import start_ray
+
+        return start_ray(address=self._address, slots=self._asked)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Invariant: a `Config` that validates can be built. Whatever does not fit togethe
 heads and width, shares that do not sum to 1) is refused here: what was found, what is allowed, the nearest value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from math import isqrt
 from typing import Annotated, Any
@@ -270,26 +270,59 @@ class Config(Settings):
         )
 
     @model_validator(mode="after")
-    def _something_is_trained(self) -> "Config":
-        if self.decoder.training is Training.FROZEN and self.data.mix.text == 1:
-            raise ValueError("decoder.training is frozen and data.mix has texts alone, from which connector and encoder learn nothing")
+    def _parts_fit_together(self) -> "Config":
+        found = [*self._untrained(), *self._scenes_asked_of_files(), *self._beyond_a_sequence()]
+        found += [message for message in self._unfit_for_sft() if message.partition(": ")[2] not in found]
+        if found:
+            raise ValueError("\n".join(found))
         return self
 
-    @model_validator(mode="after")
-    def _sft_can_be_built(self) -> "Config":
-        if self.sft:
-            if self.sft.data and self.sft.data.words != self.data.words:
-                raise ValueError(
-                    f"sft.data has {self.sft.data.words}, data {self.data.words}: one decoder reads both, so use one tokenizer"
+    def _untrained(self) -> Iterator[str]:
+        if self.decoder.training is Training.FROZEN and self.data.mix.text == 1:
+            yield "decoder.training is frozen and data.mix has texts alone, from which connector and encoder learn nothing"
+
+    def _scenes_asked_of_files(self) -> Iterator[str]:
+        if self.data.files is None:
+            if self.eval.few_shot or self.eval.harness:
+                yield "eval.few_shot and eval.harness ask about files and text, not about digit scenes: give data.files"
+            return
+        if self.eval.tasks or self.eval.latency is Latency.MEASURED:
+            yield "eval.tasks and eval.latency ask about digit scenes, not data.files: set tasks to [], latency to unmeasured"
+        if self.encoder.pretrain.objective is not Objective.NONE or self.encoder.features is Features.CACHED:
+            yield (
+                "the encoder stage and cached features are of digit scenes, not of data.files: set encoder.pretrain.objective to none "
+                "and encoder.features to computed"
+            )
+        if self.eval.harness and isinstance(self.decoder, Packed) and (self.decoder.moe or self.decoder.keys is not Keys.PLAIN):
+            yield "eval.harness: a decoder with smeared keys or experts is none that it could load: set keys to plain, leave out moe"
+
+    def _beyond_a_sequence(self) -> Iterator[str]:
+        files, few_shot = self.data.files, self.eval.few_shot
+        if files is None:
+            return
+        if self.tokens_per_image > files.max_tokens:
+            yield f"an image is {self.tokens_per_image} tokens, and a sequence at most {files.max_tokens}: raise max_tokens"
+        elif few_shot:
+            images, answer = few_shot.shots[-1] + 1, few_shot.max_new_tokens
+            if images * self.tokens_per_image + answer > files.max_tokens:
+                yield (
+                    f"eval.few_shot: {few_shot.shots[-1]} shots and a query are {images} images of {self.tokens_per_image} tokens, and an "
+                    f"answer up to {answer} more: a sequence has at most {files.max_tokens}; raise max_tokens, or leave out shots"
                 )
-            try:
-                self.for_sft()
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                kinds = (self.encoder.kind, self.connector.kind, self.decoder.kind)
-                where = ".".join(["sft", *(str(part) for part in first["loc"] if part not in kinds)])
-                raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
-        return self
+
+    def _unfit_for_sft(self) -> Iterator[str]:
+        if self.sft is None:
+            return
+        if self.sft.data and self.sft.data.words != self.data.words:
+            yield f"sft.data has {self.sft.data.words}, data {self.data.words}: one decoder reads both, so use one tokenizer"
+        try:
+            self.for_sft()
+        except ValidationError as error:
+            kinds = (self.encoder.kind, self.connector.kind, self.decoder.kind)
+            for detail in error.errors(include_url=False):
+                where = ".".join(["sft", *(str(part) for part in detail["loc"] if part not in kinds)])
+                for line in detail["msg"].removeprefix("Value error, ").splitlines():
+                    yield f"{where}: {line}"
 
     @field_validator("decoder", mode="before")
     @classmethod
@@ -300,35 +333,6 @@ class Config(Settings):
     @classmethod
     def _plain_encoder(cls, value: Any) -> Any:
         return {"kind": PLAIN, **value} if isinstance(value, Mapping) else value
-
-    @model_validator(mode="after")
-    def _files_are_no_scenes(self) -> "Config":
-        files, encoder = self.data.files, self.encoder
-        if files is None:
-            if self.eval.few_shot or self.eval.harness:
-                raise ValueError("eval.few_shot and eval.harness ask about files and text, not about digit scenes: give data.files")
-            return self
-        if self.eval.tasks or self.eval.latency is Latency.MEASURED:
-            raise ValueError("eval.tasks and eval.latency ask about digit scenes, not data.files: set tasks to [], latency to unmeasured")
-        if encoder.pretrain.objective is not Objective.NONE or encoder.features is Features.CACHED:
-            raise ValueError(
-                "the encoder stage and cached features are of digit scenes, not of data.files: set encoder.pretrain.objective to none "
-                "and encoder.features to computed"
-            )
-        if self.tokens_per_image > files.max_tokens:
-            raise ValueError(f"an image is {self.tokens_per_image} tokens, and a sequence at most {files.max_tokens}: raise max_tokens")
-        if few_shot := self.eval.few_shot:
-            images, answer = few_shot.shots[-1] + 1, few_shot.max_new_tokens
-            if images * self.tokens_per_image + answer > files.max_tokens:
-                raise ValueError(
-                    f"eval.few_shot: {few_shot.shots[-1]} shots and a query are {images} images of {self.tokens_per_image} tokens, and an "
-                    f"answer up to {answer} more: a sequence has at most {files.max_tokens}; raise max_tokens, or leave out shots"
-                )
-        if self.eval.harness and isinstance(self.decoder, Packed) and (self.decoder.moe or self.decoder.keys is not Keys.PLAIN):
-            raise ValueError(
-                "eval.harness: a decoder with smeared keys or experts is none that it could load: set keys to plain, leave out moe"
-            )
-        return self
 
     @field_validator("connector", mode="before")
     @classmethod

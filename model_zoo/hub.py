@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
@@ -267,7 +268,11 @@ def _folder(settings: Named) -> Path:
     try:
         return Path(snapshot_download(name, revision=settings.revision, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # whatever the hub's client and the network raise
-        raise CheckpointError(f"'{name}' is no folder in {Path.cwd()}, and not to be had from the hub: {in_one_line(error)}") from error
+        beside = [path.as_posix() for path in Path(name).parent.glob("*/")]
+        close = "".join(f" (there is {each})" for each in get_close_matches(name, beside, n=1))
+        raise CheckpointError(
+            f"'{name}' is no folder in {Path.cwd()}{close}, and not to be had from the hub: {in_one_line(error)}"
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

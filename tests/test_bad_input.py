@@ -621,6 +621,34 @@ ZOO_LEVELS = [
         ("6:20", "found text 'c-abstractor'", "avg_pool, attention_pool, c_abstractor", "did you mean 'c_abstractor'?"),
         edit=ZOO | {6: "  connector.kind: [c-abstractor]"},
     ),
+    row(
+        "unknown kind and what else is wrong beside it",
+        ("4:24", "found text 'vitt' (allowed: vit, "),
+        ("4:30", "base.encoder: unknown key 'widht' (allowed: kind, ", "did you mean 'width'?"),
+        ("4:47", "base.encoder.depth: must be above 0, found -1"),
+        edit=ZOO | {4: "base: {encoder: {kind: vitt, widht: 3, depth: -1}}", 6: "  train.steps: [100, 200]"},
+    ),
+    row(
+        "a combination that cannot be built",
+        ("7:30", "which mlp cannot give on a grid of 8 x 8 patches (64): nearest 64; or leave the combination out with where"),
+        edit=ZOO
+        | {
+            4: "base: {connector: {kind: avg_pool, num_tokens: 16}}\ndesign: grid",
+            6: "  connector.kind: [avg_pool, mlp]\n  encoder.image_size: [16, 32]",
+        },
+    ),
+    row(
+        "parts that do not fit together in several ways",
+        ("4:7", "decoder.training is frozen and data.mix has texts alone"),
+        ("4:7", "eval.few_shot and eval.harness ask about files"),
+        ("4:7", "sft.connector: num_tokens is 16, which mlp cannot give on a grid of 8 x 8 patches (64)"),
+        edit=ZOO
+        | {
+            4: "base: {decoder: {training: frozen}, data: {mix: {caption: 0, interleaved: 0, text: 1}}, eval: {harness: {scores: [arc/acc]}},"
+            " connector: {kind: mlp, num_tokens: 16}, sft: {encoder: {image_size: 32}}}",
+            6: "  train.steps: [100, 200]",
+        },
+    ),
 ]
 
 BASES = [

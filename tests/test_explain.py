@@ -42,8 +42,15 @@ def test_pydantic_errors_become_sentences_on_written_paths() -> None:
         Fault(("part", "size"), "expected a whole number, found text 'x'"),
         Fault(("either",), "expected a whole number or text, found an empty list"),
     ]
-    assert explained({"part": {"kind": "smal", "size": 0}}) == [
-        Fault(("part", "kind"), "found text 'smal' (allowed: small, large); did you mean 'small'?")
+
+
+def test_unknown_kind_hides_nothing_that_is_wrong_whichever_kind_is_meant() -> None:
+    kind = Fault(("part", "kind"), "found text 'smal' (allowed: small, large); did you mean 'small'?")
+    assert explained({"part": {"kind": "smal", "size": 1}}) == [kind]
+    assert explained({"part": {"kind": "smal", "size": 0, "rat": 1}}) == [
+        kind,
+        Fault(("part", "size"), "must be above 0, found 0"),
+        Fault(("part", "rat"), "unknown key 'rat' (allowed: kind, size, rate); did you mean 'rate'?", at_key=True),
     ]
 
 

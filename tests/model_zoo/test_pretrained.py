@@ -463,11 +463,13 @@ for revision in ("v1", "0123456789abcdef0123456789abcdef01234567", "v2"):
         print(error)
 """
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    (tmp_path / "owner" / "names").mkdir(parents=True)
+    environment["PYTHONPATH"] = os.getcwd()
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     *sums, why = done.stdout.splitlines()
     assert [float(found) for found in sums] == [model.model.embed_tokens.weight.sum().item()] * 2
     assert why.startswith("'owner/name' is no folder in")
-    assert "and not to be had from the hub: " in why
+    assert "(there is owner/names), and not to be had from the hub: " in why
 
 
 def with_parts(tiny: Config, tmp_path: Path, **encoder: Any) -> Config:
