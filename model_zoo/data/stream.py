@@ -7,7 +7,7 @@ both take from a source are the same documents, and a row goes to the source tha
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ _STREAM, _CHOICE = 1, 3
 
 def row_sources(mix: Mix, *, seed: int, steps: Sequence[int], num_rows: int) -> list[list[str]]:
     """Which source each row of each step comes from."""
+    if 1 in mix.shares:
+        return [[SOURCES[mix.shares.index(1)]] * num_rows for _ in steps]
     drawn = generators(seed, [(_STREAM, step, _CHOICE) for step in steps])
     bounds = np.cumsum(mix.shares)
     bounds /= bounds[-1]  # shares sum to 1 within 1e-6; the last source with any share ends at exactly 1
@@ -67,11 +69,11 @@ def draw_steps(pool: Pool, *, mix: Mix, seed: int, steps: Sequence[int], num_row
     return drawn
 
 
-def _kinds(source: str, *, rng: np.random.Generator) -> Sequence[str]:
+def _kinds(source: str, *, rng: np.random.Generator) -> Collection[str]:
     """Of the documents of one row."""
     if source == "interleaved":
         return ("label",) if rng.random() < LABEL_SHARE else ("asked",)
-    return tuple(ROWS[source])
+    return ROWS[source].keys()
 
 
 def draw_rows(pool: Pool, *, kind: str, drawn_by: Sequence[np.random.Generator], num_tokens: int) -> Documents:
