@@ -312,7 +312,7 @@ def _open(written: str, source: _Source, *, among: Sequence[str]) -> _Source:
     if written in among:
         shipped = importlib.resources.files("studies")
         folder = shipped.joinpath(str(inner))
-        return _Source(f"studies/{written}", shipped.joinpath(written).read_bytes(), folder, Path("studies") / inner, shipped)
+        return _Source(f"shipped studies/{written}", shipped.joinpath(written).read_bytes(), folder, Path("studies") / inner, shipped)
     what = "bases" if among == _shipped_bases() else "studies"
     looked = f"looked for {visible(str(shown_folder / written), limit=200)} and among the shipped {what} ({', '.join(among)})"
     raise ValueError(f"no file '{visible(written)}': {looked}{did_you_mean(written, among)}")

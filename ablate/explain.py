@@ -108,21 +108,14 @@ def _explain(path: Path, details: Sequence[Any], model: type[BaseModel], values:
     expected = list(dict.fromkeys(text for detail in details if (text := _EXPECTED.get(detail["type"].partition("_")[0]))))
     if expected and len(details) > 1:
         return [Fault(path, f"expected {' or '.join(expected)}, found {shown(values)}")]
-    faults = [
-        fault
-        for detail in details
-        for fault in _sentences(path, detail, around=around, models=fitting(models, values), fields=fields, value=values)
-    ]
+    chosen, faults = fitting(models, values), list[Fault]()
+    for detail in details:
+        sentence = _sentence(path, detail, around=around, models=chosen, fields=fields, value=values)
+        # a model that finds several things wrong says each on a line of its own
+        faults += [sentence._replace(message=line) for line in sentence.message.splitlines()]
+        if detail["type"] == "union_tag_invalid" and isinstance(values, Mapping):
+            faults += _wrong_in_all(path, values, kind=detail["ctx"]["discriminator"].strip("'"), models=models)
     return list(dict.fromkeys(faults))
-
-
-def _sentences(path: Path, detail: Any, *, models: tuple[type[BaseModel], ...], value: Any, **known: Any) -> list[Fault]:
-    sentence = _sentence(path, detail, models=models, value=value, **known)
-    if detail["type"] == "value_error":  # a model that finds several things says each on a line of its own
-        return [sentence._replace(message=line) for line in sentence.message.splitlines()]
-    if detail["type"] == "union_tag_invalid" and isinstance(value, Mapping):
-        return [sentence, *_wrong_in_all(path, value, kind=detail["ctx"]["discriminator"].strip("'"), models=models)]
-    return [sentence]
 
 
 def _wrong_in_all(path: Path, value: Mapping[str, Any], *, kind: str, models: tuple[type[BaseModel], ...]) -> list[Fault]:

@@ -1,6 +1,6 @@
 """What a trainer has against a study's arms taken together, which no config shows alone, becomes faults on what the author wrote.
 
-So does a metric that none of them reports: the study would be trained whole and say nothing.
+So does a metric that none of them reports: the study, or a claim of it, would be trained for and nothing could be said.
 """
 
 import re
@@ -8,7 +8,7 @@ from collections.abc import Collection, Container, Iterator, Sequence
 
 from ablate.axes import Axis
 from ablate.design import example_arms, search_space
-from ablate.draft import Arm
+from ablate.draft import Arm, block_at
 from ablate.reader import Fault, Path
 from ablate.study import Study
 from ablate.trainers import trainer_of
@@ -28,17 +28,29 @@ def objections(study: Study) -> tuple[Fault, ...]:
         return ()
     configs, found = [arm.settings for arm in arms], list[Fault]()
     if reports:
-        found += _unreported(study.metric.name, dict.fromkeys(name for config in configs for name in reports(config)))
+        found += _unreported(study, dict.fromkeys(name for config in configs for name in reports(config)))
     if asked:
         said = asked(configs, num_devices=needs.nodes * max(1, int(needs.gpus)))
         found += placed(study, zip(arms, said, strict=True))
     return tuple(dict.fromkeys(found))
 
 
-def _unreported(metric: str, reported: Collection[str]) -> Iterator[Fault]:
-    if metric not in reported:
-        said = f"no arm reports {metric} as it is configured, only {', '.join(reported)}"
-        yield Fault(("metric", "name"), f"{said}: name one of these, or ask for it in the base")
+def _unreported(study: Study, reported: Collection[str]) -> Iterator[Fault]:
+    said = f"as it is configured, only {', '.join(reported)}: name one of these, or ask for it in the base"
+    for path, metric in _wanted(study):
+        if metric not in reported:
+            yield Fault(path, f"no arm reports {metric} {said}")
+
+
+def _wanted(study: Study) -> Iterator[tuple[Path, str]]:
+    """Where a study names a metric, and which."""
+    yield ("metric", "name"), study.metric.name
+    for place, claim in enumerate(study.claims):
+        if claim.metric is not None:
+            yield ("claims", place, "metric"), claim.metric
+    if study.search:
+        for place, objective in enumerate(study.search.objectives):
+            yield (*block_at(study, 0), "objectives", place, "name"), objective.name
 
 
 def placed(study: Study, said: Iterator[tuple[Arm, Sequence[tuple[Path, str]]]]) -> Iterator[Fault]:

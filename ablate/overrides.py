@@ -12,7 +12,7 @@ from ablate.compose import Composed
 from ablate.errors import Problem, did_you_mean
 from ablate.forms import FORMS, nested_at
 from ablate.levels import same
-from ablate.reader import Document, Marks, Path, Place, dotted, read, shown, visible
+from ablate.reader import ARGUMENT, Document, Marks, Path, Place, dotted, read, shown, visible
 from ablate.study import Study
 
 KEPT = ("when", "simplex", "min", "repeats")
@@ -25,7 +25,7 @@ def override(found: Composed, arguments: Sequence[str]) -> None:
     seen: set[str] = set()
     for text in arguments:
         key, _, value = text.partition("=")
-        file = f"argument {visible(text)}"
+        file = f"{ARGUMENT}{visible(text)}"
         if not all(key.split(".")):
             found.problems.append(Problem(file, 1, 1, "write KEY=VALUE, such as seeds=5 or train.steps=100"))
         elif not value.strip():
@@ -46,7 +46,7 @@ def override(found: Composed, arguments: Sequence[str]) -> None:
 def _by_argument(path: Path, found: Composed) -> bool:
     """Whether an argument says it, or something inside it."""
     places = (place for inner, place in found.marks.values.items() if inner[: len(path)] == path)
-    return any(place.file.startswith("argument ") for place in places)
+    return any(place.file.startswith(ARGUMENT) for place in places)
 
 
 def _set(found: Composed, key: str, value: Document, *, file: str) -> None:

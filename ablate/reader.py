@@ -21,6 +21,8 @@ MAX_VALUES = 50_000
 MAX_DIGITS = 300
 MOST_SAID = 1_000
 """Characters of a message."""
+ARGUMENT = "argument "
+"""Beginning of the name of what stands on the command line, in place of a file's."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
@@ -70,13 +72,27 @@ class Marks:
         return self.keys.get(path) or self.value(path)
 
     def problem(self, fault: "Fault") -> Problem:
-        """The fault at its place, with its dotted path before it."""
+        """The fault at its place, with its dotted path before it; where fields disagree, at the one that stands nearest to the author."""
+        if not fault.at_key:
+            named = [path for path in self._beside(fault.path) if re.search(rf"\b{re.escape(str(path[-1]))}\b", fault.message)]
+            fault = fault._replace(path=min((fault.path, *named), key=self._distance))
         file, line, column = self.key(fault.path) if fault.at_key else self.value(fault.path)
         if fault.column:
             column += self.offsets.get(fault.path, 0) + fault.column - 1
         about = self.name(fault.path[:-1] if fault.at_key else fault.path)
         # trainers repeat what they are given, whatever that is
         return Problem(file, line, column, visible(f"{about}: {fault.message}" if about else fault.message, limit=MOST_SAID))
+
+    def _beside(self, path: Path) -> list[Path]:
+        """The fields of its group."""
+        if not path or not isinstance(path[-1], str):
+            return []
+        return [other for other in self.values if len(other) == len(path) and other[:-1] == path[:-1]]
+
+    def _distance(self, path: Path) -> int:
+        """From the author: an argument, the study, what the study builds on."""
+        file = self.value(path).file
+        return 0 if file.startswith(ARGUMENT) else 1 if file == self.file else 2
 
     def name(self, path: Path) -> str:
         """The dotted path as it reads in the file where the value stands."""

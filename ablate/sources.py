@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ablate.errors import InputError
 from ablate.modules import module_file
-from ablate.reader import Fault, visible
+from ablate.reader import ARGUMENT, Fault, visible
 from ablate.repository import git
 from ablate.study import Study
 from ablate.trainer_settings import CommandTrainer, OwnTrainer, PythonTrainer
@@ -85,7 +85,7 @@ def refuse_uncommitted(study: Study) -> None:
 def _folder(study: Study, key: str) -> Path:
     """The folder of the file that says how to train."""
     file = study.marks.value((key,)).file
-    return Path(study.source if file.startswith("argument ") else file).parent
+    return Path(study.source if file.startswith(ARGUMENT) else file).parent
 
 
 def _named(settings: OwnTrainer, folder: Path) -> Iterator[str]:

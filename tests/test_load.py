@@ -68,7 +68,18 @@ def test_shipped_base_is_found_from_any_folder(tmp_path: Path) -> None:
     )
     study = load(tmp_path, text)
     assert study.base["encoder"]["width"] == 64
-    assert study.marks.value(("base", "encoder", "width")).file == "studies/bases/tiny.yaml"
+    assert study.marks.value(("base", "encoder", "width")).file == "shipped studies/bases/tiny.yaml"
+
+
+def test_of_two_fields_that_disagree_the_one_nearer_to_the_author_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("schema: 1\nname: a\nextends: quickstart.yaml\nbase: {train: {steps: 30}}\n", encoding="utf-8")
+    for reference, arguments, place in (
+        (tmp_path / "study.yaml", (), f"{tmp_path}/study.yaml:4:23: base.train.steps: "),
+        ("quickstart", ("base.train.steps=30",), "argument base.train.steps=30:1:18: train.steps: "),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_study(reference, overrides=arguments)
+        assert [str(problem) for problem in caught.value.problems] == [f"{place}40 warmup steps do not fit in 30 steps: at most 30"]
 
 
 def shipped() -> list[str]:

@@ -39,6 +39,8 @@ ENDED = ("done", "failed", "lost", "pruned")
 STATUS = {"done": "FINISHED", "pruned": "KILLED"}
 MOST = 19
 """As nice as a process can be."""
+AS_A_SESSION = 10
+"""How nice its session is to others: of a processor that is wanted elsewhere it gets a tenth, and half where it is not nice."""
 MAX_PARAMS, MAX_LENGTH = 100, 500
 SERVER_VARIABLE = "MLFLOW_TRACKING_URI"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
@@ -235,12 +237,20 @@ class Mirror:
                 return
 
 
+def _step_back() -> None:
+    """Behind Ray's workers, which stand behind the rest."""
+    os.nice(MOST)
+    if os.getsid(0) == os.getpid():  # Linux shares the processor out between sessions, and by niceness only within one
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(AS_A_SESSION), encoding="ascii")
+
+
 def main() -> int:
     """The mirror process: catches up every two seconds, or less often, until its standard input ends, then once more.
 
     MLflow may be away in between: what it did not take is tried again. A try that does not end is ended with the process.
     """
-    os.nice(MOST)  # behind Ray's workers, which stand behind the rest
+    _step_back()
     order = Order(**json.loads(sys.stdin.readline()))
     following = _Following(order)
     ending = False
@@ -290,6 +300,7 @@ class _Following:
         """MLflow makes its tables at the first contact; two that do so at once spoil the file."""
         import mlflow
 
+        signal.alarm(SILENT_SECONDS)  # what its import takes is no silence
         mlflow.set_tracking_uri(self._order.mlflow_uri)
         first = self._lock("first")
         fcntl.flock(first, fcntl.LOCK_EX)

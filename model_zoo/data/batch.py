@@ -49,6 +49,8 @@ def collate(kinds: Sequence[Documents], *, device: str) -> Batch:
 
 def deal(kinds: Sequence[Documents], *, parts: int) -> list[list[Documents]]:
     """Documents to micro-batches like cards, so that each has its share of every kind, and some document if there are as many as parts."""
+    if parts == 1:
+        return [list(kinds)]
     dealt: list[list[Documents]] = [[] for _ in range(parts)]
     number = 0  # of documents so far
     for kind in kinds:

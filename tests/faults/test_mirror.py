@@ -93,6 +93,9 @@ def test_mlflow_that_hangs_holds_up_no_trial_and_gets_everything_once_it_answers
         process = next(child for child in psutil.Process().children() if "ablate.stores.mlflow_mirror" in command_line(child))
         until(lambda: holds(process, workspace, "first"), seconds=60)
         until(lambda: not holds(process, workspace, "first"), seconds=60)  # it has tried, in vain
+        among_sessions = Path(f"/proc/{process.pid}/autogroup")
+        assert process.nice() == 19
+        assert not among_sessions.exists() or among_sessions.read_text(encoding="ascii").endswith("nice 10\n")
         locked.execute("ROLLBACK")
     store.close()
     assert "mirrored to MLflow" in said[-1]

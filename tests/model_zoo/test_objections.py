@@ -142,6 +142,15 @@ def test_metric_that_no_arm_reports_is_refused_with_those_they_do(base, metric, 
     ]
 
 
+def test_metric_of_a_claim_or_an_objective_that_no_arm_reports_is_refused():
+    written = study(FILES, {"train.learning_rate": [1e-3, 2e-3]})
+    only = "as it is configured, only train_loss, val_loss, skipped_rows: name one of these, or ask for it in the base"
+    claim = {"axis": "train.learning_rate", "expect": "increases", "metric": "few_shot/4"}
+    assert said(written | {"claims": [claim]}) == [f"claims[0].metric: no arm reports few_shot/4 {only}"]
+    search = {"kind": "search", "trials": 4, "sampler": "nsgaii", "objectives": [{"name": "cider/0", "goal": "max"}]}
+    assert said(written | {"design": search}) == [f"design.objectives[0].name: no arm reports cider/0 {only}"]
+
+
 def test_metric_that_some_arm_reports_is_fine():
     written = study({}, {"eval.latency": ["unmeasured", "measured"]}) | {"metric": {"name": "ttft_ms", "goal": "min"}}
     load_study(written)
