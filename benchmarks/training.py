@@ -7,10 +7,12 @@ All start from the same weights and their first losses must agree; so must the l
 embeddings decay as well and gives its first step no rate.
 
 The sides take turns of 60 steps within one process, each in a thread of its own that waits while another has its turn, so that what slows
-the machine for a while slows all of them. A ratio is of the seconds of all turns, with its 95 % interval (bootstrap over turns). Seconds
-are of the processor. Tokens are those of documents: padding counts for nobody. Run it with
+the machine for a while slows all of them. Where a model lies in memory alone makes one of two equal sides up to a tenth faster as long as
+it lies there, so all is made anew in several rounds, with another side first: a ratio is the geometric mean over rounds, with its 95 %
+interval (Student's t). `--null` compares each side with itself in the same way, which says what a ratio can show. Seconds are of the
+processor. Tokens are those of documents: padding counts for nobody. Run it with
 
-    python benchmarks/training.py [--turns 10] [--sizes 24x2 48x2 64x2 96x2 168x2 384x5] [--memory-steps 1000]
+    python benchmarks/training.py [--rounds 8] [--sizes 24x2 48x2 64x2 96x2 168x2 384x5] [--memory-steps 1000]
 
 `mixed` is MM1's mix, captions of 9 tokens beside documents of 63; in `text` documents are equally long, so that nobody pads. Everything is
 float32.
@@ -30,7 +32,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from scipy.stats import bootstrap
+from scipy.stats import ttest_1samp
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
@@ -53,9 +55,9 @@ from model_zoo.vlm import VisionLanguageModel
 
 MIXES = {"mixed": "45:45:10", "text": "0:0:100"}
 LOG_EVERY = loops.REPORT_EVERY
-TURN = STEPS_AHEAD
-"""Steps of a turn: the zoo's loop draws the documents of so many at once, the others each step's. The first turn of a side, with
-what it sets up, is not counted."""
+TURN, WIDE_TURN, WIDE = STEPS_AHEAD, 10, 200
+"""Steps of a turn: the zoo's loop draws the documents of so many at once, the others each step's. From a width of 200 on, where drawing is
+a thousandth of a step, they are fewer. Of the two turns a side has in a round the first, with what it sets up, is not counted."""
 
 
 def make_config(size: str, *, mix: str, steps: int, encoder: str = "frozen") -> Config:
@@ -76,6 +78,7 @@ def make_config(size: str, *, mix: str, steps: int, encoder: str = "frozen") -> 
 class Side:
     """One of those that take turns."""
 
+    steps_of_turn: int = TURN
     turn: threading.Event = field(default_factory=threading.Event)
     """Set while it is its turn."""
     seconds: list[float] = field(default_factory=list)
@@ -93,15 +96,24 @@ class Side:
     def step_done(self) -> None:
         """To be called after each step: after the last one of a turn it comes back when the next turn begins."""
         self.steps += 1
-        if self.steps % TURN == 0:
+        if self.steps % self.steps_of_turn == 0:
             self.seconds.append(time.process_time() - self.began)
             self.hand_on()
             self.began = time.process_time()
 
 
-def take_turns(loops_of: Mapping[str, Callable[[Side], None]]) -> dict[str, Side]:
+def take_rounds(loops_of: Mapping[str, Callable[[Side], None]], *, rounds: int, steps_of_turn: int = TURN) -> list[dict[str, Side]]:
+    """Of each round its sides, all made anew."""
+    names, found = list(loops_of), []
+    for first in range(rounds):
+        order = [names[(first + place) % len(names)] for place in range(len(names))]
+        found.append(take_turns({name: loops_of[name] for name in order}, steps_of_turn=steps_of_turn))
+    return found
+
+
+def take_turns(loops_of: Mapping[str, Callable[[Side], None]], *, steps_of_turn: int) -> dict[str, Side]:
     """Runs all loops, one at a time; each counts its steps on the side that it is given."""
-    sides = {name: Side() for name in loops_of}
+    sides = {name: Side(steps_of_turn) for name in loops_of}
     failures = list[BaseException]()
 
     def run(name: str, following: Side) -> None:
@@ -169,7 +181,7 @@ class Clock:
         yield
         if name == "data":
             self._read += 1
-            if self._side.steps >= TURN:
+            if self._side.steps >= self._side.steps_of_turn:
                 self._side.waiting += time.process_time() - began
         if name == "eval":
             self._read = 0
@@ -193,15 +205,19 @@ class Common:
         rows, tokens = self.config.train.rows_per_step, self.config.connector.num_tokens
         return draw_step(self.pool, mix=self.config.data.mix, seed=Clock.seed, step=step, num_rows=rows, num_tokens=tokens)
 
-    def tokens(self) -> float:
-        """In all turns but the first."""
-        return sum(kind.tokens.size for step in range(TURN, self.config.train.steps) for kind in self.draw(step))
+    def counted(self, steps_of_turn: int) -> list[list[Documents]]:
+        """Documents of the steps of all turns but the first."""
+        return [self.draw(step) for step in range(steps_of_turn, self.config.train.steps)]
 
-    def padding(self) -> float:
-        """Share of the tokens in padded batches that are padding."""
-        steps = [self.draw(step) for step in range(TURN, self.config.train.steps)]
-        padded = sum(sum(len(kind.tokens) for kind in kinds) * max(kind.tokens.shape[1] for kind in kinds) for kinds in steps)
-        return 1 - self.tokens() / padded
+
+def num_tokens(steps: Sequence[list[Documents]]) -> int:
+    return sum(kind.tokens.size for kinds in steps for kind in kinds)
+
+
+def padding(steps: Sequence[list[Documents]]) -> float:
+    """Share of the tokens in padded batches that are padding."""
+    padded = sum(sum(len(kind.tokens) for kind in kinds) * max(kind.tokens.shape[1] for kind in kinds) for kinds in steps)
+    return 1 - num_tokens(steps) / padded
 
 
 def zoo(common: Common, side: Side) -> None:
@@ -365,35 +381,54 @@ def hugging_face(common: Common, side: Side) -> None:
 SIDES: Mapping[str, Callable[[Common, Side], None]] = {"zoo": zoo, "Trainer": hugging_face, "plain": plain}
 
 
-def ratio(theirs: Side, ours: Side) -> str:
-    """Of the seconds of all turns but the first, with its 95 % interval."""
-    turns = np.array(theirs.seconds[1:]), np.array(ours.seconds[1:])
-    quotient = bootstrap(turns, lambda a, b: a.sum() / b.sum(), paired=True, vectorized=False, method="percentile", rng=0)
-    low, high = quotient.confidence_interval
-    return f"{turns[0].sum() / turns[1].sum():.2f} [{low:.2f}, {high:.2f}] times"
+def seconds(rounds: Sequence[Mapping[str, Side]], name: str) -> "np.ndarray[Any, Any]":
+    """Of a side in each round."""
+    return np.array([sum(sides[name].seconds[1:]) for sides in rounds])
 
 
-def compare(size: str, *, mix: str, steps: int) -> None:
-    common = Common(make_config(size, mix=mix, steps=steps))
-    sides = take_turns({name: partial(side, common) for name, side in SIDES.items()})
-    first, last = ({name: side.losses[moment] for name, side in sides.items()} for moment in (0, -1))
+def ratio(rounds: Sequence[Mapping[str, Side]], theirs: str, ours: str) -> str:
+    """Of the seconds of two sides: geometric mean over rounds, with its 95 % interval."""
+    logs = np.log(seconds(rounds, theirs) / seconds(rounds, ours))
+    interval = ttest_1samp(logs, 0.0).confidence_interval()
+    return f"{np.exp(logs.mean()):.2f} [{np.exp(interval.low):.2f}, {np.exp(interval.high):.2f}] times"
+
+
+def steps_of_turn(size: str) -> int:
+    return WIDE_TURN if int(size.split("x")[0]) >= WIDE else TURN
+
+
+def compare(size: str, *, mix: str, rounds: int) -> None:
+    turn = steps_of_turn(size)
+    common = Common(make_config(size, mix=mix, steps=2 * turn))
+    found = take_rounds({name: partial(side, common) for name, side in SIDES.items()}, rounds=rounds, steps_of_turn=turn)
+    first, last = ({name: side.losses[moment] for name, side in found[0].items()} for moment in (0, -1))
     assert max(first.values()) - min(first.values()) < 1e-4, first
     assert abs(last["plain"] - last["zoo"]) < 1e-6, last
-    tokens, ours = common.tokens(), sides["zoo"]
-    speeds = ", ".join(f"{name} {tokens / sum(side.seconds[1:]):,.0f}" for name, side in sides.items())
+    steps = common.counted(turn)
+    speeds = ", ".join(f"{name} {num_tokens(steps) / seconds(found, name).mean():,.0f}" for name in SIDES)
+    waiting = sum(sides["zoo"].waiting for sides in found) / seconds(found, "zoo").sum()
     print(f"{size:6} {common.config.decoder.num_params:>9,} params, {mix:5}: {speeds} tokens/s", end="; ")
-    print(f"padding {common.padding():.0%} of Trainer's", end="; ")
-    print("; ".join(f"{ratio(sides[other], ours)} {other}" for other in ("Trainer", "plain")), end="; ")
-    print(f"waiting for data {ours.waiting / sum(ours.seconds[1:]):.1%} of a step", end="; ")
-    print("last losses " + ", ".join(f"{loss:.3f}" for loss in last.values()), flush=True)
+    print(f"padding {padding(steps):.0%} of Trainer's", end="; ")
+    print("; ".join(f"{ratio(found, other, 'zoo')} {other}" for other in ("Trainer", "plain")), end="; ")
+    print(f"waiting for data {waiting:.1%} of a step; last losses {', '.join(f'{last[name]:.3f}' for name in SIDES)}", flush=True)
 
 
-def compare_unfrozen(size: str, *, steps: int) -> None:
+def compare_with_itself(size: str, *, mix: str, rounds: int) -> None:
+    turn = steps_of_turn(size)
+    common = Common(make_config(size, mix=mix, steps=2 * turn))
+    for name, side in SIDES.items():
+        found = take_rounds({twin: partial(side, common) for twin in ("one", "other")}, rounds=rounds, steps_of_turn=turn)
+        print(f"{size:6} {mix:5}: {name} against itself {ratio(found, 'one', 'other')}", flush=True)
+
+
+def compare_unfrozen(size: str, *, rounds: int) -> None:
     """A frozen encoder, whose features are there before the first step, against one that is trained along."""
-    sides = take_turns(
-        {training: partial(zoo, Common(make_config(size, mix="mixed", steps=steps, encoder=training))) for training in ("frozen", "full")}
+    steps = 2 * TURN
+    found = take_rounds(
+        {training: partial(zoo, Common(make_config(size, mix="mixed", steps=steps, encoder=training))) for training in ("frozen", "full")},
+        rounds=rounds,
     )
-    print(f"{size:6} frozen encoder {ratio(sides['full'], sides['frozen'])} one that is trained", flush=True)
+    print(f"{size:6} frozen encoder {ratio(found, 'full', 'frozen')} one that is trained", flush=True)
 
 
 def watch_memory(size: str, *, steps: int) -> None:
@@ -411,20 +446,22 @@ def watch_memory(size: str, *, steps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--turns", type=int, default=10, help="of 60 steps, for each side, at least 2; a third of them from a width of 200 on"
+        "--rounds", type=int, default=8, help="each of 60 steps of every side and then 60 that count; 10 where they are wide"
     )
     parser.add_argument("--sizes", nargs="+", default=["24x2", "48x2", "64x2", "96x2", "168x2", "384x5"], help="width x depth")
     parser.add_argument("--mixes", nargs="+", default=list(MIXES), choices=list(MIXES))
     parser.add_argument("--memory-steps", type=int, default=1000)
+    parser.add_argument("--null", action="store_true", help="each side against itself, and nothing else")
     options = parser.parse_args()
-    if options.turns < 2 or options.memory_steps < 400:
-        parser.error("--turns is at least 2 and --memory-steps at least 400: fewer say nothing")
+    if options.rounds < 2 or options.memory_steps < 400:
+        parser.error("--rounds is at least 2 and --memory-steps at least 400: fewer say nothing")
     torch.set_num_threads(1)
     for size in options.sizes:
         for mix in options.mixes:
-            turns = max(2, options.turns // 3) if int(size.split("x")[0]) >= 200 else options.turns
-            compare(size, mix=mix, steps=TURN * (turns + 1))
-    compare_unfrozen("64x2", steps=TURN * (options.turns + 1))
+            (compare_with_itself if options.null else compare)(size, mix=mix, rounds=options.rounds)
+    if options.null:
+        return
+    compare_unfrozen("64x2", rounds=options.rounds)
     watch_memory("64x2", steps=options.memory_steps)
 
 
