@@ -54,7 +54,7 @@ class Blame:
             (field_path, place)
             for axis, choice in zip(self.axes, cell, strict=True)
             for field_path, place in choice.places.items()
-            if choice != axis.base or (usual and field_path in under)
+            if choice != axis.base or usual
         ]
         named = [pair for pair in suspects if re.search(rf"\b{re.escape(pair[0].rpartition('.')[2])}\b", fault.message)]
         inside = [pair for pair in suspects if pair[0] in under]

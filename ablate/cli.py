@@ -209,7 +209,9 @@ def status(
         print(f"\n{found.said}: ablate status {name}{options} --json")
     stale = sum(row["state"] == "stale" for row in rows)
     show_standing(registration(opened, name, trials=trials), study=name, stale=stale, options=options)
-    if is_deserted(opened, name):
+    if active and (holder := opened.holder(name)):
+        print(f"a run works on it: {holder.lease.who}, its last sign {holder.silent_seconds:.0f} s ago")
+    if is_deserted(opened, name, trials=trials):
         print(f"nobody works on it: its run ended without a word; `ablate run{options} {file_of(study, name)}` goes on")
     if study != name and (changed := edited_since(opened, studies_of([study])[0])):
         print(f"{study} has changed since ({'; '.join(changed)}): ablate plan {study} shows what is missing")

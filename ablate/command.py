@@ -10,7 +10,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from ablate.base_form import form_faults, form_of
 from ablate.causes import MEMORY_TEXTS
+from ablate.errors import did_you_mean
 from ablate.fields import config_names
 from ablate.fingerprint import canonical
 from ablate.own_stage import Costs, OwnStage, own_stage, read_costs
@@ -142,9 +143,24 @@ def train(stage: OwnStage, inputs: Mapping[str, Path], context: Context) -> None
     argv = [written(text) for text in settings.argv]
     print(visible(f"ablate: {shlex.join(argv)}", limit=MAX_SHOWN), flush=True)
     program = Supervised(argv, folder=folder, env=variables, grace_seconds=settings.grace_seconds)
-    ended = program.follow(Rows(context.report, context.refuse), report=report, should_stop=context.should_stop)
+    rows = Rows(_naming_undeclared(context.report, declared=settings.metrics), context.refuse)
+    ended = program.follow(rows, report=report, should_stop=context.should_stop)
     if ended.code and not context.should_stop():
         raise CommandFailed(_reason(ended))
+
+
+def _naming_undeclared(report: Callable[..., None], *, declared: Collection[str]) -> Callable[..., None]:
+    """Says in the log, once, which metrics no study can name: most likely a slip of the program or of the study."""
+    said = set[str]()
+
+    def named(step: Any, **metrics: Any) -> None:
+        for name in metrics.keys() - set(declared) - said:
+            said.add(name)
+            close = did_you_mean(name, declared)
+            print(f"ablate: '{visible(name)}' is not in command.metrics: it is kept, and no study can name it{close}", flush=True)
+        report(step, **metrics)
+
+    return named
 
 
 def _environment(settings: CommandTrainer, context: Context) -> dict[str, str]:

@@ -210,6 +210,7 @@ class Drafting:
     def _try(self, cells: Iterable[Cell], *, arms: bool = True, wanted: int | None = None) -> "_Tried":
         """Removes cells by the conditions, then lets the trainer refuse; what is left becomes arms."""
         found, messages = _Tried(), set[str]()
+        accepted, refused = set[tuple[int, Level]](), list[tuple[Fault, _Key]]()
         blame = Blame(self.axes, self.base, reference(self.axes, self.applies), len(self.conditions) < len(self.study.where))
         most_seen = None if wanted is None else MAX_TRIED + 2 * wanted
         for cell in cells:
@@ -229,12 +230,15 @@ class Drafting:
                 found.refused += 1
                 new = [fault for fault in blame.refusals(cell) if fault.message not in messages]
                 messages |= {fault.message for fault in new}
-                changed = [choice for axis, choice in zip(self.axes, cell, strict=True) if choice != axis.base]
-                # one level's own mistake is met before the level is combined with others
-                way_out = "; or leave the combination out with where" if len(changed) > 1 else ""
-                self.faults += [fault._replace(message=fault.message + way_out) for fault in new]
-            elif arms and key not in self.arms:
-                self.arms[key] = self.arm(cell, config)
+                refused += [(fault, key) for fault in new]
+            else:
+                accepted |= set(enumerate(key))
+                if arms and key not in self.arms:
+                    self.arms[key] = self.arm(cell, config)
+        for fault, key in refused:
+            # each of its levels is fine in some other cell
+            way_out = "; or leave the combination out with where" if accepted.issuperset(enumerate(key)) else ""
+            self.faults.append(fault._replace(message=fault.message + way_out))
         return found
 
     def _config(self, cell: Cell) -> BaseModel | None:

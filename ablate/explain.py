@@ -24,6 +24,7 @@ _EXPECTED = {
     "model": "a mapping",
     "none": "null",
 }
+_DOTTED = re.compile(r"(?P<field>[a-z_]+(?:\.[a-z_0-9]+)+)(?P<colon>: )?")
 _BOUNDS = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -112,10 +113,23 @@ def _explain(path: Path, details: Sequence[Any], model: type[BaseModel], values:
     for detail in details:
         sentence = _sentence(path, detail, around=around, models=chosen, fields=fields, value=values)
         # a model that finds several things wrong says each on a line of its own
-        faults += [sentence._replace(message=line) for line in sentence.message.splitlines()]
+        faults += [_pointed(sentence._replace(message=line), values) for line in sentence.message.splitlines()]
         if detail["type"] == "union_tag_invalid" and isinstance(values, Mapping):
             faults += _wrong_in_all(path, values, kind=detail["ctx"]["discriminator"].strip("'"), models=models)
     return list(dict.fromkeys(faults))
+
+
+def _pointed(fault: Fault, value: Any) -> Fault:
+    """What begins with a dotted name of a field inside is said of that field, or of the nearest group around it that is written."""
+    found = _DOTTED.match(fault.message)
+    if not found or fault.at_key:
+        return fault
+    names, inside = found["field"].split("."), value
+    for count, name in enumerate(names):
+        if not isinstance(inside, Mapping) or name not in inside:
+            return fault._replace(path=(*fault.path, *names[:count]))
+        inside = inside[name]
+    return fault._replace(path=(*fault.path, *names), message=fault.message[found.end() :] if found["colon"] else fault.message)
 
 
 def _wrong_in_all(path: Path, value: Mapping[str, Any], *, kind: str, models: tuple[type[BaseModel], ...]) -> list[Fault]:

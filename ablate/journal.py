@@ -62,7 +62,7 @@ class Journal:
         try:
             self.flush()
             for why, number in self.refused.items():
-                self._log(f"{number} rows refused: {why}")
+                self._log(f"{number} row{'' if number == 1 else 's'} refused: {why}")
         finally:
             os.close(self._file)
 

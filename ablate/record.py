@@ -45,6 +45,8 @@ class Summary:
     """Trials that ended and are not in the study's plan any more."""
     deviations: int = 0
     """Edits since the study was first declared."""
+    refused_rows: int = 0
+    """Of metrics, in this run: what trainers reported and what was none."""
 
     @property
     def resumable(self) -> bool:
@@ -107,8 +109,11 @@ class Recorder:
         for job, attempts in unseen.items():
             outcomes = [outcome for attempt in attempts if (outcome := read_outcome(attempt))]
             ended = [outcome for outcome in outcomes if outcome.state in final and outcome.cause not in TRIED_AGAIN]
-            if ended:
-                best = next((outcome for outcome in ended if outcome.state == "done"), ended[-1])
+            best = next((outcome for outcome in ended if outcome.state == "done"), ended[-1] if ended else None)
+            for outcome in outcomes:
+                if outcome != best:  # part of the job's history, and no end of it
+                    self._store.finish(self.plan.study.name, outcome, final=False)
+            if best:
                 self._tail({job: best.attempt})
                 self._store.finish(self.plan.study.name, best)
         self._clear(begun)
@@ -199,6 +204,7 @@ class Recorder:
             ended_by=ended_by,
             stale=len(self._store.stale_trials(self.plan.study.name)),
             deviations=len(register(self._store.declarations(self.plan.study.name), ended=()).deviations),
+            refused_rows=sum(outcome.details.get("refused_rows", 0) for outcome in ran),
         )
 
     def _record_plan(self) -> None:

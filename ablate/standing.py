@@ -48,11 +48,16 @@ def listed(rows: Sequence[dict[str, Any]]) -> Listed:
     )
 
 
-def is_deserted(store: Store, study: str) -> bool:
-    """Whether jobs of it are recorded as running and no run works on them: theirs was killed and could not say so."""
+def is_deserted(store: Store, study: str, *, trials: Sequence[TrialStanding]) -> bool:
+    """Whether its run was killed and could not say so: jobs are recorded as running that no run works on, or trials wait and the run's
+    lease was never given back."""
     active = {record.name for record in store.studies() if record.active}
-    left = {job.id for job in store.jobs(study, state="running")} if study not in active else set()
-    return bool(left - {job.id for name in active for job in store.jobs(name, state="running")})
+    if study in active:
+        return False
+    left = {job.id for job in store.jobs(study, state="running")}
+    if left - {job.id for name in active for job in store.jobs(name, state="running")}:
+        return True
+    return any(trial.state == "queued" for trial in trials) and store.holder(study) is not None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ablate.deviations import moment
 from ablate.difference import differences, value_text
+from ablate.quantities import counted
 
 if TYPE_CHECKING:
     from ablate.analysis.laws import Prediction
@@ -114,6 +115,9 @@ class RunScreen:
             self.say(f"  and {len(summary.failures) - 20} more (ablate status {summary.study}{options})")
         if summary.failures:
             self.say(f"  why: ablate logs TRIAL{options}; try them again: ablate retry {summary.study}{options}")
+        if summary.refused_rows:
+            rows = counted(summary.refused_rows, "row")
+            self.say(f"  {rows} of metrics refused, so a value before may have counted as the last: why: ablate logs TRIAL{options}")
         if summary.stale:
             trials = "trial is" if summary.stale == 1 else "trials are"
             self.say(f"  {summary.stale} {trials} stale: ended, not in this plan any more, kept, and left out of every result")

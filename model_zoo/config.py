@@ -144,9 +144,8 @@ class Train(Settings):
         steps, warmup = info.data.get("steps"), info.data.get("warmup_steps")
         if info.data.get("schedule") is Schedule.WSD and steps and warmup is not None and warmup + decay_steps(value, steps=steps) > steps:
             left = steps - warmup
-            raise ValueError(
-                f"{value} of {steps} steps decay after {warmup} of warmup: at most the {left} that are left, {left / steps:.6g}"
-            )
+            most = f"at most the {left} that are left, {left / steps:.6g}" if left else "none is left; lower warmup_steps"
+            raise ValueError(f"{value} of {steps} steps decay after {warmup} of warmup: {most}")
         return value
 
 
@@ -350,7 +349,7 @@ class Config(Settings):
             listed = f"1 to {allowed[-1]}" if len(allowed) > isqrt(allowed[-1]) > 1 else ", ".join(map(str, allowed))
             nearest = min(allowed, key=lambda count: abs(count - value.num_tokens))
             raise ValueError(
-                f"num_tokens is {value.num_tokens}, which {value.kind} cannot give on a grid of "
+                f"num_tokens is {value.num_tokens}, which kind {value.kind} cannot give on a grid of "
                 f"{encoder.grid} x {encoder.grid} patches ({listed}): nearest {nearest}"
             )
         return value

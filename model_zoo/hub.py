@@ -33,7 +33,7 @@ HUB_FILES = (CONFIG_FILE, MODEL_FILE, "model-*.safetensors", INDEX_FILE, TOKENIZ
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 FEW = 3
 """Names that an error lists."""
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class CheckpointError(ValueError):

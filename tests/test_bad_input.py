@@ -590,12 +590,12 @@ ZOO_LEVELS = [
     ),
     row(
         "tokens the grid cannot give",
-        ("6:28", "num_tokens is 5, which avg_pool cannot give on a grid of 4 x 4", "nearest 4"),
+        ("6:28", "num_tokens is 5, which kind avg_pool cannot give on a grid of 4 x 4", "nearest 4"),
         edit=ZOO | {6: "  connector.num_tokens: [4,5]"},
     ),
     row(
         "tokens that only one resolution can give",
-        ("6:28", "encoder.image_size[1]", "num_tokens is 16, which avg_pool cannot give on a grid of 2 x 2"),
+        ("6:28", "encoder.image_size[1]", "num_tokens is 16, which kind avg_pool cannot give on a grid of 2 x 2"),
         edit=ZOO | {6: "  encoder.image_size: [16, 8]\n  connector.num_tokens: [ 16]"},
     ),
     row(
@@ -630,7 +630,7 @@ ZOO_LEVELS = [
     ),
     row(
         "a combination that cannot be built",
-        ("7:30", "which mlp cannot give on a grid of 8 x 8 patches (64): nearest 64; or leave the combination out with where"),
+        ("7:30", "which kind mlp cannot give on a grid of 8 x 8 patches (64): nearest 64; or leave the combination out with where"),
         edit=ZOO
         | {
             4: "base: {connector: {kind: avg_pool, num_tokens: 16}}\ndesign: grid",
@@ -639,9 +639,9 @@ ZOO_LEVELS = [
     ),
     row(
         "parts that do not fit together in several ways",
-        ("4:7", "decoder.training is frozen and data.mix has texts alone"),
-        ("4:7", "eval.few_shot and eval.harness ask about files"),
-        ("4:7", "sft.connector: num_tokens is 16, which mlp cannot give on a grid of 8 x 8 patches (64)"),
+        ("4:28", "base.decoder.training: decoder.training is frozen and data.mix has texts alone"),
+        ("4:95", "base.eval: eval.few_shot and eval.harness ask about files"),
+        ("4:172", "base.sft: sft.connector: num_tokens is 16, which kind mlp cannot give on a grid of 8 x 8 patches (64)"),
         edit=ZOO
         | {
             4: "base: {decoder: {training: frozen}, data: {mix: {caption: 0, interleaved: 0, text: 1}}, eval: {harness: {scores: [arc/acc]}},"
@@ -769,7 +769,7 @@ TOGETHER = [
     row(
         "levels after one that cannot be read",
         ("6:26", "levels mix numbers and text: write 16 without quotes"),
-        ("6:32", "num_tokens is 5, which avg_pool cannot give"),
+        ("6:32", "num_tokens is 5, which kind avg_pool cannot give"),
         ("6:35", "must be above 0, found -4"),
         edit=ZOO | {6: '  connector.num_tokens: ["16", 5, -4, 4]'},
         add="claims:\n  - {axis: connector.num_tokens, level: 16, expect: increases}\n",
@@ -1215,19 +1215,19 @@ FURTHER_ZOO = [
             "more tokens than patches",
             "connector.num_tokens: [4, 64]",
             "",
-            ("6:29", "num_tokens is 64, which avg_pool cannot give", "nearest 16"),
+            ("6:29", "num_tokens is 64, which kind avg_pool cannot give", "nearest 16"),
         ),
         (
             "tokens of a convolution",
             "connector.num_tokens: [4, 5]",
             "{connector: {kind: c_abstractor}}",
-            ("6:29", "num_tokens is 5, which c_abstractor cannot give on a grid of 4 x 4"),
+            ("6:29", "num_tokens is 5, which kind c_abstractor cannot give on a grid of 4 x 4"),
         ),
         (
             "more queries than patches",
             "connector.num_tokens: [4, 5, 64]",
             "{connector: {kind: attention_pool}}",
-            ("6:32", "num_tokens is 64, which attention_pool cannot give", "(1 to 16)"),
+            ("6:32", "num_tokens is 64, which kind attention_pool cannot give", "(1 to 16)"),
         ),
         ("heads that do not divide", "decoder.num_heads: [2, 3]", "", ("6:26", "64 is not divisible by 3 heads of even width")),
         (

@@ -22,7 +22,7 @@ from ablate.durable import PATIENCE_VARIABLE, storage_patience
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.load import load_study
 from ablate.planner import make_plan
-from ablate.stores import Lease, Store, TrialRecord, open_store
+from ablate.stores import Lease, Store, TrialRecord, open_store, sql_leases
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 from tests.faults.conftest import until
@@ -149,12 +149,26 @@ def test_status_of_a_study_whose_run_was_killed_says_that_nobody_works_on_it(sto
     (job, *_) = jobs_in(store, "failed")
     with holding.held(store, study="small", owner="ablate run small.yaml"):
         store.start("small", job, attempt=2)
-        assert "nobody works on it" not in ablate("status", "small", place=workspace)
+        assert "a run works on it: ablate run small.yaml (process " in ablate("status", "small", place=workspace)
         assert {row["active"] for row in json.loads(ablate("status", "small", "--json", place=workspace))} == {True}
     said = ablate("status", "small", place=workspace)
     assert f"its run ended without a word; `ablate run --workspace {workspace.folder} FILE, the study's file` goes on" in said
     rows = json.loads(ablate("status", "small", "--json", place=workspace))
     assert [(row["state"], row["active"]) for row in rows].count(("running", False)) == 1
+
+
+def test_status_of_a_study_whose_run_was_killed_between_two_jobs_says_so_too(
+    store: Store, workspace: Workspace, ablate: Ablate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study()
+    plan = make_plan(study, make_arms(study))
+    store.record_plan(plan, axes={}, simulated=True)
+    assert "nobody works on it" not in ablate("status", "small", place=workspace)  # it was never run
+    subprocess.run([sys.executable, "-c", CLAIM_AND_DIE, workspace.store_url], check=False)
+    monkeypatch.setattr(sql_leases, "LEASE_TTL", 0.0)  # it has been silent for long enough
+    said = ablate("status", "small", place=workspace)
+    assert "its run ended without a word" in said
+    assert "a run works on it" not in said
 
 
 def test_job_that_another_study_s_run_executes_is_not_deserted(store: Store, workspace: Workspace, ablate: Ablate) -> None:

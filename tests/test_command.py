@@ -166,6 +166,16 @@ def test_refused_lines_are_counted_and_said_once_in_the_log(workspace: Workspace
     log = (workspace.attempt(job.id, 1) / "log.txt").read_text(encoding="utf-8")
     assert log.count("row refused: not a line of JSON ({broken); more of the kind are counted") == 1
     assert "50 rows refused: not a line of JSON" in log
+    assert "1 row refused: a metric's value is a number" in log
+
+
+def test_metric_that_is_not_declared_is_named_once_with_the_one_that_is_nearly_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(load_own(tmp_path, script='for step in (1, 2):\n    print(\'{"step": 1, "los": 0.5, "loss": 1}\')'), tmp_path)
+    said = capsys.readouterr().out
+    assert said.count("'los' is not in command.metrics: it is kept, and no study can name it; did you mean 'loss'?") == 1
+    assert "'loss' is not" not in said
 
 
 def test_script_that_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:

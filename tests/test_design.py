@@ -167,7 +167,7 @@ def test_where_keeps_the_cells_in_which_all_conditions_hold() -> None:
 
 def test_where_rescues_a_grid_from_cells_the_trainer_refuses() -> None:
     axes = {"encoder.image_size": [16, 8], "connector.num_tokens": [4, 16]}
-    with pytest.raises(InputError, match="num_tokens is 16, which avg_pool cannot give on a grid of 2 x 2"):
+    with pytest.raises(InputError, match="num_tokens is 16, which kind avg_pool cannot give on a grid of 2 x 2"):
         make_arms(zoo(axes))
     declared = zoo(axes, where=["connector.num_tokens <= encoder.num_patches"])
     assert names(declared) == ["base", "num_tokens=16", "image_size=8"]
@@ -246,7 +246,7 @@ def test_bounds_the_trainer_refuses_are_found_before_the_search() -> None:
 
 def test_arm_of_levels_the_trainer_refuses_together_says_why() -> None:
     declared = zoo({"encoder.image_size": [16, 8], "connector.num_tokens": [4, 16]}, **SEARCH)
-    with pytest.raises(InputError, match="num_tokens=16: connector: num_tokens is 16, which avg_pool cannot give"):
+    with pytest.raises(InputError, match="num_tokens=16: connector: num_tokens is 16, which kind avg_pool cannot give"):
         arm_for(declared, {"encoder.image_size": 8, "connector.num_tokens": 16})
 
 

@@ -76,10 +76,15 @@ def test_of_two_fields_that_disagree_the_one_nearer_to_the_author_is_named(tmp_p
     for reference, arguments, place in (
         (tmp_path / "study.yaml", (), f"{tmp_path}/study.yaml:4:23: base.train.steps: "),
         ("quickstart", ("base.train.steps=30",), "argument base.train.steps=30:1:18: train.steps: "),
+        ("quickstart", ("axes={train.steps: [30]}",), "argument axes={train.steps: [30]}:1:21: axes.train.steps[0]: "),
     ):
         with pytest.raises(InputError) as caught:
             load_study(reference, overrides=arguments)
-        assert [str(problem) for problem in caught.value.problems] == [f"{place}40 warmup steps do not fit in 30 steps: at most 30"]
+        assert str(caught.value.problems[0]) == f"{place}40 warmup steps do not fit in 30 steps: at most 30"
+    with pytest.raises(
+        InputError, match=r"argument base.connector.kind=mlp:1:21: connector.kind: num_tokens is 4, which kind mlp cannot give"
+    ):
+        load_study("quickstart", overrides=("base.connector.kind=mlp",))
 
 
 def shipped() -> list[str]:

@@ -81,6 +81,14 @@ def test_attempt_that_died_before_the_last_one_is_not_waited_for(
     assert waited == []
 
 
+def test_refused_rows_of_a_run_are_in_its_summary(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    recorder = recorder_of(plan, store, workspace)
+    for number, job in enumerate(plan.jobs.values()):
+        recorder.apply(Finished(Outcome(job.id, 1, "done", started=1.0, seconds=1.0, details={"refused_rows": number + 1})))
+    assert recorder.summary(slots=1).refused_rows == sum(range(1, len(plan.jobs) + 1))
+
+
 def test_of_two_attempts_that_ended_unseen_the_one_that_is_done_counts(store: Store, workspace: Workspace) -> None:
     plan = make_small_plan()
     first = next(iter(plan.jobs.values()))
@@ -89,6 +97,19 @@ def test_of_two_attempts_that_ended_unseen_the_one_that_is_done_counts(store: St
     recorder = recorder_of(plan, store, workspace)
     recorder.absorb()
     assert store.job_states([first.id]) == {first.id: ("done", 2)}
+    assert [(attempt.number, attempt.state) for attempt in store.attempts([first.id])] == [(1, "failed"), (2, "done")]
+
+
+def test_attempt_that_was_lost_with_its_run_is_part_of_its_job_s_history(store: Store, workspace: Workspace) -> None:
+    plan = make_small_plan()
+    first = next(iter(plan.jobs.values()))
+    workspace.attempt(first.id, 1).mkdir(parents=True)
+    write_outcome(workspace.attempt(first.id, 1), Outcome(first.id, 1, "lost", cause="lost", reason="its worker was ended"))
+    recorder = recorder_of(plan, store, workspace)
+    recorder.absorb()
+    assert first in recorder.missing()
+    assert recorder.attempts()[first.id] == 1
+    assert [(attempt.number, attempt.cause) for attempt in store.attempts([first.id])] == [(1, "lost")]
 
 
 def test_job_that_a_search_ended_early_is_trained_to_its_end_by_another_study(store: Store, workspace: Workspace) -> None:

@@ -114,8 +114,11 @@ class Stream(Generic[T]):
     def _next_row(self) -> tuple[Path, dict[str, Any]]:
         while True:
             if self.state.epoch == self._epochs:
+                files, times = (
+                    f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in ((len(self.paths), "file"), (self._epochs, "time"))
+                )
                 raise RunDry(
-                    f"source {self.name} has run dry after {self.state.read:,} rows of {len(self.paths)} files, {self._epochs} times over: "
+                    f"source {self.name} has run dry after {self.state.read:,} rows of {files}, {times} over: "
                     f"lower its share in data.mix, train fewer steps, add files, or raise data.files.epochs above {self._epochs}"
                     + (f" ({self.bad_rows})" if self.bad_rows else "")
                 )

@@ -16,13 +16,13 @@ REFUSED = {
     "decoder heads": ({"decoder": {"width": 66}}, "66 is not divisible by 2 heads of even width: nearest 64, 68"),
     "squares": (
         {"connector": {"kind": "c_abstractor", "num_tokens": 5}},
-        r"5, which c_abstractor cannot give on a grid of 4 x 4 patches \(1, 4, 9, 16\): nearest 4",
+        r"5, which kind c_abstractor cannot give on a grid of 4 x 4 patches \(1, 4, 9, 16\): nearest 4",
     ),
     "too many": (
         {"connector": {"kind": "attention_pool", "num_tokens": 50}},
-        r"50, which attention_pool cannot give on a grid of 4 x 4 patches \(1 to 16\): nearest 16",
+        r"50, which kind attention_pool cannot give on a grid of 4 x 4 patches \(1 to 16\): nearest 16",
     ),
-    "coarse grid": ({"encoder": {"image_size": 4}}, r"num_tokens is 4, which avg_pool .* \(1\): nearest 1"),
+    "coarse grid": ({"encoder": {"image_size": 4}}, r"num_tokens is 4, which kind avg_pool .* \(1\): nearest 1"),
     "kind": ({"connector": {"kind": "q_former"}}, "'avg_pool', 'attention_pool', 'c_abstractor', 'mlp'"),
     "sum": ({"data": {"mix": {"caption": 0.5, "text": 0.49}}}, "sum is 0.99; use 45:45:10 or shares that sum to 1"),
     "source": ({"data": {"mix": {"vqa": 1.0}}}, "unknown source vqa; sources are caption, interleaved, text"),

@@ -162,7 +162,7 @@ def test_held_out_files_are_named_as_such(tmp_path, make_worker):
 
 
 def test_source_that_runs_dry_ends_the_trial_with_what_to_do(make_worker):
-    with pytest.raises(RunDry, match=r"source data\.files\.\w+\.train has run dry after \d+ rows of 1 files, 1 times over: lower its"):
+    with pytest.raises(RunDry, match=r"source data\.files\.\w+\.train has run dry after \d+ rows of 1 file, 1 time over: lower its"):
         run(
             config(
                 steps=100, train={"steps": 100}, data={"mix": "1:1:1", "files": with_files(epochs=1).data.files.model_dump(mode="json")}

@@ -65,7 +65,7 @@ def test_sft_that_cannot_be_built_is_refused_with_its_field(tiny, sft, said):
 
 
 def test_number_of_tokens_that_the_smaller_grid_cannot_give_is_refused(tiny):
-    with pytest.raises(ValueError, match=r"sft\.connector: num_tokens is 4, which avg_pool cannot give on a grid of 1 x 1"):
+    with pytest.raises(ValueError, match=r"sft\.connector: num_tokens is 4, which kind avg_pool cannot give on a grid of 1 x 1"):
         with_sft(tiny, encoder={"image_size": 4})
 
 

@@ -144,7 +144,7 @@ def test_source_that_has_run_dry_says_what_to_do(tmp_path: Path) -> None:
     write_texts(tmp_path / "a.jsonl", ["one", "two"])
     source = stream("a.jsonl", epochs=3)
     assert len(rest(source)) == 6
-    why = r"source text has run dry after 6 rows of 1 files, 3 times over: lower .* raise data\.files\.epochs above 3$"
+    why = r"source text has run dry after 6 rows of 1 file, 3 times over: lower .* raise data\.files\.epochs above 3$"
     with pytest.raises(RunDry, match=why):
         next(source)
 
