@@ -57,7 +57,7 @@ def test_connector_refuses_counts_it_cannot_give(kind):
     reachable = KINDS[kind]().reachable_tokens(GRID)
     for num_tokens in set(range(1, 18)) - set(reachable):
         written = {"encoder": {"image_size": 16}, "connector": {"kind": kind, "num_tokens": num_tokens}}
-        with pytest.raises(ValidationError, match=rf"num_tokens is {num_tokens}, which {kind} cannot give .*: nearest \d+"):
+        with pytest.raises(ValidationError, match=rf"num_tokens is {num_tokens}, which kind {kind} cannot give .*: nearest \d+"):
             Config.model_validate(written)
 
 
