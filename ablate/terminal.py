@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ablate.record import Summary
 
 PLAIN_SECONDS = 10.0
-PIPE_WIDTH = 240
+PIPE_WIDTH = 2000
 STYLE = {"done": "green", "running": "cyan", "failed": "red", "lost": "red", "queued": "dim", "pruned": "yellow", "stale": "yellow"}
 
 

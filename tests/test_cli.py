@@ -23,6 +23,7 @@ from ablate.errors import EnvironmentMissing, InputError
 from ablate.load import load_study
 from ablate.planner import make_plan
 from ablate.stores import Lease, Store, TrialRecord, open_store, sql_leases
+from ablate.terminal import show_rows
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 from tests.faults.conftest import until
@@ -342,3 +343,8 @@ claims:
     again = [sys.executable, "-m", "ablate", "run", "small.yaml", "--strict"]
     ended = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr.startswith("contradicted: small: ")) == (code, code == 1), ended.stderr
+
+
+def test_row_of_a_wide_table_is_one_line_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_rows([{f"metric number {column}": "x" * 30 for column in range(40)}] * 3)
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 3
