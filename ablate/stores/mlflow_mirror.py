@@ -237,12 +237,11 @@ class Mirror:
                 return
 
 
-def _step_back() -> None:
-    """Behind Ray's workers, which stand behind the rest."""
-    os.nice(MOST)
-    if os.getsid(0) == os.getpid():  # Linux shares the processor out between sessions, and by niceness only within one
+def _be_nice_to_others(niceness: int) -> None:
+    """As a session: Linux shares the processor out between sessions, and only within one by the niceness of processes."""
+    if os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(AS_A_SESSION), encoding="ascii")
+            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def main() -> int:
@@ -250,7 +249,8 @@ def main() -> int:
 
     MLflow may be away in between: what it did not take is tried again. A try that does not end is ended with the process.
     """
-    _step_back()
+    os.nice(MOST)  # behind Ray's workers, which stand behind the rest
+    _be_nice_to_others(AS_A_SESSION)
     order = Order(**json.loads(sys.stdin.readline()))
     following = _Following(order)
     ending = False
@@ -266,6 +266,8 @@ def main() -> int:
         signal.alarm(0)
         ready, _, _ = select.select([sys.stdin], [], [], following.pause_seconds)
         ending = bool(ready) and not sys.stdin.read()
+        if ending:
+            _be_nice_to_others(0)  # now somebody waits for it
 
 
 class _Following:
