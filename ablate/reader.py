@@ -84,10 +84,9 @@ class Marks:
         return Problem(file, line, column, visible(f"{about}: {fault.message}" if about else fault.message, limit=MOST_SAID))
 
     def _beside(self, path: Path) -> list[Path]:
-        """The fields of its group, and where it is a group itself, those in it."""
-        if not path or not isinstance(path[-1], str):
-            return []
-        return [other for other in self.values if other[:-1] in (path[:-1], path) and other]
+        """The fields of its group, and where it is a group itself, those in it; none of a list's items."""
+        is_field = bool(path) and isinstance(path[-1], str)
+        return [other for other in self.values if is_field and other and other[:-1] in (path[:-1], path)]
 
     def _distance(self, path: Path) -> int:
         """From the author: an argument, the study, what the study builds on."""
