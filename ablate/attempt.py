@@ -4,12 +4,12 @@
     runs/<job>/attempt-<n>/pid              the process that runs it; gone once it has ended in order
     runs/<job>/attempt-<n>/metrics.jsonl    one line a point, appended while it runs
     runs/<job>/attempt-<n>/log.txt          what it printed, and why it ended badly; absent where that is nothing
-    runs/<job>/attempt-<n>/git.diff         uncommitted changes of the repository that the trainer lies in; absent where there are none
     runs/<job>/attempt-<n>/stop             there once it is asked to stop; says why where that is no interruption
     runs/<job>/attempt-<n>/done.json        the outcome; fsynced and renamed, so whole or absent
     runs/<job>/checkpoint-<n>               what one attempt keeps for the next
     runs/<job>/checkpoint-files/            what a program keeps for itself, until the job is done
     artifacts/<job>/                        the artefact; written under a temporary name and renamed when whole
+    diffs/<sha256>.diff                     uncommitted changes of a trainer's repository, for all attempts that had the same
 
 The order matters: artefact, then `done.json`. Whoever finds a `done.json` may believe all of it.
 """
@@ -284,8 +284,8 @@ def _train(job: Job, context: AttemptContext, *, workspace: Workspace, folder: P
     try:
         trainer = load_trainer(job.trainer)
         code = code_of(job, getattr(trainer, "__name__", ""))
-        if code and (diff := code.diff):
-            patiently(lambda: (folder / "git.diff").write_text(diff, encoding="utf-8"), path=folder)
+        if code and code.diff and not (kept := workspace.diff(code.diff_sha256)).exists():
+            write_whole(kept, code.diff.encode())
         context.seconds["start"] = time.monotonic() - clock
         with context.phase("train"):
             trainer.train(job.spec, inputs, context)

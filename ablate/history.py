@@ -101,8 +101,12 @@ def past_attempts(store: Store, jobs: Iterable[str], *, workspace: Workspace) ->
     """Every attempt of these jobs whose end is recorded, by job in the given order and number."""
     order = list(jobs)
     records = sorted(store.attempts(order), key=lambda record: (order.index(record.job), record.number))
-    diffs = [workspace.attempt(record.job, record.number) / "git.diff" for record in records]
-    return tuple(PastAttempt(record, diff if diff.exists() else None) for record, diff in zip(records, diffs, strict=True))
+    return tuple(PastAttempt(record, _diff_of(record, workspace)) for record in records)
+
+
+def _diff_of(record: AttemptRecord, workspace: Workspace) -> Path | None:
+    digest = (record.details or {}).get("git", {}).get("diff_sha256")
+    return kept if digest and (kept := workspace.diff(digest)).exists() else None
 
 
 def trained_with(store: Store, jobs: Iterable[str]) -> dict[str, dict[str, int]]:

@@ -1,6 +1,5 @@
 """Where an attempt's numbers come from: machine, interpreter, package versions and the trainer's code, as JSON values."""
 
-import hashlib
 import os
 import platform
 import socket
@@ -55,7 +54,7 @@ def _git(code: Repository) -> dict[str, Any]:
     if code.diff is not None:
         found["dirty"] = bool(code.diff or code.untracked)
     if code.diff:
-        found["diff_sha256"] = hashlib.sha256(code.diff.encode()).hexdigest()
+        found["diff_sha256"] = code.diff_sha256
     return found
 
 

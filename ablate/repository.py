@@ -3,6 +3,7 @@
 Without git, outside a repository, before a first commit: nothing, which is no error.
 """
 
+import hashlib
 import os
 import re
 import subprocess
@@ -32,6 +33,10 @@ class Repository:
     """What has changed in the whole repository since the commit; empty where nothing has, None where git did not say in time."""
     untracked: tuple[str, ...]
     """Those of the files that were asked about which git does not know."""
+
+    @property
+    def diff_sha256(self) -> str:
+        return hashlib.sha256((self.diff or "").encode()).hexdigest()
 
 
 def repository_of(folder: Path, *, files: Iterable[Path] = ()) -> Repository | None:

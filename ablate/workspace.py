@@ -38,6 +38,14 @@ class Workspace:
     def artifacts(self) -> Path:
         return self.folder / "artifacts"
 
+    @property
+    def diffs(self) -> Path:
+        return self.folder / "diffs"
+
+    def diff(self, sha256: str) -> Path:
+        """Uncommitted changes that attempts trained with, one file for all that had the same."""
+        return self.diffs / f"{sha256[:16]}.diff"
+
     def attempt(self, job_id: str, number: int) -> Path:
         return self.runs / job_id / f"attempt-{number}"
 
@@ -48,5 +56,5 @@ class Workspace:
 
     def create(self) -> None:
         """Makes the folder, for its owner only."""
-        for folder in (self.folder, self.runs, self.artifacts):
+        for folder in (self.folder, self.runs, self.artifacts, self.diffs):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

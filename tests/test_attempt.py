@@ -199,4 +199,4 @@ def test_attempt_that_ended_leaves_four_small_files(workspace: Workspace) -> Non
     job = next(iter(make_small_plan().jobs.values()))
     execute(job, workspace=workspace, number=1)
     left = [path for place in (workspace.runs, workspace.artifacts) for path in place.rglob("*") if path.is_file()]
-    assert {path.name for path in left} - {"git.diff"} == {"job.json", "metrics.jsonl", "done.json", "SHA256SUMS"}
+    assert {path.name for path in left} == {"job.json", "metrics.jsonl", "done.json", "SHA256SUMS"}

@@ -236,7 +236,8 @@ def test_explain_lists_the_attempts_of_a_trial_with_their_code(tmp_path: Path, a
     assert [(one["number"], one["state"], one["cause"]) for one in (first, second)] == [(1, "failed", "user"), (2, "done", None)]
     assert (first["git"]["dirty"], second["git"]["dirty"]) == (False, True)
     assert len(first["git"]["commit"]) == 40
-    diff = place.attempt(trial.chain[0], 2) / "git.diff"
+    diff = place.diff(second["git"]["diff_sha256"])
+    assert "+ready" in diff.read_text()
     assert (first["diff"], second["diff"]) == (None, str(diff))
     assert first["host"] == socket.gethostname()
     assert first["devices"][0].startswith("CPU: ")

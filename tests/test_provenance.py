@@ -60,13 +60,13 @@ def test_program_as_committed_is_known_by_its_commit(project: Path, workspace: W
     job = job_in(project)
     outcome = execute(job, workspace=workspace, number=1)
     assert git_of(outcome) == {"commit": head(project), "untracked": [], "dirty": False}
-    assert not (workspace.attempt(job.id, 1) / "git.diff").exists()
+    assert not list(workspace.diffs.iterdir())
 
 
-def test_uncommitted_changes_lie_in_the_folder_of_the_attempt_without_secrets(project: Path, workspace: Workspace) -> None:
+def test_uncommitted_changes_lie_in_the_workspace_without_secrets(project: Path, workspace: Workspace) -> None:
     job = job_in(project, script=REPORTS + "API_TOKEN = 'canary'\nmargin = 3\n")
     outcome = execute(job, workspace=workspace, number=1)
-    diff = (workspace.attempt(job.id, 1) / "git.diff").read_text()
+    diff = workspace.diff(git_of(outcome)["diff_sha256"]).read_text()
     assert "+margin = 3" in diff
     assert git_of(outcome)["dirty"] is True
     assert git_of(outcome)["diff_sha256"] == hashlib.sha256(diff.encode()).hexdigest()
@@ -77,7 +77,7 @@ def test_failed_attempt_has_its_code_too(project: Path, workspace: Workspace) ->
     job = job_in(project, script="raise SystemExit(3)")
     outcome = execute(job, workspace=workspace, number=1)
     assert (outcome.state, git_of(outcome)["dirty"]) == ("failed", True)
-    assert "+raise SystemExit(3)" in (workspace.attempt(job.id, 1) / "git.diff").read_text()
+    assert "+raise SystemExit(3)" in workspace.diff(git_of(outcome)["diff_sha256"]).read_text()
 
 
 def test_source_that_git_does_not_know_is_named(project: Path, workspace: Workspace) -> None:
@@ -116,7 +116,7 @@ def test_repository_is_looked_at_once_for_many_attempts(
     outcomes = [execute(job, workspace=workspace, number=number) for number in (1, 2, 3)]
     assert len(calls.read_text().splitlines()) == 3  # commit, files and diff, and no more of them later
     assert len({git_of(outcome)["diff_sha256"] for outcome in outcomes}) == 1
-    assert all((workspace.attempt(job.id, number) / "git.diff").exists() for number in (1, 2, 3))
+    assert len(list(workspace.diffs.iterdir())) == 1
 
 
 def test_device_is_the_processor_where_no_gpu_is_asked_for(workspace: Workspace) -> None:

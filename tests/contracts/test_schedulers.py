@@ -80,7 +80,7 @@ def test_metrics_come_back_and_lie_in_the_journal(scheduler: Scheduler, workspac
     assert {point.key for point in outcome.metrics} == {"loss", "score/0", "score/4", "score/8"}
     assert read_outcome(workspace.attempt(job.id, 1)) == outcome
     assert (workspace.artifacts / job.id).is_dir()
-    assert {path.name for path in workspace.attempt(job.id, 1).iterdir()} - {"git.diff"} == {"job.json", "metrics.jsonl", "done.json"}
+    assert {path.name for path in workspace.attempt(job.id, 1).iterdir()} == {"job.json", "metrics.jsonl", "done.json"}
 
 
 def test_job_waits_for_what_it_needs(scheduler: Scheduler) -> None:
