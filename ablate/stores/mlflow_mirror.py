@@ -41,6 +41,8 @@ MOST = 19
 """As nice as a process can be."""
 AS_A_SESSION = 10
 """How nice its session is to others: of a processor that is wanted elsewhere it gets a tenth, and half where it is not nice."""
+WAITED_FOR = b"somebody waits\n"
+"""The last word of a run to its mirror; one that was killed has none."""
 MAX_PARAMS, MAX_LENGTH = 100, 500
 SERVER_VARIABLE = "MLFLOW_TRACKING_URI"
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
@@ -108,7 +110,7 @@ class Mirroring:
         """Until the mirror has written the rest; answers its complaint."""
         assert self._process
         try:
-            complaint = self._process.communicate(timeout=PATIENT_SECONDS)[1]  # closing its input tells it to finish
+            complaint = self._process.communicate(WAITED_FOR, timeout=PATIENT_SECONDS)[1]  # closing its input tells it to finish
         except subprocess.TimeoutExpired:
             self._say("MLflow gets the rest; Ctrl-C twice leaves that to the next run")
             complaint = self._process.communicate()[1]
@@ -264,10 +266,9 @@ def main() -> int:
             if ending:
                 raise
         signal.alarm(0)
-        ready, _, _ = select.select([sys.stdin], [], [], following.pause_seconds)
-        ending = bool(ready) and not sys.stdin.read()
-        if ending:
-            _be_nice_to_others(0)  # now somebody waits for it
+        ending = bool(select.select([sys.stdin], [], [], following.pause_seconds)[0])
+        if ending and sys.stdin.read().encode() == WAITED_FOR:
+            _be_nice_to_others(0)
 
 
 class _Following:

@@ -93,9 +93,8 @@ def test_mlflow_that_hangs_holds_up_no_trial_and_gets_everything_once_it_answers
         process = next(child for child in psutil.Process().children() if "ablate.stores.mlflow_mirror" in command_line(child))
         until(lambda: holds(process, workspace, "first"), seconds=60)
         until(lambda: not holds(process, workspace, "first"), seconds=60)  # it has tried, in vain
-        among_sessions = Path(f"/proc/{process.pid}/autogroup")
         assert process.nice() == 19
-        assert not among_sessions.exists() or among_sessions.read_text(encoding="ascii").endswith("nice 10\n")
+        assert niceness_among_sessions(process) in (None, 10)
         locked.execute("ROLLBACK")
     store.close()
     assert "mirrored to MLflow" in said[-1]
@@ -156,6 +155,17 @@ def test_four_first_runs_at_once_make_store_and_mlflow_once(tmp_path: Path) -> N
     assert in_mlflow(workspace.mlflow_uri, *names) == in_store(workspace, *names)
 
 
+def niceness_among_sessions(process: psutil.Process) -> int | None:
+    """Of its session, where the kernel shares the processor out between sessions."""
+    file = Path(f"/proc/{process.pid}/autogroup")
+    return int(file.read_text(encoding="ascii").rpartition(" ")[2]) if file.exists() else None
+
+
+def waits_for_a_lock(process: psutil.Process) -> bool:
+    waiting = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines() if "->" in line]
+    return any(str(process.pid) in words for words in waiting)
+
+
 def holds(process: psutil.Process, workspace: Workspace, lock: str) -> bool:
     """Whether a mirror's process has a lock file open."""
     with suppress(psutil.NoSuchProcess):
@@ -180,6 +190,8 @@ def test_mirror_of_a_killed_run_and_of_the_next_write_no_trial_twice(tmp_path: P
     command = [sys.executable, "-c", MIRROR_OF_A_RUN.replace("EXECUTED", "0"), str(tmp_path), "small", "0"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     first, second = (subprocess.Popen(command, text=True, **pipes) for _ in range(2))  # type: ignore[call-overload]
+    unended = [*command[:2], command[2] + "    print('at work', flush=True), sys.stdin.readline()", *command[3:]]
+    third = subprocess.Popen(unended, text=True, **pipes)  # type: ignore[call-overload]
     first.stdin.write("go\n")
     first.stdin.flush()
     until(lambda: mirrored_runs(workspace) > 2, seconds=60)
@@ -188,10 +200,17 @@ def test_mirror_of_a_killed_run_and_of_the_next_write_no_trial_twice(tmp_path: P
     first.kill()
     first.communicate()
     try:
-        second.stdin.write("go\n")
-        second.stdin.flush()
-        # while the second waits for its turn the file stays open
-        until(lambda: any(holds(child, workspace, "of-small") for child in psutil.Process(second.pid).children()), seconds=60)
+        for run in (second, third):
+            run.stdin.write("go\n")
+            run.stdin.flush()
+        assert third.stdout.readline() == "at work\n"
+        until(lambda: psutil.Process(second.pid).children(), seconds=60)
+        (waited_for,), (nobodys,) = psutil.Process(second.pid).children(), psutil.Process(third.pid).children()
+        third.kill()
+        third.communicate()
+        until(lambda: waits_for_a_lock(waited_for) and waits_for_a_lock(nobodys), seconds=60)
+        assert niceness_among_sessions(waited_for) in (None, 0)
+        assert niceness_among_sessions(nobodys) in (None, 10)
     finally:
         mirror.resume()  # it is in a session of its own, and goes on to the end
     said, errors = second.communicate(timeout=100)
