@@ -31,10 +31,10 @@ base: {{steps: 1}}
 axes: {{num_params: {{range: [1001, {last}], step: 1}}}}
 metric: {{name: loss, goal: min}}
 """
-BARE_RAY = "import ray; ray.init(address='local', num_cpus=2, include_dashboard=False); ray.get(ray.remote(lambda: 1).remote())"
 CLUSTER = """
 import ray
-context = ray.init(address="local", num_cpus={slots}, include_dashboard=False, log_to_driver=False)
+context = ray.init(address="local", num_cpus={slots}, include_dashboard=False, object_store_memory=100_000_000, log_to_driver=False)
+ray.get(ray.remote(lambda: 1).remote())
 print(context.address_info["gcs_address"], flush=True)
 input()
 """
@@ -66,14 +66,19 @@ def start(folder: Path, *, slots: int, address: str = "local") -> "subprocess.Po
 
 
 @contextmanager
-def cluster(*, slots: int) -> Iterator[str]:
-    """A Ray that is no run's own; its address."""
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(20)}  # of all that this process starts from now on
+def cluster(*, slots: int) -> Iterator[tuple[str, float]]:
+    """A Ray that is no run's own: its address, and the seconds from the start of its process to the end of its first task."""
+    began = time.perf_counter()
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(20),
+    }  # of all that this process starts from now on
     command = [sys.executable, "-c", CLUSTER.format(slots=slots)]
     head = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert head.stdout
     try:
-        yield head.stdout.readline().strip()
+        yield head.stdout.readline().strip(), time.perf_counter() - began
     finally:
         head.communicate("\n")
 
@@ -119,10 +124,7 @@ def main() -> None:
         done, began = finished(folder), time.perf_counter()
         subprocess.run([*ABLATE, "status", "large"], cwd=folder, stdout=subprocess.DEVNULL, check=True)
         status = time.perf_counter() - began
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", BARE_RAY], capture_output=True, check=True)
-        bare = time.perf_counter() - began
-        with cluster(slots=options.slots) as address:
+        with cluster(slots=options.slots) as (address, bare):
             process, joined = resume(folder, slots=options.slots, address=address)
             process.kill()
             process.wait()
