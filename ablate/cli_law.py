@@ -69,6 +69,14 @@ def law_fit(
         float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
     ] = None,
     points: Annotated[bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln.")] = False,
+    tau_prior: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SCALE",
+            help="Prior on the scatter between sizes: half-normal of this scale, ln units (0.15 as in public runs; 0.3 with care); "
+            "default: none.",
+        ),
+    ] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
@@ -79,11 +87,13 @@ def law_fit(
     from ablate.terminal import show_law
 
     if study.endswith(".csv"):
-        fitted, simulated = csv_law(Path(study), metric=metric or "loss", goal=goal or "min", target=target, points=points), False
+        found = csv_law(Path(study), metric=metric or "loss", goal=goal or "min", target=target, points=points, tau_prior=tau_prior)
+        fitted, simulated = found, False
     else:
         refuse_for_study(study, metric=metric, goal=goal, points=points)
         opened, name = open_store_of(workspace, store), study_name_of(study)
-        fitted, simulated = fit_study_law(opened, name, target=target), find_study(opened, name).simulated
+        fitted = fit_study_law(opened, name, target=target, tau_prior=tau_prior)
+        simulated = find_study(opened, name).simulated
     print_json(fitted.to_json() | {"simulated": simulated}) if as_json else show_law(fitted, simulated=simulated)
 
 

@@ -132,21 +132,21 @@ def shot_family(metric: str, *, known: Collection[str]) -> tuple[str, ...]:
     return siblings if slash and metric in siblings else (metric,)
 
 
-def fit_study_law(store: Store, name: str, *, target: float | None) -> LawReport:
+def fit_study_law(store: Store, name: str, *, target: float | None, tau_prior: float | None = None) -> LawReport:
     """The law of a study that declares one. Raises InputError where it does not, or has too little to fit."""
     study = Study.model_validate(find_study(store, name).spec)
     if study.law is None:
         raise InputError(NO_LAW.format(name=name))
     runs = law_frame(store, name, law=study.law, metric=study.metric.name)
-    return fit_runs(runs, metric=study.metric.name, goal=study.metric.goal, target=target or study.law.target)
+    return fit_runs(runs, metric=study.metric.name, goal=study.metric.goal, target=target or study.law.target, tau_prior=tau_prior)
 
 
-def csv_law(path: Path, *, metric: str, goal: str, target: float | None, points: bool) -> LawReport:
+def csv_law(path: Path, *, metric: str, goal: str, target: float | None, points: bool, tau_prior: float | None = None) -> LawReport:
     """The law of runs made elsewhere: `n_params, lr, seed, <metric>`, or known optima `n_params, eta`."""
     frame = _read_csv(path)
     if points:
-        return fit_points(frame, target=target or TARGET)
-    return fit_runs(frame, metric=metric, goal=_goal(goal), target=target or TARGET)
+        return fit_points(frame, target=target or TARGET, tau_prior=tau_prior)
+    return fit_runs(frame, metric=metric, goal=_goal(goal), target=target or TARGET, tau_prior=tau_prior)
 
 
 def csv_effects(path: Path, *, baseline: str, metric: str, goal: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import exp
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console, Group
@@ -230,6 +231,7 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
             {
                 "parameters": optimum.n_params,
                 "best rate": optimum.lr,
+                "×/÷ (1 SE)": None if optimum.se_ln is None else exp(optimum.se_ln),
                 "best on the grid": optimum.grid_best,
                 "runs": optimum.n_runs if optimum.status != "given" else None,
                 "diverged": optimum.n_diverged if optimum.status != "given" else None,
@@ -249,9 +251,15 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         out.print(Text.assemble(("published", "bold"), f" {MM1.formula}   {MM1.source}"), soft_wrap=True)
         if comparison.p is not None:
             out.print(f"slope minus MM1's: {comparison.difference:+.3f} (p = {comparison.p:.2g})")
+    if left := report.leave_largest_out:
+        interval = f"[{left.interval[0]:.3g}, {left.interval[1]:.3g}]" if left.interval else "no interval"
+        said = f"without the largest size, the law puts its best rate at {left.predicted:.3g} {interval}"
+        out.print(f"{said}; it lies at {left.found:.3g}, ×{exp(left.ln_error):.2f}", soft_wrap=True)
     if report.prediction:
         # its notes stand among the warnings below
         show_prediction(replace(report.prediction, notes=()), law="fitted", source="from the sizes above")
+        if (regret := report.prediction.regret) and report.metric:
+            out.print(f"  where the best rate lies at an end of the interval, this one is worse by {max(regret):.2g} in {report.metric}")
     for warning in report.warnings:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
 

@@ -5,7 +5,7 @@ holds if the law is log-linear and the scatter between sizes stays as it was; a 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from math import exp, log, sqrt
 from typing import Any
@@ -28,6 +28,7 @@ from ablate.analysis.laws import (
     size_label,
 )
 from ablate.analysis.optima import Goal, Optimum, find_optima, finished_runs, rate_step
+from ablate.analysis.random_effects import LineFit, fit_line
 from ablate.errors import InputError
 
 LEVEL = 0.95
@@ -38,23 +39,38 @@ ON_A_LINE = 1e-9
 
 @dataclass(frozen=True)
 class LawFit:
-    """ln lr = slope ln n_params + intercept, by ordinary least squares over `used`."""
+    """ln lr = slope ln n_params + intercept over `used`: random effects where their errors are known, else least squares."""
 
     slope: float
     intercept: float
-    cov: tuple[tuple[float, float], tuple[float, float]] | None
-    """Covariance of (slope, intercept); None without scatter to take it from."""
-    residual_sd: float | None
-    """SD of the optima around the line, ln units; None with two optima."""
-    df: int
+    line: LineFit | None
+    """Errors and scatter of the line; None with two optima."""
     used: tuple[Optimum, ...]
     definitions: Definitions | None = None
-    method: str = "ols_log_log"
+    tau_prior: float | None = None
+    """Scale of the half-normal prior on the scatter between sizes, ln units; None: no prior."""
 
     @property
     def n_range(self) -> tuple[float, float]:
         sizes = [optimum.n_params for optimum in self.used]
         return min(sizes), max(sizes)
+
+    @property
+    def df(self) -> int:
+        return len(self.used) - 2
+
+    @property
+    def method(self) -> str:
+        return "ols_log_log" if _errors(self.used) is None else "random_effects"
+
+    @property
+    def prior(self) -> str | None:
+        return None if self.tau_prior is None else f"half-normal on tau, scale {self.tau_prior:g}"
+
+    @property
+    def cov(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Covariance of (slope, intercept); None without scatter to take it from."""
+        return None if self.no_interval or self.line is None else self.line.cov
 
     @property
     def se_slope(self) -> float | None:
@@ -65,12 +81,14 @@ class LawFit:
         return None if self.cov is None else sqrt(self.cov[1][1])
 
     @property
+    def residual_sd(self) -> float | None:
+        """SD of the optima around the line, ln units; None with two optima."""
+        return None if self.line is None else self.line.residual_sd
+
+    @property
     def tau(self) -> float | None:
-        """SD between sizes: the residual scatter that the optima's own errors leave; None where those are unknown."""
-        errors = [optimum.se_ln for optimum in self.used]
-        if self.residual_sd is None or any(error is None for error in errors):
-            return None
-        return sqrt(max(0.0, self.residual_sd**2 - float(np.mean([(error or 0.0) ** 2 for error in errors]))))
+        """SD between sizes: the scatter that the optima's own errors leave; None where those are unknown."""
+        return None if self.line is None or _errors(self.used) is None else self.line.scatter
 
     @property
     def formula(self) -> str:
@@ -82,12 +100,10 @@ class LawFit:
 
     def interval(self, n_params: float, *, level: float = LEVEL) -> tuple[float, float] | None:
         """Prediction interval of the optimum of one model of this size; None without scatter to build it from."""
-        if self.residual_sd is None or self.residual_sd < ON_A_LINE:
+        if self.no_interval or self.line is None:
             return None
-        x = np.log([optimum.n_params for optimum in self.used])
-        leverage = 1 / len(x) + (log(n_params) - x.mean()) ** 2 / float(np.sum((x - x.mean()) ** 2))
-        half = float(stats.t.ppf((1 + level) / 2, self.df)) * self.residual_sd * sqrt(1 + leverage)
-        return self.lr(n_params) * exp(-half), self.lr(n_params) * exp(half)
+        low, high = self.line.interval(log(n_params), level=level, kind="prediction")
+        return exp(low), exp(high)
 
     def predict(self, n_params: float, *, level: float = LEVEL) -> Prediction:
         size = positive(n_params, what="n_params")
@@ -109,13 +125,11 @@ class LawFit:
     @property
     def no_interval(self) -> str:
         """Why there is no interval; empty where there is one."""
-        if self.residual_sd is None:
+        if self.line is None:
             return "no interval: two optima always lie on a line, a third is needed"
-        return (
-            "no interval: the optima lie exactly on a line, so there is no scatter to build one from"
-            if self.residual_sd < ON_A_LINE
-            else ""
-        )
+        if self.line.residual_sd < ON_A_LINE and _errors(self.used) is None:
+            return "no interval: the optima lie exactly on a line, so there is no scatter to build one from"
+        return ""
 
     def _regret(self, n_params: float, interval: tuple[float, float] | None) -> tuple[float, float] | None:
         """With the curvature of the largest size, as if it held at `n_params` and out to the interval's ends."""
@@ -140,6 +154,22 @@ class SlopeComparison:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """The largest size's optimum beside what the smaller ones say of it: a weak check, since both scatter."""
+
+    n_params: float
+    predicted: float
+    interval: tuple[float, float] | None
+    """None where two sizes are left."""
+    found: float
+    ln_error: float
+    """ln(found / predicted)."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"interval": None if self.interval is None else list(self.interval)}
+
+
+@dataclass(frozen=True)
 class LawReport:
     """All that one set of runs says about the best rate. Without two usable optima `fit` is None."""
 
@@ -150,6 +180,11 @@ class LawReport:
     metric: str | None = None
     """None where the optima were given, not found."""
     goal: Goal | None = None
+
+    @property
+    def leave_largest_out(self) -> LeftOut | None:
+        """None with fewer than three sizes."""
+        return None if self.fit is None or len(self.fit.used) < 3 else leave_largest_out(self.fit)
 
     @property
     def excluded(self) -> tuple[Optimum, ...]:
@@ -163,14 +198,15 @@ class LawReport:
             "se": {"n_params": fit and fit.se_slope, "intercept": fit and fit.se_intercept},
             "tau": fit and fit.tau,
             "df": fit and fit.df,
-            "method": fit.method if fit else None,
-            "prior": None,
+            "method": fit and fit.method,
+            "prior": fit and fit.prior,
         }
         return {
             "law": law,
             "optima": [optimum.to_json() for optimum in self.optima],
             "excluded": [{"n_params": optimum.n_params, "reason": optimum.status} for optimum in self.excluded],
             "prediction": self.prediction and self.prediction.to_json(),
+            "leave_largest_out": self.leave_largest_out and self.leave_largest_out.to_json(),
             "warnings": list(self.warnings),
         }
 
@@ -182,6 +218,7 @@ def fit_runs(
     goal: Goal,
     target: float | None = TARGET,
     definitions: Definitions | None = None,
+    tau_prior: float | None = None,
 ) -> LawReport:
     """From runs `n_params, lr, seed, <metric>` and optionally `status, tokens, batch_tokens` to the law."""
     optima = find_optima(runs, metric=metric, goal=goal)
@@ -192,13 +229,20 @@ def fit_runs(
         optima,
         target=target,
         definitions=definitions,
+        tau_prior=tau_prior,
         metric=metric,
         goal=goal,
         warnings=_run_warnings(runs, table, optima),
     )
 
 
-def fit_points(points: pd.DataFrame, *, target: float | None = TARGET, definitions: Definitions | None = None) -> LawReport:
+def fit_points(
+    points: pd.DataFrame,
+    *,
+    target: float | None = TARGET,
+    definitions: Definitions | None = None,
+    tau_prior: float | None = None,
+) -> LawReport:
     """From known optima `n_params, eta` and optionally `se_ln`, one a size."""
     require_columns(points, ["n_params", "eta"])
     sizes, rates = numbers(points, "n_params"), numbers(points, "eta")
@@ -208,29 +252,45 @@ def fit_points(points: pd.DataFrame, *, target: float | None = TARGET, definitio
     if sizes.duplicated().any():
         raise InputError(f"column n_params: {size_label(sizes[sizes.duplicated()].iloc[0])} occurs twice; give one optimum a size")
     optima = tuple(_point(size, rate, error) for size, rate, error in sorted(zip(sizes, rates, errors, strict=True)))
-    return _report(optima, target=target, definitions=definitions)
+    return _report(optima, target=target, definitions=definitions, tau_prior=tau_prior)
 
 
-def fit_power_law(optima: Iterable[Optimum], *, definitions: Definitions | None = None) -> LawFit:
-    """Least squares of ln lr on ln n_params over the optima that have a rate; the others are left out."""
+def fit_power_law(optima: Iterable[Optimum], *, definitions: Definitions | None = None, tau_prior: float | None = None) -> LawFit:
+    """ln lr on ln n_params over the optima that have a rate; the others are left out.
+
+    `tau_prior` narrows the interval by what is believed of the scatter between sizes (0.15 from Step Law's public runs, 0.3 to be
+    careful); it needs the optima's own errors.
+    """
     used = tuple(optimum for optimum in optima if optimum.lr is not None)
     sizes = {optimum.n_params for optimum in used}
     if len(sizes) < 2 or len(sizes) < len(used):
         raise InputError(f"{len(used)} optima at {len(sizes)} sizes: a law needs one optimum at each of two sizes or more")
-    x = np.log([optimum.n_params for optimum in used])
-    y = np.log([optimum.lr or np.nan for optimum in used])
-    spread = float(np.sum((x - x.mean()) ** 2))
-    slope = float((x - x.mean()) @ (y - y.mean())) / spread
-    intercept = float(y.mean() - slope * x.mean())
-    df = len(used) - 2
-    if df == 0:
-        return LawFit(slope, intercept, None, None, df, used, definitions)
-    variance = float(np.sum((y - slope * x - intercept) ** 2)) / df
-    if sqrt(variance) < ON_A_LINE:
-        return LawFit(slope, intercept, None, sqrt(variance), df, used, definitions)
-    off = -variance * float(x.mean()) / spread
-    cov = ((variance / spread, off), (off, variance * (1 / len(used) + float(x.mean()) ** 2 / spread)))
-    return LawFit(slope, intercept, cov, sqrt(variance), df, used, definitions)
+    errors = _errors(used)
+    if tau_prior is not None:
+        positive(tau_prior, what="tau_prior")
+        if errors is None:
+            raise InputError("tau_prior: a prior on the scatter between sizes needs the error of each optimum (se_ln), and one has none")
+    x, y = [log(optimum.n_params) for optimum in used], [log(optimum.lr or 1.0) for optimum in used]
+    if len(used) == 2:
+        slope = (y[1] - y[0]) / (x[1] - x[0])
+        return LawFit(slope, y[0] - slope * x[0], None, used, definitions)
+    line = fit_line(x, y, errors=errors, tau_prior=tau_prior)
+    return LawFit(line.slope, line.intercept, line, used, definitions, tau_prior)
+
+
+def _errors(optima: Iterable[Optimum]) -> list[float] | None:
+    """None where one is not known, or all are nothing."""
+    errors = [optimum.se_ln for optimum in optima]
+    known = [error or 0.0 for error in errors]
+    return None if None in errors or max(known) < ON_A_LINE else known
+
+
+def leave_largest_out(fit: LawFit) -> LeftOut:
+    """The law of all sizes but the largest, asked of that one."""
+    *rest, largest = sorted(fit.used, key=lambda optimum: optimum.n_params)
+    smaller, found = fit_power_law(rest, tau_prior=fit.tau_prior if len(rest) > 2 else None), largest.lr or 0.0
+    predicted = smaller.lr(largest.n_params)
+    return LeftOut(largest.n_params, predicted, smaller.interval(largest.n_params), found, log(found / predicted))
 
 
 def compare_slope(fit: LawFit, *, published: PublishedLaw) -> SlopeComparison:
@@ -254,6 +314,7 @@ def _report(
     *,
     target: float | None,
     definitions: Definitions | None,
+    tau_prior: float | None,
     metric: str | None = None,
     goal: Goal | None = None,
     warnings: Sequence[str] = (),
@@ -262,7 +323,7 @@ def _report(
     if usable < 2:
         said = f"no law: {usable} of {len(optima)} sizes have an optimum inside their grid of rates, and a law needs two"
         return LawReport(None, optima, None, (said, *warnings), metric, goal)
-    fit = fit_power_law(optima, definitions=definitions)
+    fit = fit_power_law(optima, definitions=definitions, tau_prior=tau_prior)
     prediction = None if target is None else fit.predict(target)
     return LawReport(fit, optima, prediction, (*_fit_warnings(fit, prediction), *warnings), metric, goal)
 
@@ -273,7 +334,9 @@ def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
     found = [fit.no_interval] if fit.no_interval else []
     if sizes < 8:
         found.append(f"log-linearity is assumed: {sizes} sizes cannot show a bend of the law")
-    if fit.df in (1, 2) and not fit.no_interval:
+    if fit.prior:
+        found.append(f"the interval rests on a prior: {fit.prior}; if the sizes scatter more, it is too narrow")
+    elif fit.df in (1, 2) and not fit.no_interval:
         found.append(f"df = {fit.df}: the interval is wide because {sizes} sizes say little of their scatter")
     if log(high / low) < log(10):
         found.append(f"the sizes span a factor of {high / low:.2g}; the slope rests on less than one decade")
@@ -288,8 +351,10 @@ def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
 def _run_warnings(runs: pd.DataFrame, table: pd.DataFrame, optima: Sequence[Optimum]) -> list[str]:
     found = list(chain.from_iterable(_optimum_warnings(optimum, table) for optimum in optima))
     seeds = table.dropna(subset="value").groupby(["n_params", "lr"])["seed"].nunique()
-    if seeds.max() == 1:
-        found.append("one seed a rate: the optima have no standard errors")
+    if seeds.max() == 1 and any(optimum.lr and optimum.se_ln is None for optimum in optima):
+        found.append("one seed a rate and too few rates for a shared curve: the optima have no standard errors")
+    elif seeds.max() == 1:
+        found.append("one seed a rate: the optima's errors are told from how the rates lie around one curve")
     elif seeds.nunique() > 1:
         found.append(f"unequal seeds: {seeds.min()} to {seeds.max()} a rate; means over different seeds are compared")
     if diverged := int(table["value"].isna().sum()):

@@ -1,12 +1,12 @@
-"""Runs at several rates and sizes become one optimum a size: the vertex of a parabola around the best rate.
+"""Runs at several rates and sizes become one optimum a size: the lowest point of a curve around the best rate.
 
-Only the best rate of the grid and one step to each side enter, because real curves are steeper above the optimum than
-below: a parabola through all rates then puts it about 35 % too low (simulated, with a cubic share of 0.9). A size whose
-best rate is the end of its grid has no vertex: it is flagged, gets a bound, and stays out of the fit. Diverged runs are
-worse than all others.
+The curve's shape is shared by all sizes (`local_curve`), over two steps of the grid to each side of the best rate. Where there are too
+few rates for that, it is a parabola through the best rate and its neighbours. More rates would harm: real curves are steeper above the
+optimum than below, and a parabola through all of them puts it about 35 % too low. A size whose best rate is the end of its grid has no
+optimum: it is flagged, gets a bound, and stays out of the fit. Diverged runs are worse than all others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import exp, inf, isfinite, log, sqrt
@@ -17,10 +17,14 @@ import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.effects import USABLE
+from ablate.analysis.local_curve import Vertex, Window, fit_shared_curve
 from ablate.errors import InputError
 
 FINISHED = (*USABLE, "failed", "diverged")
 """States whose missing metric means a diverged run; of the others (queued, running, lost, ...) nothing is known yet."""
+
+STEPS = 2
+"""Steps of the grid to each side of the best rate that a shared curve is fitted to."""
 
 Status = Literal["given", "interior", "edge_low", "edge_high", "flat", "nonconvex", "too_few"]
 Goal = Literal["min", "max"]
@@ -33,7 +37,7 @@ class Optimum:
     n_params: float
     lr: float | None
     se_ln: float | None
-    """Standard error of ln lr from seed noise; None with one seed a rate."""
+    """Standard error of ln lr; None where neither a second seed nor a shared curve tells the noise."""
     curvature: float | None
     """What a rate wrong by a factor f costs: curvature * (ln f)^2, in the metric's unit."""
     bound: tuple[float | None, float | None]
@@ -49,7 +53,7 @@ class Optimum:
     n_seeds: int
     """Finite runs at the best rate."""
     value: float | None = None
-    """The metric at the optimum, read off the parabola."""
+    """The metric at the optimum, read off the curve."""
 
     def to_json(self) -> dict[str, Any]:
         keys = ("n_params", "lr", "se_ln", "status", "grid_best", "n_runs", "n_diverged")
@@ -61,7 +65,8 @@ def find_optima(runs: pd.DataFrame, *, metric: str, goal: Goal) -> tuple[Optimum
     table = finished_runs(runs, metric=metric, goal=goal)
     sizes = np.unique(table["n_params"].to_numpy(dtype=float))
     sign = 1 if goal == "min" else -1
-    return tuple(_optimum(float(size), table[table["n_params"] == size], sign=sign) for size in sizes)
+    alone = [_optimum(float(size), table[table["n_params"] == size], sign=sign) for size in sizes]
+    return _on_a_shared_curve(alone, table, sign=sign)
 
 
 def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFrame:
@@ -94,6 +99,50 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
 def rate_step(rates: tuple[float, ...] | list[float]) -> float:
     """The factor between neighbouring rates (their median)."""
     return exp(float(np.median([log(high / low) for low, high in pairwise(sorted(rates))])))
+
+
+def _on_a_shared_curve(alone: Sequence[Optimum], table: pd.DataFrame, *, sign: int) -> tuple[Optimum, ...]:
+    """The same optima, found together where there are rates enough; one that lies beyond its rates then is an edge."""
+    inside = [optimum for optimum in alone if optimum.lr is not None]
+    windows = [_window(optimum, table[table["n_params"] == optimum.n_params], sign=sign) for optimum in inside]
+    curvature = float(np.median([optimum.curvature or 0.0 for optimum in inside])) if inside else 0.0
+    vertices = fit_shared_curve(windows, starts=[log(optimum.lr or 1.0) for optimum in inside], curvature=curvature)
+    if vertices is None:
+        return tuple(alone)
+    found = {
+        optimum.n_params: _moved(optimum, vertex, window=window, sign=sign)
+        for optimum, vertex, window in zip(inside, vertices, windows, strict=True)
+    }
+    together = [found.get(optimum.n_params, optimum) for optimum in alone]
+    return (
+        tuple(together)
+        if len(windows) == sum(optimum.lr is not None for optimum in together)
+        else _on_a_shared_curve(
+            [before if after.lr is not None else after for before, after in zip(alone, together, strict=True)], table, sign=sign
+        )
+    )
+
+
+def _window(optimum: Optimum, runs: pd.DataFrame, *, sign: int) -> Window:
+    grid = np.unique(runs["lr"].to_numpy(dtype=float))
+    at = int(np.searchsorted(grid, optimum.grid_best or 0.0))
+    near = runs[runs["lr"].isin(grid[max(0, at - STEPS) : at + STEPS + 1])].dropna(subset="value")
+    return Window(
+        n_params=optimum.n_params,
+        ln_lr=np.log(near["lr"].to_numpy(dtype=float)),
+        seed=pd.factorize(near["seed"])[0].astype(float),
+        loss=sign * near["value"].to_numpy(dtype=float),
+    )
+
+
+def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, sign: int) -> Optimum:
+    low, high = exp(float(window.ln_lr.min())), exp(float(window.ln_lr.max()))
+    edge = replace(optimum, lr=None, se_ln=None, curvature=None, value=None)
+    if exp(vertex.ln_lr) < low:
+        return replace(edge, status="edge_low", bound=(None, optimum.bound[1]))
+    if exp(vertex.ln_lr) > high:
+        return replace(edge, status="edge_high", bound=(optimum.bound[0], None))
+    return replace(optimum, lr=exp(vertex.ln_lr), se_ln=vertex.se_ln, curvature=vertex.curvature, value=sign * vertex.loss)
 
 
 class _Rate(NamedTuple):

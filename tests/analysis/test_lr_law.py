@@ -12,7 +12,7 @@ from ablate.analysis.optima import Optimum
 from ablate.errors import InputError
 
 SIZES = [9e6, 85e6, 302e6, 1.2e9]
-JSON_KEYS = {"law", "optima", "excluded", "prediction", "warnings"}
+JSON_KEYS = {"law", "optima", "excluded", "prediction", "leave_largest_out", "warnings"}
 
 
 def points(scatter: list[float] | None = None, *, sizes: list[float] = SIZES) -> pd.DataFrame:
@@ -260,3 +260,40 @@ def test_fit_power_law_impossible_target_is_refused() -> None:
     assert fit is not None
     with pytest.raises(InputError, match="n_params: 0 is not a positive"):
         fit.predict(0)
+
+
+def test_fit_points_prior_is_printed_and_narrows_the_interval() -> None:
+    frame = points([0.1, -0.1, 0.12, -0.05]).assign(se_ln=0.05)
+    plain, believed = fit_points(frame), fit_points(frame, tau_prior=0.15)
+    assert believed.to_json()["law"]["prior"] == "half-normal on tau, scale 0.15"
+    assert plain.prediction is not None
+    assert believed.prediction is not None
+    assert plain.prediction.interval is not None
+    assert believed.prediction.interval is not None
+    assert plain.prediction.interval[0] < believed.prediction.interval[0] < believed.prediction.interval[1] < plain.prediction.interval[1]
+    assert any("prior" in warning for warning in believed.warnings)
+
+
+def test_fit_points_prior_without_errors_is_refused() -> None:
+    with pytest.raises(InputError, match="tau_prior: a prior on the scatter between sizes needs the error of each optimum"):
+        fit_points(points([0.1, -0.1, 0.1, 0.0]), tau_prior=0.15)
+
+
+def test_fit_runs_largest_size_left_out_is_predicted_from_the_rest() -> None:
+    frame = runs(seeds=3, noise=0.001, scatter=0.1)
+    report = fit_runs(frame, metric="loss", goal="min")
+    smaller = fit_runs(frame[frame["n_params"] < 1e9], metric="loss", goal="min", target=1.2e9)
+    left = report.leave_largest_out
+    assert left is not None
+    assert smaller.fit is not None
+    assert left.n_params == 1.2e9
+    assert left.predicted == pytest.approx(smaller.fit.lr(1.2e9), rel=0.02)  # the shape of the curve is then shared by three
+    assert left.found == report.optima[-1].lr
+    assert left.ln_error == pytest.approx(log(left.found / left.predicted))
+    assert left.interval is not None
+    assert report.to_json()["leave_largest_out"]["ln_error"] == left.ln_error
+
+
+def test_fit_points_two_sizes_leave_nothing_to_predict_the_larger_from() -> None:
+    assert fit_points(points(sizes=[9e6, 1.2e9])).leave_largest_out is None
+    assert fit_points(points([0.1, -0.1, 0.1], sizes=SIZES[:3])).leave_largest_out is not None

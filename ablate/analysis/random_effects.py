@@ -1,0 +1,169 @@
+"""A line through a few optima, each with its own error, that scatter around it by more than those errors: random effects.
+
+The scatter between sizes is Paule and Mandel's (1982): what makes the weighted residuals as large as they should be. The interval is
+Hartung and Knapp's with Student's t, never narrower than the errors alone would have it. A prior on the scatter is used only if it is
+asked for: then the answer is a mixture over it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Pair = tuple[float, float]
+Kind = Literal["mean", "prediction"]
+
+GRID = 400
+"""Values of the scatter in the mixture, up to six times the prior's scale."""
+
+
+class Line(NamedTuple):
+    """y = slope x + intercept under one scatter."""
+
+    slope: float
+    intercept: float
+    cov: tuple[Pair, Pair]
+    """Of (slope, intercept)."""
+    scatter: float
+    """SD of a new point's truth around the line."""
+    weight: float = 1.0
+    """Of this line among several."""
+
+    def at(self, x: float) -> float:
+        return self.slope * x + self.intercept
+
+    def sd(self, x: float, *, kind: Kind) -> float:
+        (a, b), (_, c) = self.cov
+        return sqrt(a * x * x + 2 * b * x + c + (self.scatter**2 if kind == "prediction" else 0.0))
+
+
+@dataclass(frozen=True)
+class LineFit:
+    """One line, or with a prior many, each as likely as its scatter."""
+
+    lines: tuple[Line, ...]
+    df: int
+    residual_sd: float
+    """Of the points around the line, weighted as they were."""
+
+    @property
+    def slope(self) -> float:
+        return sum(line.weight * line.slope for line in self.lines)
+
+    @property
+    def intercept(self) -> float:
+        return sum(line.weight * line.intercept for line in self.lines)
+
+    @property
+    def scatter(self) -> float:
+        return sum(line.weight * line.scatter for line in self.lines)
+
+    @property
+    def cov(self) -> tuple[Pair, Pair]:
+        """Of (slope, intercept): within the lines, and between them."""
+        centres = np.array([(line.slope, line.intercept) for line in self.lines])
+        weights = np.array([line.weight for line in self.lines])
+        around = centres - weights @ centres
+        total = np.einsum("k,kij->ij", weights, np.array([line.cov for line in self.lines])) + (around.T * weights) @ around
+        return (float(total[0, 0]), float(total[0, 1])), (float(total[1, 0]), float(total[1, 1]))
+
+    def interval(self, x: float, *, level: float, kind: Kind) -> Pair:
+        if len(self.lines) == 1:
+            (line,) = self.lines
+            half = float(stats.t.ppf((1 + level) / 2, self.df)) * line.sd(x, kind=kind)
+            return line.at(x) - half, line.at(x) + half
+        weights = np.array([line.weight for line in self.lines])
+        means = np.array([line.at(x) for line in self.lines])
+        sds = np.array([line.sd(x, kind=kind) for line in self.lines])
+        low, high = float(np.min(means - 40 * sds)), float(np.max(means + 40 * sds))
+        lower, upper = (
+            float(brentq(lambda y, tail=tail: float(weights @ stats.norm.cdf((y - means) / sds)) - tail, low, high, xtol=1e-12))
+            for tail in ((1 - level) / 2, (1 + level) / 2)
+        )
+        return lower, upper
+
+
+def fit_line(x: Sequence[float], y: Sequence[float], *, errors: Sequence[float] | None, tau_prior: float | None = None) -> LineFit:
+    """`errors`: standard errors of `y`; without them all scatter is taken to be that of new points (ordinary least squares).
+
+    `tau_prior`: scale of a half-normal prior on the scatter, in the unit of `y`. At least three points.
+    """
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    df = len(xs) - 2
+    assert df > 0
+    if errors is None:
+        assert tau_prior is None
+        return _least_squares(xs, ys, df=df)
+    variances = np.asarray(errors, dtype=float) ** 2
+    if tau_prior is not None:
+        return _mixture(xs, ys, variances, scale=tau_prior, df=df)
+    scatter = _paule_mandel(xs, ys, variances, df=df)
+    line, spread = _weighted(xs, ys, variances + scatter**2, scatter=scatter)
+    inflated = max(1.0, spread / df)
+    cov = tuple(tuple(inflated * value for value in row) for row in line.cov)
+    return LineFit((line._replace(cov=cov),), df, _around(xs, ys, line, 1 / (variances + scatter**2)))  # type: ignore[arg-type]
+
+
+def _least_squares(x: Array, y: Array, *, df: int) -> LineFit:
+    line, squares = _weighted(x, y, np.ones_like(x), scatter=0.0)
+    variance = squares / df
+    cov = tuple(tuple(variance * value for value in row) for row in line.cov)
+    return LineFit((line._replace(cov=cov, scatter=sqrt(variance)),), df, sqrt(variance))  # type: ignore[arg-type]
+
+
+def _weighted(x: Array, y: Array, variances: Array, *, scatter: float) -> tuple[Line, float]:
+    """The line of least weighted squares, and those squares."""
+    weights = 1 / variances
+    middle = float(weights @ x / weights.sum())
+    spread = float(weights @ (x - middle) ** 2)
+    slope = float(weights @ ((x - middle) * y)) / spread
+    height = float(weights @ y / weights.sum())
+    line = Line(
+        slope,
+        height - slope * middle,
+        ((1 / spread, -middle / spread), (-middle / spread, 1 / float(weights.sum()) + middle**2 / spread)),
+        scatter,
+    )
+    return line, float(weights @ (y - height - slope * (x - middle)) ** 2)
+
+
+def _paule_mandel(x: Array, y: Array, variances: Array, *, df: int) -> float:
+    """SD between points beyond their errors; 0 where the errors alone explain the residuals."""
+
+    def excess(scatter: float) -> float:
+        return _weighted(x, y, variances + scatter**2, scatter=scatter)[1] - df
+
+    tiny = 1e-12 + 1e-9 * float(np.ptp(y))
+    if np.all(variances + tiny**2 <= 0) or excess(tiny) <= 0:
+        return 0.0
+    high = float(np.ptp(y)) + 1.0
+    while excess(high) > 0:
+        high *= 2
+    return float(brentq(excess, tiny, high, xtol=1e-14))
+
+
+def _mixture(x: Array, y: Array, variances: Array, *, scale: float, df: int) -> LineFit:
+    """Flat prior on the line, half-normal on the scatter: the lines of a grid of scatters, weighted by their likelihood."""
+    scatters = scale * 6 * (np.arange(GRID) + 0.5) / GRID
+    lines, logs = [], []
+    for scatter in scatters:
+        line, squares = _weighted(x, y, variances + scatter**2, scatter=float(scatter))
+        (a, b), (_, c) = line.cov
+        likelihood = -0.5 * float(np.log(variances + scatter**2).sum()) + 0.5 * log(a * c - b * b) - squares / 2
+        lines.append(line)
+        logs.append(likelihood - (scatter / scale) ** 2 / 2)
+    weights = np.exp(np.array(logs) - max(logs))
+    weights /= weights.sum()
+    kept = tuple(line._replace(weight=float(weight)) for line, weight in zip(lines, weights, strict=True))
+    best = max(kept, key=lambda line: line.weight)
+    return LineFit(kept, df, _around(x, y, best, 1 / (variances + best.scatter**2)))
+
+
+def _around(x: Array, y: Array, line: Line, weights: Array) -> float:
+    squares = (y - line.slope * x - line.intercept) ** 2
+    return sqrt(float(weights @ squares / weights.sum()) * len(x) / (len(x) - 2))
