@@ -19,6 +19,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SPARE = 2
 """Contrasts between rates that must be left when the shape is fitted; with fewer it would be made of noise."""
+OPEN = 0.1
+"""What is known beforehand, as 1 / variance: an optimum lies within some 3 ln units, a curvature and an asymmetry likewise."""
 STEEPEST = 6.0
 """Bound of |k|: at a factor of two such a curve is eight times as steep on one side as on the other."""
 
@@ -45,8 +47,42 @@ class Vertex:
     """Mean over the seeds."""
 
 
-def fit_shared_curve(windows: Sequence[Window], *, starts: Sequence[float], curvature: float) -> tuple[Vertex, ...] | None:
-    """The optima of the sizes, in their order; None where there are too few rates for a shape, or none is found.
+@dataclass(frozen=True)
+class SharedCurve:
+    vertices: tuple[Vertex, ...]
+    """In the order of the windows."""
+    asymmetry: float
+    """k."""
+    noise_sd: float | None
+    """Of one run around the curve, beyond what its seed shifts at all rates."""
+
+    def vertex_covariance(self, sizes: Sequence[float], runs: Sequence[tuple[int, float]]) -> Array | None:
+        """Covariance of the ln lr of the optima had these runs (index of the size, ln lr) been made, all with one seed.
+
+        None without noise to go by. An optimum that they leave open has a variance of nearly 1 / `OPEN`.
+        """
+        if self.noise_sd is None:
+            return None
+        ln_n = np.log(np.asarray(sizes, dtype=float))
+        size = np.array([index for index, _ in runs], dtype=np.intp)
+        ln_lr = np.array([rate for _, rate in runs])
+        data = _Data(size, ln_n - ln_n.mean(), ln_lr, np.zeros(len(runs)), size, len(sizes))
+        slope, height = (
+            np.polyfit(data.ln_n, np.log([vertex.curvature for vertex in self.vertices]), 1)
+            if len(sizes) > 2
+            else (
+                0.0,
+                float(np.mean(np.log([vertex.curvature for vertex in self.vertices]))),
+            )
+        )
+        theta = np.array([*(vertex.ln_lr for vertex in self.vertices), height, self.asymmetry, *([slope] if len(sizes) > 2 else [])])
+        jacobian = data.jacobian(theta)
+        information = jacobian.T @ jacobian / self.noise_sd**2
+        return _array(np.linalg.inv(information + OPEN * np.eye(len(theta)))[: len(sizes), : len(sizes)])
+
+
+def fit_shared_curve(windows: Sequence[Window], *, starts: Sequence[float], curvature: float) -> SharedCurve | None:
+    """The optima of the sizes and the curve they share; None where there are too few rates for a shape, or none is found.
 
     `starts`: where to look for each size's ln lr; `curvature`: in loss a squared ln unit, as a start.
     """
@@ -82,7 +118,7 @@ def fit_shared_curve(windows: Sequence[Window], *, starts: Sequence[float], curv
         cov = np.linalg.pinv(jacobian.T @ jacobian) * (2 * found.cost / df)
         errors = [sqrt(max(float(cov[index, index]), 0.0)) for index in range(sizes)]
     curvatures, curve = data.curvatures(found.x), scale * data.curve(found.x)
-    return tuple(
+    vertices = tuple(
         Vertex(
             ln_lr=float(found.x[index]),
             se_ln=errors[index],
@@ -91,6 +127,8 @@ def fit_shared_curve(windows: Sequence[Window], *, starts: Sequence[float], curv
         )
         for index in range(sizes)
     )
+    noise = scale * sqrt(2 * found.cost / df) if df > 0 else None
+    return SharedCurve(vertices, asymmetry=float(found.x[sizes + 1]), noise_sd=noise or None)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.effects import USABLE
-from ablate.analysis.local_curve import Vertex, Window, fit_shared_curve
+from ablate.analysis.local_curve import SharedCurve, Vertex, Window, fit_shared_curve
 from ablate.errors import InputError
 
 FINISHED = (*USABLE, "failed", "diverged")
@@ -62,6 +62,18 @@ class Optimum:
 
 def find_optima(runs: pd.DataFrame, *, metric: str, goal: Goal) -> tuple[Optimum, ...]:
     """One optimum for each size, ascending; `runs` holds `n_params, lr, seed, <metric>` and optionally `status`."""
+    return find_curve(runs, metric=metric, goal=goal).optima
+
+
+@dataclass(frozen=True)
+class Found:
+    optima: tuple[Optimum, ...]
+    curve: SharedCurve | None
+    """Of the optima that are `interior`, in their order; None where there are too few rates for one."""
+
+
+def find_curve(runs: pd.DataFrame, *, metric: str, goal: Goal) -> Found:
+    """The optima, and the curve they share."""
     table = finished_runs(runs, metric=metric, goal=goal)
     sizes = np.unique(table["n_params"].to_numpy(dtype=float))
     sign = 1 if goal == "min" else -1
@@ -101,26 +113,23 @@ def rate_step(rates: tuple[float, ...] | list[float]) -> float:
     return exp(float(np.median([log(high / low) for low, high in pairwise(sorted(rates))])))
 
 
-def _on_a_shared_curve(alone: Sequence[Optimum], table: pd.DataFrame, *, sign: int) -> tuple[Optimum, ...]:
+def _on_a_shared_curve(alone: Sequence[Optimum], table: pd.DataFrame, *, sign: int) -> Found:
     """The same optima, found together where there are rates enough; one that lies beyond its rates then is an edge."""
     inside = [optimum for optimum in alone if optimum.lr is not None]
     windows = [_window(optimum, table[table["n_params"] == optimum.n_params], sign=sign) for optimum in inside]
     curvature = float(np.median([optimum.curvature or 0.0 for optimum in inside])) if inside else 0.0
-    vertices = fit_shared_curve(windows, starts=[log(optimum.lr or 1.0) for optimum in inside], curvature=curvature)
-    if vertices is None:
-        return tuple(alone)
-    found = {
+    curve = fit_shared_curve(windows, starts=[log(optimum.lr or 1.0) for optimum in inside], curvature=curvature)
+    if curve is None:
+        return Found(tuple(alone), None)
+    moved = {
         optimum.n_params: _moved(optimum, vertex, window=window, sign=sign)
-        for optimum, vertex, window in zip(inside, vertices, windows, strict=True)
+        for optimum, vertex, window in zip(inside, curve.vertices, windows, strict=True)
     }
-    together = [found.get(optimum.n_params, optimum) for optimum in alone]
-    return (
-        tuple(together)
-        if len(windows) == sum(optimum.lr is not None for optimum in together)
-        else _on_a_shared_curve(
-            [before if after.lr is not None else after for before, after in zip(alone, together, strict=True)], table, sign=sign
-        )
-    )
+    if all(optimum.lr is not None for optimum in moved.values()):
+        return Found(tuple(moved.get(optimum.n_params, optimum) for optimum in alone), curve)
+    # what lies beyond its rates shapes no curve
+    beyond = {size: optimum for size, optimum in moved.items() if optimum.lr is None}
+    return _on_a_shared_curve([beyond.get(optimum.n_params, optimum) for optimum in alone], table, sign=sign)
 
 
 def _window(optimum: Optimum, runs: pd.DataFrame, *, sign: int) -> Window:

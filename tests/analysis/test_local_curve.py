@@ -33,10 +33,12 @@ def planted(*, skew: float, seeds: int = 2, noise: float = 0.0, seed: int = 0) -
 def test_shared_curve_recovers_planted_optima_curvatures_and_heights(skew: float) -> None:
     found = fit_shared_curve(planted(skew=skew), starts=[-6.7, -6.7, -7.0, -7.2], curvature=0.02)
     assert found
-    assert [vertex.ln_lr for vertex in found] == pytest.approx([-6.5, -6.9, -7.1, -7.4], abs=1e-8)
-    assert [vertex.curvature for vertex in found] == pytest.approx([0.01 * (size / 1e7) ** 0.15 for size in (1e7, 1e8, 3e8, 1e9)], rel=1e-7)
-    assert [vertex.loss for vertex in found] == pytest.approx([3.1] * 4, abs=1e-9)  # seeds 0 and 1 lie 0.2 apart
-    assert [vertex.se_ln for vertex in found] == pytest.approx([0.0] * 4, abs=1e-7)
+    assert [vertex.ln_lr for vertex in found.vertices] == pytest.approx([-6.5, -6.9, -7.1, -7.4], abs=1e-8)
+    assert [vertex.curvature for vertex in found.vertices] == pytest.approx(
+        [0.01 * (size / 1e7) ** 0.15 for size in (1e7, 1e8, 3e8, 1e9)], rel=1e-7
+    )
+    assert [vertex.loss for vertex in found.vertices] == pytest.approx([3.1] * 4, abs=1e-9)  # seeds 0 and 1 lie 0.2 apart
+    assert [vertex.se_ln for vertex in found.vertices] == pytest.approx([0.0] * 4, abs=1e-7)
 
 
 def test_shared_curve_tells_its_errors_as_they_are() -> None:
@@ -44,15 +46,15 @@ def test_shared_curve_tells_its_errors_as_they_are() -> None:
     for repeat in range(60):
         found = fit_shared_curve(planted(skew=0.9, noise=0.003, seed=10 * repeat), starts=[-6.5, -6.9, -7.1, -7.4], curvature=0.01)
         assert found
-        errors += [vertex.ln_lr - best for vertex, best in zip(found, (-6.5, -6.9, -7.1, -7.4), strict=True)]
-        claimed += [vertex.se_ln for vertex in found]
+        errors += [vertex.ln_lr - best for vertex, best in zip(found.vertices, (-6.5, -6.9, -7.1, -7.4), strict=True)]
+        claimed += [vertex.se_ln for vertex in found.vertices]
     assert np.std(errors) == pytest.approx(float(np.sqrt(np.mean(np.square(claimed)))), rel=0.2)  # 240 draws, correlated in fours
 
 
 def test_shared_curve_of_one_seed_has_errors_too() -> None:
     found = fit_shared_curve(planted(skew=0.5, seeds=1, noise=0.001), starts=[-6.5, -6.9, -7.1, -7.4], curvature=0.01)
     assert found
-    assert all(vertex.se_ln and vertex.se_ln > 0 for vertex in found)
+    assert all(vertex.se_ln and vertex.se_ln > 0 for vertex in found.vertices)
 
 
 def test_shared_curve_with_three_rates_a_size_is_none() -> None:
