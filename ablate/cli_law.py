@@ -1,5 +1,6 @@
 """The `law` verbs: fit a hyperparameter law, or ask a published one. Heavy libraries are imported by the verb that needs them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,27 +31,38 @@ law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one
 @law_app.command("predict")
 def law_predict(
     params: Annotated[
-        float,
+        float | None,
         typer.Option(
             parser=_size,
             metavar="SIZE",
             help="Size of the model, such as 30e9 or 30B, as the law counts it (mm1: non-embedding parameters).",
         ),
-    ],
-    law: Annotated[str, typer.Option(help="A published law, or a study with a `law:` section.")] = "mm1",
+    ] = None,
+    law: Annotated[str, typer.Option(help="A published law (`ablate law list`), or a study with a `law:` section.")] = "mm1",
+    tokens: Annotated[
+        float | None, typer.Option(parser=_size, metavar="SIZE", help="Training tokens, such as 100B; for laws that read them.")
+    ] = None,
+    compute: Annotated[
+        float | None, typer.Option(metavar="FLOPS", help="Training FLOPs, such as 1e21; for laws that read them; default: 6 N D.")
+    ] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Say the peak learning rate and weight decay for a model of this size."""
-    from ablate.analysis.laws import PUBLISHED, predict
+    """Say the peak learning rate for a model of this size, with weight decay and batch where the law has them."""
+    from ablate.analysis.published import PUBLISHED, predict, unread_notes
     from ablate.terminal import show_prediction
 
     if law in PUBLISHED:
-        prediction, source, simulated = predict(law, params), PUBLISHED[law].source, False
+        prediction, source, simulated = predict(law, params, tokens=tokens, compute=compute), PUBLISHED[law].source, False
+    elif params is None:
+        raise InputError(f"no published law '{law}' ({', '.join(PUBLISHED)}){did_you_mean(law, PUBLISHED)}; that of a study needs --params")
     else:
         fit, simulated = _study_law(law, workspace, store)
-        prediction, source = fit.predict(params), f"study {law}" + (" (simulated)" if simulated else "")
+        unread = unread_notes({"tokens": tokens, "compute": compute}, reads=["n_params"])
+        prediction = fit.predict(params)
+        prediction = replace(prediction, notes=(*unread, *prediction.notes))
+        source = f"study {law}" + (" (simulated)" if simulated else "")
     if as_json:
         print_json({"law": law, "source": source, "simulated": simulated} | prediction.to_json())
     else:
@@ -100,19 +112,20 @@ def law_fit(
 @law_app.command("list")
 def law_list(as_json: Json = False) -> None:
     """List the published laws, with their range and source."""
-    from ablate.analysis.laws import PUBLISHED
+    from ablate.analysis.published import PUBLISHED, ranges_label
     from ablate.terminal import show_rows
 
-    rows = [
-        {"law": law.name, "formula": law.formula, "from": law.n_range[0], "to": law.n_range[1], "source": law.source}
-        for law in PUBLISHED.values()
-    ]
-    print_json(rows) if as_json else show_rows(rows)
+    if as_json:
+        print_json([law.to_json() for law in PUBLISHED.values()])
+    else:
+        show_rows(
+            [{"law": law.name, "formula": law.formula, "range": ranges_label(law), "source": law.source} for law in PUBLISHED.values()]
+        )
 
 
 def _study_law(name: str, folder: Path, store: str | None) -> "tuple[LawFit, bool]":
     """The law of a study, and whether it is simulated."""
-    from ablate.analysis.laws import PUBLISHED
+    from ablate.analysis.published import PUBLISHED
     from ablate.conclude import fit_study_law
     from ablate.stores import find_study
 

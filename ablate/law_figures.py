@@ -9,9 +9,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ablate.analysis.columns import numbers, require_columns
-from ablate.analysis.laws import MM1, PublishedLaw, rate_label, size_label
+from ablate.analysis.laws import PublishedLaw, rate_label, size_label
 from ablate.analysis.lr_law import LawFit
 from ablate.analysis.optima import Optimum
+from ablate.analysis.published import MM1
 from ablate.plot_style import DASHES, error_bars, escape, ink_colour, layout, log_ticks, series_colour, size_ticks, turn, with_unit
 
 
@@ -141,12 +142,16 @@ def _band_traces(fit: LawFit, grid: "np.ndarray[Any, Any]", *, level: float, col
 def _published_traces(published: PublishedLaw, grid: "np.ndarray[Any, Any]", *, colour: str) -> Iterable[go.Scatter]:
     low, high = published.n_range
     name = f"{published.name.upper()}: slope {published.slope:.3f}".replace("-", "−")
-    inside = [size for size in (low, *grid, high) if low <= size <= high]
-    pieces: list[tuple[list[float], str, str]] = [
-        (sorted(inside), "solid", f"{name}, fitted {size_label(low)} to {size_label(high)}"),
-        ([size for size in grid if size < low] + [low], "dash", f"{name}, extrapolated"),
-        ([high] + [size for size in grid if size > high], "dash", f"{name}, extrapolated"),
-    ]
+    pieces: list[tuple[list[float], str, str]] = []
+    if low is None or high is None:
+        pieces.append((grid.tolist(), "dash", f"{name}, range of the fit not known"))
+    else:
+        inside = [size for size in (low, *grid, high) if low <= size <= high]
+        pieces += [
+            (sorted(inside), "solid", f"{name}, fitted {size_label(low)} to {size_label(high)}"),
+            ([size for size in grid if size < low] + [low], "dash", f"{name}, extrapolated"),
+            ([high] + [size for size in grid if size > high], "dash", f"{name}, extrapolated"),
+        ]
     drawn = [piece for piece in pieces if len(piece[0]) > 1]
     for index, (sizes, dash, label) in enumerate(drawn):
         yield go.Scatter(

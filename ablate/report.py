@@ -23,8 +23,9 @@ from plotly.offline import get_plotlyjs
 
 from ablate import figures, law_figures
 from ablate.analysis.effects import USABLE, Effect, adjust
-from ablate.analysis.laws import MM1, Prediction, PublishedLaw, predict, rate_label, size_label
+from ablate.analysis.laws import Prediction, PublishedLaw, rate_label, size_label
 from ablate.analysis.lr_law import LawReport, SlopeComparison, compare_slope
+from ablate.analysis.published import MM1, predict
 from ablate.analysis.verdicts import Verdict, decimals, minus
 from ablate.deviations import Registration, moment
 from ablate.plot_style import CONFIG

@@ -223,8 +223,8 @@ def show_comparison(comparison: "Comparison") -> None:
 
 def show_law(report: "LawReport", *, simulated: bool) -> None:
     """The optimum of each size, the fitted law beside MM1's, and what it says of the target."""
-    from ablate.analysis.laws import MM1
     from ablate.analysis.lr_law import compare_slope
+    from ablate.analysis.published import MM1
 
     show_rows(
         [
@@ -269,10 +269,11 @@ def show_prediction(prediction: "Prediction", *, law: str, source: str) -> None:
     interval = "no interval"
     if prediction.interval and prediction.level:
         interval = f"{prediction.level:.0%} prediction interval [{prediction.interval[0]:.3g}, {prediction.interval[1]:.3g}]"
-    out.print(
-        f"{law} at {prediction.n_params:.4g} parameters: peak learning rate {prediction.lr:.3g}, {interval}",
-        soft_wrap=True,
-    )
+    asked = {"parameters": prediction.n_params, "tokens": prediction.tokens, "FLOPs": prediction.compute}
+    size = ", ".join(f"{value:.4g} {what}" for what, value in asked.items() if value is not None)
+    out.print(f"{law} at {size}: peak learning rate {prediction.lr:.3g}, {interval}", soft_wrap=True)
+    if prediction.batch_tokens is not None:
+        out.print(f"  batch {prediction.batch_tokens:.3g} tokens a step", soft_wrap=True)
     if prediction.weight_decay:
         decay = prediction.weight_decay
         out.print(

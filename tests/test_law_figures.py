@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from ablate import law_figures
-from ablate.analysis.laws import MM1
+from ablate.analysis.laws import PublishedLaw
 from ablate.analysis.lr_law import LawFit, fit_points
 from ablate.analysis.optima import find_optima
+from ablate.analysis.published import KAPLAN, MM1, PORIAN, STEP_LAW
+from ablate.errors import InputError
 
 
 def law_fit() -> LawFit:
@@ -54,6 +56,18 @@ def test_law_exact_line_has_no_band() -> None:
     fit = fit_points(pd.DataFrame({"n_params": sizes, "eta": [MM1.lr(size) for size in sizes]})).fit
     assert fit is not None
     assert "95 % prediction interval" not in [trace.name for trace in law_figures.law(fit, published=None).data]
+
+
+def test_law_published_without_a_known_range_is_dashed_throughout() -> None:
+    (line,) = (trace for trace in law_figures.law(law_fit(), published=PORIAN).data if "PORIAN" in str(trace.name))
+    assert line.name == "PORIAN: slope −0.360, range of the fit not known"
+    assert line.line.dash == "dash"
+
+
+@pytest.mark.parametrize("published", [KAPLAN, STEP_LAW])
+def test_law_published_that_is_no_line_in_n_is_refused(published: PublishedLaw) -> None:
+    with pytest.raises(InputError, match=r"kaplan has no slope in N|step_law needs --tokens"):
+        law_figures.law(law_fit(), published=published)
 
 
 @pytest.mark.parametrize("dark", [False, True])

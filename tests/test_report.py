@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from ablate.analysis.effects import level_effects
-from ablate.analysis.laws import MM1
 from ablate.analysis.lr_law import LawReport, fit_points
+from ablate.analysis.published import MM1
 from ablate.analysis.verdicts import verdicts
 from ablate.deviations import Deviation, Registration
 from ablate.report import StudyReport, duration, number, p_value, render_report, write_report

@@ -1,10 +1,22 @@
-"""Published hyperparameter laws as data, with what makes two laws comparable: definitions, units, range and source."""
+"""What a law for the learning rate is and what it says of a model, with what makes two laws comparable: definitions, units and range.
 
+The published laws themselves are data, in `published.py`.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import exp, isfinite, log, log10
+from math import exp, inf, isfinite, log, log10
 from typing import Any, Literal
 
-from ablate.errors import InputError, did_you_mean
+from ablate.errors import InputError
+
+Quantity = Literal["n_params", "tokens", "compute"]
+"""What a law may read: N parameters, D training tokens, C training FLOPs."""
+SYMBOLS: dict[Quantity, str] = {"n_params": "N", "tokens": "D", "compute": "C"}
+OPTIONS: dict[Quantity, str] = {"n_params": "--params", "tokens": "--tokens", "compute": "--compute"}
+
+Range = tuple[float | None, float | None]
+"""From and to; None is an end that is not known."""
 
 WEIGHT_DECAY_RATIO = 0.1
 """MM1: lambda = 0.1 eta."""
@@ -20,6 +32,8 @@ class Definitions:
     schedule: str
     weight_decay: str
     metric: str
+    tokens: str = "not read"
+    compute: str = "not read"
 
 
 @dataclass(frozen=True)
@@ -34,20 +48,26 @@ class WeightDecay:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best peak learning rate at `n_params`. None where a thing is undefined; `notes` say why."""
+    """The best peak learning rate of a model. None where a thing is undefined; `notes` say why."""
 
-    n_params: float
+    n_params: float | None
+    """As it was asked; None only where the law reads compute and was asked with that alone."""
     lr: float
     interval: tuple[float, float] | None
     level: float | None
     kind: Literal["prediction"] | None
     """`prediction`: the interval is for the optimum of one new model, not for the mean line."""
-    extrapolation_decades: float
-    """Decades outside the sizes of the fit; 0 inside."""
+    extrapolation_decades: float | None
+    """Decades outside the range of the fit, of what lies farthest outside; 0 inside, None where the range is not known."""
     regret: tuple[float, float] | None
     """What the metric loses if the true optimum lies at that end of the interval."""
     weight_decay: WeightDecay | None
     notes: tuple[str, ...] = ()
+    tokens: float | None = None
+    compute: float | None = None
+    """FLOPs as they were asked, or 6 N D where the law reads them and they were not."""
+    batch_tokens: float | None = None
+    """Tokens a step, where the law's source has a law for them too."""
 
     def to_json(self) -> dict[str, Any]:
         record = asdict(self)
@@ -55,85 +75,156 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class PowerLaw:
+    """exp(intercept) times the product of (x / unit)^exponent over what it reads."""
+
+    intercept: float
+    exponents: Mapping[Quantity, float]
+    unit: float = 1.0
+
+    @property
+    def reads(self) -> tuple[Quantity, ...]:
+        return tuple(self.exponents)
+
+    def at(self, given: Mapping[Quantity, float]) -> float:
+        return exp(sum(exponent * log(given[quantity] / self.unit) for quantity, exponent in self.exponents.items()) + self.intercept)
+
+
+@dataclass(frozen=True)
+class LogLinear:
+    """constant + slope ln N, which ends in rates below zero."""
+
+    constant: float
+    slope: float
+
+    @property
+    def reads(self) -> tuple[Quantity, ...]:
+        return ("n_params",)
+
+    @property
+    def end(self) -> float:
+        """The N at which the rate is 0."""
+        return exp(-self.constant / self.slope)
+
+    def at(self, given: Mapping[Quantity, float]) -> float:
+        return self.constant + self.slope * log(given["n_params"])
+
+
+@dataclass(frozen=True)
 class PublishedLaw:
     name: str
     formula: str
-    slope: float
-    """Exponent of N: d ln eta / d ln N."""
-    intercept: float
-    """ln eta at N = 1."""
+    rate: PowerLaw | LogLinear
+    """Peak learning rate."""
     definitions: Definitions
-    n_range: tuple[float, float]
-    """Smallest and largest N of its fit."""
+    ranges: Mapping[Quantity, Range]
+    """Smallest and largest value it was fitted on or is said to hold for, where one of the two is known."""
     source: str
+    evidence: str
+    """Primary: the paper's text, the authors' repository or a refit of their data. Secondary: notes and copies."""
+    batch: PowerLaw | None = None
+    """Tokens a step, from the same source; reads no more than the rate does."""
+    weight_decay_ratio: float | None = None
+    """lambda / eta; None where the law states no weight decay."""
+    six_nd: str = ""
+    """How C = 6 N D differs from the law's own C."""
     notes: tuple[str, ...] = ()
 
-    def lr(self, n_params: float) -> float:
-        return exp(self.slope * log(n_params) + self.intercept)
+    @property
+    def reads(self) -> tuple[Quantity, ...]:
+        return self.rate.reads
+
+    @property
+    def n_range(self) -> Range:
+        return self.range_of("n_params")
+
+    @property
+    def slope(self) -> float:
+        """d ln eta / d ln N, tokens being held."""
+        if isinstance(self.rate, LogLinear) or "n_params" not in self.rate.exponents:
+            raise InputError(f"{self.name} has no slope in N to compare with: {self.formula}")
+        return self.rate.exponents["n_params"]
+
+    def range_of(self, quantity: Quantity) -> Range:
+        return self.ranges.get(quantity, (None, None))
+
+    def lr(self, n_params: float | None = None, *, tokens: float | None = None, compute: float | None = None) -> float:
+        """Refused without all that the law reads, and where it gives no rate above 0; silent outside its range."""
+        asked: dict[Quantity, float | None] = {"n_params": n_params, "tokens": tokens, "compute": compute}
+        given = {quantity: positive(value, what=quantity) for quantity, value in asked.items() if value is not None}
+        lacking = [self._lacking(quantity) for quantity in self.reads if quantity not in given]
+        if lacking:
+            raise InputError(f"{self.name} needs {' and '.join(lacking)}")
+        rate = self.rate.at(given)
+        if isinstance(self.rate, LogLinear) and rate <= 0:
+            raise InputError(
+                f"{self.name} has no rate at N = {given['n_params']:.3g}: {self.formula} is {rate:.2g} there, not positive from "
+                f"N = {self.rate.end:.3g} on; ask another law (ablate law list)"
+            )
+        return rate
+
+    def to_json(self) -> dict[str, Any]:
+        low, high = self.n_range
+        return {
+            "law": self.name,
+            "formula": self.formula,
+            "reads": list(self.reads),
+            "from": low,
+            "to": high,
+            "ranges": {quantity: list(self.range_of(quantity)) for quantity in self.reads},
+            "definitions": asdict(self.definitions),
+            "source": self.source,
+            "evidence": self.evidence,
+            "notes": list(self.notes),
+        }
+
+    def _lacking(self, quantity: Quantity) -> str:
+        meaning = f"{getattr(self.definitions, quantity)}; range: {range_label(self.range_of(quantity), quantity=quantity)}"
+        instead = ", or --params and --tokens for C = 6 N D" if quantity == "compute" else ""
+        return f"{OPTIONS[quantity]} ({meaning}){instead}"
 
 
-MM1 = PublishedLaw(
-    name="mm1",
-    formula="eta = exp(-0.4214 ln N - 0.5535), lambda = 0.1 eta",
-    slope=-0.4214,
-    intercept=-0.5535,
-    definitions=Definitions(
-        n_params="non-embedding parameters of the language model",
-        batch="fixed; 512 sequences of 4096 tokens in the final models",
-        horizon="fixed; 200,000 steps in the final models",
-        schedule="2,000 steps of warmup, then cosine to 10 % of the peak (secondary source)",
-        weight_decay="lambda = 0.1 eta; whether per step or torch's AdamW is not said, so both are given",
-        metric="average of downstream 8-shot scores; points are close-to-optimal runs",
-    ),
-    n_range=(9e6, 1.2e9),
-    source="MM1, arXiv 2403.09611, equation 1 and figure 6",
-    notes=("the points, the grid and the interval of the fit are not published",),
-)
-
-PUBLISHED: dict[str, PublishedLaw] = {law.name: law for law in (MM1,)}
+def decay_for(lr: float, *, ratio: float = WEIGHT_DECAY_RATIO) -> WeightDecay:
+    return WeightDecay(per_step=ratio * lr, torch_adamw=ratio)
 
 
-def published_law(name: str) -> PublishedLaw:
-    if name not in PUBLISHED:
-        raise InputError(f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}")
-    return PUBLISHED[name]
+def decades_outside(value: float, fitted: Range) -> float | None:
+    """0 inside; None where an end is not known and the other does not say it."""
+    low, high = fitted
+    decades = max(0.0, log10(value / high) if high else 0.0, log10(low / value) if low else 0.0)
+    return decades if decades or (low and high) else None
 
 
-def predict(name: str, n_params: float) -> Prediction:
-    """What a published law says of a model with `n_params` parameters, counted as the law counts them."""
-    law = published_law(name)
-    size = positive(n_params, what="n_params")
-    decades = decades_outside(size, law.n_range)
-    return Prediction(
-        n_params=size,
-        lr=law.lr(size),
-        interval=None,
-        level=None,
-        kind=None,
-        extrapolation_decades=decades,
-        regret=None,
-        weight_decay=decay_for(law.lr(size)),
-        notes=(*extrapolation_notes(decades, law.n_range), f"N counts {law.definitions.n_params}", *law.notes),
-    )
-
-
-def decay_for(lr: float) -> WeightDecay:
-    return WeightDecay(per_step=WEIGHT_DECAY_RATIO * lr, torch_adamw=WEIGHT_DECAY_RATIO)
-
-
-def decades_outside(n_params: float, n_range: tuple[float, float]) -> float:
-    return max(0.0, log10(n_params / n_range[1]), log10(n_range[0] / n_params))
-
-
-def extrapolation_notes(decades: float, n_range: tuple[float, float]) -> tuple[str, ...]:
-    if decades == 0:
+def extrapolation_notes(decades: float | None, fitted: Range, *, quantity: Quantity = "n_params") -> tuple[str, ...]:
+    if not decades:
         return ()
-    return (f"extrapolated by {decades:.1f} decades outside {size_label(n_range[0])} to {size_label(n_range[1])}",)
+    low, high = (None if end is None else quantity_label(end, quantity=quantity) for end in fitted)
+    outside = f"outside {range_label(fitted, quantity=quantity)}" if low and high else f"above {high}" if high else f"below {low}"
+    return (f"extrapolated by {decades:.1f} decades {outside}",)
+
+
+def range_label(fitted: Range, *, quantity: Quantity) -> str:
+    """9M to 1.2B; 1e17 to 2e19 FLOPs; from 760M, upper end not known."""
+    low, high = (None if end is None else quantity_label(end, quantity=quantity) for end in fitted)
+    unit = " FLOPs" if quantity == "compute" else ""
+    if low and high:
+        return f"{low} to {high}{unit}"
+    if low:
+        return f"from {low}{unit}, upper end not known"
+    return f"up to {high}{unit}, lower end not known" if high else "not known"
+
+
+def quantity_label(value: float, *, quantity: Quantity) -> str:
+    """Parameters and tokens as 1.2B, FLOPs as 2e19."""
+    return f"{value:.3g}".replace("e+", "e") if quantity == "compute" else size_label(value)
 
 
 def positive(value: float, *, what: str) -> float:
     """As a float, so that products of counts cannot overflow."""
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond all floats
+        number = inf
     if not isfinite(number) or number <= 0:
         raise InputError(f"{what}: {value} is not a positive, finite number")
     return number

@@ -340,7 +340,7 @@ def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
         found.append(f"df = {fit.df}: the interval is wide because {sizes} sizes say little of their scatter")
     if log(high / low) < log(10):
         found.append(f"the sizes span a factor of {high / low:.2g}; the slope rests on less than one decade")
-    if prediction is not None and prediction.extrapolation_decades > 0:
+    if prediction is not None and prediction.n_params and prediction.extrapolation_decades:
         (note,) = extrapolation_notes(prediction.extrapolation_decades, fit.n_range)
         found.append(f"{size_label(prediction.n_params)} is {note}")
     if fit.definitions is None:

@@ -8,8 +8,9 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
 from dash.development.base_component import Component
 
 from ablate import law_figures
-from ablate.analysis.laws import MM1, Prediction, predict, size_label
+from ablate.analysis.laws import Prediction, size_label
 from ablate.analysis.lr_law import LawReport
+from ablate.analysis.published import MM1, predict
 from ablate.errors import InputError
 from ablate.results import law_frame
 from ablate.stores import StudyRecord

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.analysis.laws import MM1, Definitions
+from ablate.analysis.laws import Definitions
 from ablate.analysis.lr_law import compare_slope, fit_points, fit_power_law, fit_runs
 from ablate.analysis.optima import Optimum
+from ablate.analysis.published import MM1
 from ablate.errors import InputError
 
 SIZES = [9e6, 85e6, 302e6, 1.2e9]
