@@ -26,6 +26,8 @@ def _size(text: str) -> float:
 
 
 law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
+next_app = typer.Typer()
+"""Mounted without a name: its verb stands beside the others."""
 
 
 @law_app.command("predict")
@@ -107,6 +109,35 @@ def law_fit(
         fitted = fit_study_law(opened, name, target=target, tau_prior=tau_prior)
         simulated = find_study(opened, name).simulated
     print_json(fitted.to_json() | {"simulated": simulated}) if as_json else show_law(fitted, simulated=simulated)
+
+
+@next_app.command("next")
+def next_(
+    study: Annotated[
+        str,
+        typer.Argument(metavar="STUDY|FILE.csv", help="A study with a `law:` section, or a CSV: n_params, lr, seed, METRIC."),
+    ],
+    count: Annotated[int, typer.Option(min=1, help="How many runs to propose.")] = 4,
+    per: Annotated[str, typer.Option(help="What a run's gain is set against: flop, or run (each costs the same).")] = "flop",
+    metric: Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")] = "",
+    goal: Annotated[str, typer.Option(help="CSV only: min (default) or max.")] = "",
+    target: Annotated[
+        float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
+    ] = None,
+    as_json: Json = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Propose the runs that narrow a law's interval most, or say that it is time to stop."""
+    from ablate.conclude import csv_next, study_next
+    from ablate.terminal import show_next
+
+    if study.endswith(".csv"):
+        found = csv_next(Path(study), metric=metric or "loss", goal=goal or "min", target=target, count=count, per=per)
+    else:
+        refuse_for_study(study, metric=metric, goal=goal)
+        found = study_next(open_store_of(workspace, store), study_name_of(study), target=target, count=count, per=per)
+    print_json(found.to_json()) if as_json else show_next(found)
 
 
 @law_app.command("list")

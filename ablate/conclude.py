@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ablate.analysis.effects import Effect, adjust, arm_effects, level_effects
 from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
+from ablate.analysis.next_runs import NextRuns, Per, next_runs
 from ablate.analysis.verdicts import Verdict, verdicts
 from ablate.axes import Axis
 from ablate.conditions import Condition, ConditionError, Unknown, parse_condition
@@ -149,6 +150,21 @@ def csv_law(path: Path, *, metric: str, goal: str, target: float | None, points:
     return fit_runs(frame, metric=metric, goal=_goal(goal), target=target or TARGET, tau_prior=tau_prior)
 
 
+def study_next(store: Store, name: str, *, target: float | None, count: int, per: str) -> NextRuns:
+    """What to run next for the law of a study that declares one."""
+    study = Study.model_validate(find_study(store, name).spec)
+    if study.law is None:
+        raise InputError(NO_LAW.format(name=name))
+    metric = study.metric
+    runs = law_frame(store, name, law=study.law, metric=metric.name)
+    return next_runs(runs, metric=metric.name, goal=metric.goal, target=target or study.law.target or TARGET, count=count, per=_per(per))
+
+
+def csv_next(path: Path, *, metric: str, goal: str, target: float | None, count: int, per: str) -> NextRuns:
+    """The same for runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `tokens`."""
+    return next_runs(_read_csv(path), metric=metric, goal=_goal(goal), target=target or TARGET, count=count, per=_per(per))
+
+
 def csv_effects(path: Path, *, baseline: str, metric: str, goal: str) -> dict[str, Any]:
     """Effects of runs made elsewhere: `arm, seed, <metric>`."""
     frame = _read_csv(path)
@@ -241,6 +257,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"no file {path}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a CSV table: {error}") from error
+
+
+def _per(text: str) -> Per:
+    if text in ("run", "flop"):
+        return "run" if text == "run" else "flop"
+    raise InputError(f"--per {text}: run or flop{did_you_mean(text, ('run', 'flop'))}")
 
 
 def _goal(goal: str) -> Literal["min", "max"]:

@@ -23,6 +23,7 @@ from ablate.quantities import counted
 if TYPE_CHECKING:
     from ablate.analysis.laws import Prediction
     from ablate.analysis.lr_law import LawReport
+    from ablate.analysis.next_runs import NextRuns
     from ablate.conclude import Conclusion
     from ablate.deviations import Registration
     from ablate.identity import Comparison, Explanation, StageView
@@ -262,6 +263,24 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
             out.print(f"  where the best rate lies at an end of the interval, this one is worse by {max(regret):.2g} in {report.metric}")
     for warning in report.warnings:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
+
+
+def show_next(found: "NextRuns") -> None:
+    """The proposed runs in their order, each with what the interval would be after it."""
+    rows = [
+        {
+            "parameters": run.n_params,
+            "rate": run.lr,
+            "seed": run.seed,
+            "why": {"edge": "best rate at the end", "spread": "too few rates", "gain": "narrows the interval"}[run.why],
+            "cost": run.cost,
+            "×/÷ (1 SD) after it": None if run.sd is None else exp(run.sd),
+        }
+        for run in found.runs
+    ]
+    show_rows(rows)
+    now = f"now ×/÷ {exp(found.sd):.2f} (1 SD) at the target; " if found.sd is not None else ""
+    console().print(f"\n{'stop: ' if found.stop else ''}{now}{found.reason}", soft_wrap=True)
 
 
 def show_prediction(prediction: "Prediction", *, law: str, source: str) -> None:

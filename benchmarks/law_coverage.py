@@ -16,9 +16,9 @@ from math import exp, log, sqrt
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.laws import MM1
 from ablate.analysis.lr_law import fit_power_law
 from ablate.analysis.optima import find_optima
+from ablate.analysis.published import MM1
 
 SIZES = (9e6, 85e6, 302e6, 1.2e9)
 TARGET = 30e9
@@ -26,23 +26,33 @@ TAU = 0.12
 STEPS = np.arange(-3, 4)
 
 
-def study(rng: np.random.Generator, *, noise: float, skew: float, own_grid: bool, saturates: bool = False) -> pd.DataFrame:
-    """Runs `n_params, lr, seed, loss`; `noise` in curvatures, `skew` 0 for a parabola."""
-    rows = []
-    middle = float(np.mean([log(MM1.lr(size)) for size in SIZES]))
-    for size in SIZES:
-        best = log(MM1.lr(size)) + TAU * rng.normal()
-        centre = log(MM1.lr(size)) + log(2) * rng.uniform(-0.5, 0.5) if own_grid else middle
+class Truth:
+    """One study's sizes with their true optima, from which runs are drawn."""
+
+    def __init__(self, rng: np.random.Generator, *, noise: float, skew: float, own_grid: bool, saturates: bool = False) -> None:
+        """`noise` in curvatures, `skew` 0 for a parabola."""
+        self._rng, self._noise, self._skew, self._saturates = rng, noise, skew, saturates
+        middle = float(np.mean([log(MM1.lr(size)) for size in SIZES]))
+        self.best = {size: log(MM1.lr(size)) + TAU * rng.normal() for size in SIZES}
+        self.centres = {size: log(MM1.lr(size)) + log(2) * rng.uniform(-0.5, 0.5) if own_grid else middle for size in SIZES}
+        """Of the grids, ln lr."""
+        self._shared = {size: rng.normal(size=32) for size in SIZES}
+
+    def run(self, size: float, ln_lr: float, seed: int) -> dict[str, float]:
         curvature = 0.01 * (size / SIZES[0]) ** 0.15
-        shared = noise * curvature * sqrt(0.5) * rng.normal(size=3)
-        for rate in centre + log(2) * STEPS:
-            d = rate - best
-            rise = 2 / skew**2 * (exp(skew * d) - 1 - skew * d) if skew else d**2
-            rise = rise / (1 + rise / 8) if saturates else rise
-            for seed in range(3):
-                error = shared[seed] + noise * curvature * sqrt(0.5) * rng.normal()
-                rows.append((size, exp(rate), seed, 3 + curvature * rise + error))
-    return pd.DataFrame(rows, columns=["n_params", "lr", "seed", "loss"])
+        d = ln_lr - self.best[size]
+        rise = 2 / self._skew**2 * (exp(self._skew * d) - 1 - self._skew * d) if self._skew else d**2
+        rise = rise / (1 + rise / 8) if self._saturates else rise
+        error = self._noise * sqrt(0.5) * (self._shared[size][seed] + self._rng.normal())
+        return {"n_params": size, "lr": exp(ln_lr), "seed": seed, "loss": 3 + curvature * (rise + error)}
+
+
+def study(rng: np.random.Generator, **how: float | bool) -> pd.DataFrame:
+    """A full grid of runs `n_params, lr, seed, loss`."""
+    truth = Truth(rng, **how)  # type: ignore[arg-type]
+    return pd.DataFrame(
+        [truth.run(size, truth.centres[size] + log(2) * step, seed) for size in SIZES for step in STEPS for seed in range(3)]
+    )
 
 
 def main() -> None:
@@ -68,7 +78,7 @@ def measured(studies: int, how: dict[str, float | bool], *, prior: float | None)
     rng = np.random.default_rng(0)
     errors, hits, widths, without, used, seconds = [], 0, [], 0, [], 0.0
     for _ in range(studies):
-        runs = study(rng, **how)  # type: ignore[arg-type]
+        runs = study(rng, **how)
         truth = log(MM1.lr(TARGET)) + TAU * rng.normal()
         began = time.perf_counter()
         fit = fit_power_law(find_optima(runs, metric="loss", goal="min"), tau_prior=prior)

@@ -1,12 +1,13 @@
-"""What the `law` verbs print."""
+"""What `next` and the `law` verbs print."""
 
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from ablate.analysis.published import PUBLISHED
+from ablate.analysis.published import MM1, PUBLISHED
 from ablate.cli import main
 
 Ablate = Callable[..., str]
@@ -32,7 +33,7 @@ def ablate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     """What a verb prints; with a code, what it says of why it refused."""
 
     def said(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["ablate", "law", *arguments])
+        monkeypatch.setattr(sys, "argv", ["ablate", *(() if arguments[0] == "next" else ("law",)), *arguments])
         with pytest.raises(SystemExit) as end:
             main()
         printed = capsys.readouterr()
@@ -96,3 +97,23 @@ def test_list_for_people_has_every_law_with_range_and_source(ablate: Ablate) -> 
         assert name in said
         assert law.source in said
     assert "N 215M to 1.07B, D 4B to 100B" in said
+
+
+def test_next_proposes_runs_for_a_csv(tmp_path: Path, ablate: Ablate) -> None:
+    rows = [
+        f"{size},{MM1.lr(size) * 2.0**step},0,{3 + 0.02 * (0.69 * step - 0.1) ** 2 + 0.001 * (step % 3)}"
+        for size in (1e7, 1e8, 1e9)
+        for step in range(-2, 3)
+    ]
+    file = tmp_path / "runs.csv"
+    file.write_text("\n".join(["n_params,lr,seed,loss", *rows]))
+    found = json.loads(ablate("next", str(file), "--count", "2", "--json"))
+    assert set(found) == {"runs", "stop", "reason", "sd"}
+    assert [set(run) for run in found["runs"]] == [{"n_params", "lr", "seed", "why", "cost", "sd", "gain"}] * 2
+    assert "narrows the interval" in ablate("next", str(file))
+
+
+def test_next_unknown_worth_is_refused(tmp_path: Path, ablate: Ablate) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text("n_params,lr,seed,loss\n1e7,1e-3,0,3\n")
+    assert "--per flops: run or flop; did you mean 'flop'?" in ablate("next", str(file), "--per", "flops", code=2)

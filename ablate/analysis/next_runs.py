@@ -1,0 +1,182 @@
+"""Which runs to make next so that a law says more of the target: greedily those that narrow its interval most.
+
+First what cannot be judged otherwise: a size whose best rate is the end of its grid gets the rate beyond, and a size with too few rates
+the ones beside its best. From then on each run is the one that lowers the predicted SD of ln lr at the target most, for itself or for
+its FLOPs: the shared curve says how well any set of runs would place the optima (all at once, their errors being tied by its shape),
+and the line through them what that leaves at the target. The scatter between sizes is no run's to remove, so gains end: the stop rule.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import log, sqrt
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ablate.analysis.laws import positive
+from ablate.analysis.local_curve import SharedCurve
+from ablate.analysis.lr_law import TARGET, LawFit, fit_power_law
+from ablate.analysis.optima import Goal, Optimum, find_curve, finished_runs, rate_step
+from ablate.errors import InputError
+
+REACH = 1.75
+"""ln units from the optimum within which a rate is worth a run: farther out the curve is not the same any more."""
+FEWEST_RATES = 4
+"""Rates a size needs beside its best before the shared curve takes over."""
+STOP_GAIN, STOP_RUNS = 0.02, 4
+"""Enough when so many more runs would narrow the interval by less than this share."""
+MOST = 1000
+USUAL_SCATTER = 0.15
+"""Of best rates between sizes, ln units, as in Step Law's public runs. A few sizes often show less by chance, and planned for none, runs
+would go to the smallest and the largest size alone."""
+Per = Literal["run", "flop"]
+Kind = Literal["edge", "spread", "gain"]
+
+
+@dataclass(frozen=True)
+class NextRun:
+    n_params: float
+    lr: float
+    seed: int
+    """The lowest that this size and rate have not had."""
+    why: Kind
+    cost: float
+    """In runs of the smallest size."""
+    sd: float | None
+    """Predicted SD of ln lr at the target after this run and those before it; None before there is a curve."""
+    gain: float | None
+    """By what share of the SD this run lowers it."""
+
+
+@dataclass(frozen=True)
+class NextRuns:
+    runs: tuple[NextRun, ...]
+    """In the order in which to make them."""
+    stop: bool
+    """Whether to stop: further runs at these sizes say next to nothing new."""
+    reason: str
+    sd: float | None
+    """SD of ln lr at the target by the runs there are."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"runs": [asdict(run) for run in self.runs], "stop": self.stop, "reason": self.reason, "sd": self.sd}
+
+
+def next_runs(runs: pd.DataFrame, *, metric: str, goal: Goal, target: float = TARGET, count: int = 4, per: Per = "flop") -> NextRuns:
+    """The next `count` runs for a law from `n_params, lr, seed, <metric>`, optionally `status` and `tokens`.
+
+    `per`: gain for a run, or for its FLOPs, 6 N tokens (or 6 N, where tokens are not given).
+    """
+    if not 1 <= count <= MOST:
+        raise InputError(f"count: {count} is not between 1 and {MOST}")
+    table, found = finished_runs(runs, metric=metric, goal=goal), find_curve(runs, metric=metric, goal=goal)
+    if len(found.optima) < 2:
+        raise InputError(f"column n_params: {len(found.optima)} sizes with a finished run; a law needs at least two, better four")
+    plan = _Plan(table, costs=_costs(runs, table), target=positive(target, what="target"), per=per)
+    repairs = [repair for optimum in found.optima for repair in plan.repairs(optimum, shared=found.curve is not None)]
+    if repairs or found.curve is None:
+        said = "a size without an optimum says nothing of the law: these come first" if repairs else "no rate is left to try"
+        return NextRuns(tuple(repairs[:count]), stop=False, reason=said, sd=None)
+    inside = [optimum for optimum in found.optima if optimum.lr is not None]
+    return plan.greedy(inside, found.curve, fit_power_law(inside), count=count)
+
+
+def _costs(runs: pd.DataFrame, table: pd.DataFrame) -> dict[float, float]:
+    """Size -> FLOPs of a run, in those of the cheapest."""
+    tokens = runs.groupby(runs["n_params"].astype(float))["tokens"].mean() if "tokens" in runs else None
+    flops = {float(size): float(size) * (1.0 if tokens is None else float(tokens[size])) for size in table["n_params"].unique()}
+    return {size: value / min(flops.values()) for size, value in flops.items()}
+
+
+@dataclass(frozen=True)
+class _Plan:
+    table: pd.DataFrame
+    costs: Mapping[float, float]
+    target: float
+    per: Per
+
+    def repairs(self, optimum: Optimum, *, shared: bool) -> Sequence[NextRun]:
+        """What a size needs before its optimum can be placed."""
+        rates = self._rates(optimum.n_params)
+        low, high = optimum.bound
+        best = optimum.grid_best or rates[0]
+        step = rate_step(rates) if len(rates) > 1 else 2.0
+        match optimum.status:
+            case "edge_low":
+                return [self._run(optimum, best / step if low is None else sqrt(best * low), why="edge")]
+            case "edge_high":
+                return [self._run(optimum, best * step if high is None else sqrt(best * high), why="edge")]
+            case "interior" if shared or len(rates) >= FEWEST_RATES:
+                return []
+            case "interior":
+                ahead = best * step if (optimum.lr or best) > best else best / step
+                return [self._run(optimum, next(rate for rate in _beyond(rates, ahead, best=best, step=step)), why="spread")]
+        return [self._run(optimum, best * step ** (len(rates) - 1), why="spread")]
+
+    def greedy(self, optima: Sequence[Optimum], curve: SharedCurve, fit: LawFit, *, count: int) -> NextRuns:
+        sizes = [optimum.n_params for optimum in optima]
+        made = [
+            (index, log(rate))
+            for index, optimum in enumerate(optima)
+            for rate in self.table[(self.table["n_params"] == optimum.n_params) & self.table["value"].notna()]["lr"]
+            if abs(log(rate / (optimum.lr or rate))) <= REACH
+        ]
+        scatter = max(fit.tau or 0.0, USUAL_SCATTER)
+        before = self._sd(curve, sizes, made, scatter=scatter)
+        if before is None:
+            return NextRuns((), stop=False, reason="no run is left to tell the noise by: give a size a second seed", sd=None)
+        candidates = [
+            (index, rate) for index, optimum in enumerate(optima) for rate in self._rates(optimum.n_params, around=optimum.lr or 1.0)
+        ]
+        chosen: list[NextRun] = []
+        now, taken = before, list(made)
+        for _ in range(max(count, STOP_RUNS)):
+            tried = {
+                (index, rate): self._sd(curve, sizes, [*taken, (index, log(rate))], scatter=scatter) or now for index, rate in candidates
+            }
+            worth = {key: (now - sd) / (self.costs[sizes[key[0]]] if self.per == "flop" else 1.0) for key, sd in tried.items()}
+            best = max(worth, key=lambda key: worth[key])
+            run = self._run(optima[best[0]], best[1], why="gain")
+            repeats = sum(1 for other in chosen if (other.n_params, other.lr) == (run.n_params, run.lr))
+            chosen.append(replace(run, seed=run.seed + repeats, sd=tried[best], gain=1 - tried[best] / now))
+            now, taken = tried[best], [*taken, (best[0], log(best[1]))]
+        enough = 1 - (chosen[STOP_RUNS - 1].sd or before) / before < STOP_GAIN
+        share = f"{1 - (chosen[STOP_RUNS - 1].sd or before) / before:.1%}"
+        reason = f"{STOP_RUNS} more runs would narrow the interval by {share}: " + (
+            "what is left is the scatter between sizes, so add sizes instead" if enough else "go on"
+        )
+        return NextRuns(tuple(chosen[:count]), stop=enough, reason=reason, sd=before)
+
+    def _sd(self, curve: SharedCurve, sizes: Sequence[float], made: Sequence[tuple[int, float]], *, scatter: float) -> float | None:
+        """Of ln lr at the target: the line's generalised least squares under the optima's covariance, and the scatter."""
+        covariance = curve.vertex_covariance(sizes, made)
+        if covariance is None:
+            return None
+        weights = np.linalg.inv(covariance + scatter**2 * np.eye(len(sizes)))
+        design = np.column_stack([np.ones(len(sizes)), np.log(np.asarray(sizes) / self.target)])
+        return sqrt(float(np.linalg.inv(design.T @ weights @ design)[0, 0]) + scatter**2)
+
+    def _rates(self, size: float, *, around: float | None = None) -> list[float]:
+        """The rates of a size; with `around` those within reach of it, and the next ones beyond the grid."""
+        rates = sorted(float(rate) for rate in self.table.loc[self.table["n_params"] == size, "lr"].unique())
+        if around is None:
+            return rates
+        step = rate_step(rates)
+        diverged = self.table[(self.table["n_params"] == size) & self.table["value"].isna()]["lr"]
+        ends = float(diverged.min()) if len(diverged) else float("inf")
+        wider = [rates[0] / step, *rates, rates[-1] * step]
+        return [rate for rate in wider if abs(log(rate / around)) <= REACH and rate < ends]
+
+    def _run(self, optimum: Optimum, lr: float, *, why: Kind) -> NextRun:
+        same = np.isclose(np.log(self.table["lr"]), log(lr), atol=1e-9) & (self.table["n_params"] == optimum.n_params)
+        had = {int(seed) for seed in self.table.loc[same, "seed"]}
+        seed = next(number for number in range(len(had) + 1) if number not in had)
+        return NextRun(optimum.n_params, lr, seed, why, self.costs[optimum.n_params], None, None)
+
+
+def _beyond(rates: Sequence[float], ahead: float, *, best: float, step: float) -> Sequence[float]:
+    """Rates that a size has not had, nearest to its best first and on the given side before the other."""
+    side = step if ahead > best else 1 / step
+    tried = [best * side ** (sign * number) for number in range(1, FEWEST_RATES + 1) for sign in (1, -1)]
+    return [rate for rate in tried if not any(abs(log(rate / other)) < log(step) / 2 for other in rates)]
