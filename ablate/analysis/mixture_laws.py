@@ -1,0 +1,378 @@
+"""Runs on several data mixtures become one law of the metric in the shares of the sources, and the mixture it holds best.
+
+A law is an interpolation between the mixtures tried. How far to trust it say the errors of mixtures left out of the fit; an optimum at the
+edge of what was tried is a direction, not a place. Forms, their papers and how they are fitted: `mixture_forms`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import exp, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import linprog
+
+from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.laws import positive
+from ablate.analysis.mixture_forms import Floats, Form, Points, Shape, bounds, descend, fit, lowest, predict
+from ablate.analysis.optima import Goal
+from ablate.errors import InputError, did_you_mean
+
+FORMS: tuple[Form, ...] = ("exponential", "linear", "additive", "joint")
+SUM_SLACK = 1e-3
+"""How far the shares of a mixture may add up to something else than 1; they are then scaled to 1."""
+
+
+class LeftOut(NamedTuple):
+    """Each mixture predicted by the law fitted to the others, all runs of a mixture being left out together."""
+
+    rmse: float
+    """In the metric's unit, over runs."""
+    r2: float
+    """1 - squared errors / squares around the mean; below 0 the mean of all runs predicts better than the law."""
+    rank: float | None
+    """Spearman's correlation of predictions and values; None where the predictions are all the same."""
+
+
+class BestMixture(NamedTuple):
+    proportions: dict[str, float]
+    value: float | None
+    """The law's metric there; None where the law has a size term and no size was said."""
+    notes: tuple[str, ...]
+    """Which shares lie at or beyond the edge of the mixtures tried."""
+
+
+@dataclass(frozen=True)
+class MixtureLaw:
+    """The metric as a function of the shares of the sources, and of N and D where the form has terms for them."""
+
+    form: Form
+    metric: str
+    goal: Goal
+    sources: tuple[str, ...]
+    sizes: tuple[str, ...]
+    """Columns of N and D that the law has a term for."""
+    constants: Mapping[str, float]
+    """By the names of `mixture_forms`, a source's in brackets. With goal max they are those of minus the metric. `k` is the exponential at
+    the even mixture: c + k exp(sum t_j r_j) with the t adding up to 0, since shares add up to 1 and k alone is not determined."""
+    rows: int
+    mixtures: int
+    """Distinct ones."""
+    residual_sd: float | None
+    """In the metric's unit, over rows - constants degrees of freedom; None without any."""
+    left_out: LeftOut | None
+    """None where the mixtures without one are too few for a fit."""
+    warnings: tuple[str, ...]
+    seed: int
+    _fitted: "_Fitted" = field(repr=False, compare=False)
+
+    def value(self, proportions: Mapping[str, float], *, n_params: float | None = None, tokens: float | None = None) -> float:
+        """The metric at a mixture; N and D must be said where the law has a term for them."""
+        shares = np.array([_shares(self.sources, proportions)])
+        logs = self._logs(n_params=n_params, tokens=tokens)
+        if logs is None:
+            raise InputError(f"the law has a term for {' and '.join(self.sizes)}: say the value of each")
+        return self._fitted.value(Points(shares, logs[None]))
+
+    def best(
+        self,
+        *,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+        n_params: float | None = None,
+        tokens: float | None = None,
+    ) -> BestMixture:
+        """The mixture with the best metric, each share inside its bounds (0 to 1); of the joint form at a size, which moves it."""
+        low, high = _limits(self.sources, bounds or {})
+        logs = self._logs(n_params=n_params, tokens=tokens)
+        if logs is None and self.form == "joint":
+            raise InputError(f"the best mixture of the joint form depends on {' and '.join(self.sizes)}: say the value of each")
+        held = np.zeros(len(self.sizes)) if logs is None else logs  # of the additive form any size has the same best mixture
+        shares = self._fitted.lowest(held, low=low, high=high, seed=self.seed)
+        value = None if logs is None else self._fitted.value(Points(shares[None], held[None]))
+        return BestMixture(
+            dict(zip(self.sources, map(float, shares), strict=True)), value, _edges(self.sources, shares, self._fitted.points.h)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("form", "metric", "goal", "rows", "mixtures", "residual_sd", "seed")
+        lists = {name: list(getattr(self, name)) for name in ("sources", "sizes", "warnings")}
+        return (
+            {name: getattr(self, name) for name in names}
+            | lists
+            | {
+                "constants": dict(self.constants),
+                "left_out": self.left_out and self.left_out._asdict(),
+            }
+        )
+
+    def _logs(self, *, n_params: float | None, tokens: float | None) -> Floats | None:
+        """Centred as in the fit; None where one that the law needs is missing."""
+        given = {"n_params": n_params, "tokens": tokens}
+        said = [positive(value, what=what) for what in self._fitted.kinds if (value := given[what]) is not None]
+        return None if len(said) < len(self.sizes) else np.log(said) - self._fitted.centres
+
+
+def fit_mixture_law(
+    frame: pd.DataFrame,
+    *,
+    proportions: Sequence[str],
+    metric: str,
+    form: Form,
+    goal: Goal = "min",
+    n_params: str | None = None,
+    tokens: str | None = None,
+    seed: int = 0,
+) -> MixtureLaw:
+    """From one row a run (shares of the sources in the columns `proportions`, metric, and N and D if they vary) to the law.
+
+    `linear` is RegMix's linear variant; the LightGBM that RegMix prefers is not among our packages. The coefficients of `joint` are ours:
+    the paper's A and B depend on the shares too, but in a form not known here.
+    """
+    runs = _runs(frame, proportions=proportions, metric=metric, form=form, goal=goal, sizes={"n_params": n_params, "tokens": tokens})
+    shape = Shape(form, len(runs.sources), len(runs.kinds))
+    _check_enough(runs, shape)
+    theta = fit(shape, runs.points, runs.values, seed=seed)
+    fitted = _Fitted(shape, theta, runs.points, runs.sign, runs.kinds, runs.centres)
+    residuals = predict(shape, theta, runs.points)[0] - runs.values
+    df = len(residuals) - shape.constants
+    left_out = _left_out(shape, theta, runs)
+    largest = runs.points.logs.max(axis=0)
+    best = fitted.lowest(largest, low=np.zeros(shape.sources), high=np.ones(shape.sources), seed=seed)
+    return MixtureLaw(
+        form=form,
+        metric=metric,
+        goal=goal,
+        sources=runs.sources,
+        sizes=runs.sizes,
+        constants=_constants(shape, theta, runs),
+        rows=len(residuals),
+        mixtures=int(runs.mixture.max()) + 1,
+        residual_sd=sqrt(float(residuals @ residuals) / df) if df > 0 else None,
+        left_out=left_out,
+        warnings=(*runs.notes, *_warnings(shape, theta, runs, left_out), *_best_warnings(shape, best, runs)),
+        seed=seed,
+        _fitted=fitted,
+    )
+
+
+class _Fitted(NamedTuple):
+    shape: Shape
+    theta: Floats
+    points: Points
+    sign: float
+    kinds: tuple[str, ...]
+    centres: Floats
+
+    def value(self, point: Points) -> float:
+        return self.sign * float(predict(self.shape, self.theta, point)[0][0])
+
+    def lowest(self, logs: Floats, *, low: Floats, high: Floats, seed: int) -> Floats:
+        return lowest(self.shape, self.theta, logs, tried=self.points.h, low=low, high=high, seed=seed)
+
+
+class _Runs(NamedTuple):
+    sources: tuple[str, ...]
+    points: Points
+    values: Floats
+    """[P], turned so that small is good."""
+    sign: float
+    mixture: NDArray[np.intp]
+    """[P]: which of the distinct mixtures."""
+    kinds: tuple[str, ...]
+    sizes: tuple[str, ...]
+    centres: Floats
+    notes: tuple[str, ...]
+
+
+def _runs(
+    frame: pd.DataFrame, *, proportions: Sequence[str], metric: str, form: Form, goal: Goal, sizes: Mapping[str, str | None]
+) -> _Runs:
+    """The frame's numbers, sorted, so that the order of its rows changes nothing; every fault of it at once."""
+    if form not in FORMS:
+        raise InputError(f"form: unknown '{form}' ({', '.join(FORMS)}){did_you_mean(str(form), FORMS)}")
+    if goal not in ("min", "max"):
+        raise InputError(f"goal: unknown '{goal}' (min, max)")
+    if len(set(proportions)) < max(2, len(proportions)):
+        raise InputError(f"proportions: {', '.join(proportions) or 'none'}; a mixture needs two columns or more, each named once")
+    named = {kind: column for kind, column in sizes.items() if column is not None}
+    require_columns(frame, [*proportions, metric, *named.values()])
+    shares = np.column_stack([np.asarray(numbers(frame, name), dtype=np.float64) for name in proportions])
+    values = np.asarray(numbers(frame, metric), dtype=np.float64)
+    if frame.empty:
+        raise InputError("the frame has no rows")
+    problems = _share_problems(frame, shares, proportions)
+    if (bad := ~np.isfinite(values)).any():
+        problems.append(f"column {metric}: no finite number in {_rows(frame, bad)}; drop diverged and unfinished runs first")
+    elif len(values) and np.ptp(values) == 0:
+        problems.append(f"column {metric}: all values are the same; there is nothing to fit")
+    columns = {kind: numbers(frame, column).to_numpy(dtype=np.float64) for kind, column in named.items()}
+    for kind, column in columns.items():
+        if (bad := ~(column > 0) | ~np.isfinite(column)).any():
+            problems.append(f"column {named[kind]}: not a positive, finite number in {_rows(frame, bad)}")
+    varying = {kind: column for kind, column in columns.items() if len(np.unique(column)) > 1}
+    if varying and form in ("linear", "exponential"):
+        told = ", ".join(named[kind] for kind in varying)
+        problems.append(f"form {form} has no term for a size, but {told} varies: take additive or joint, or fit one size at a time")
+    if not varying and form == "joint":
+        problems.append("form joint needs N or D (n_params, tokens) to vary between the runs; take additive")
+    if problems:
+        raise InputError("\n".join(problems))
+    sign = 1.0 if goal == "min" else -1.0
+    logs = np.column_stack([np.log(column) for column in varying.values()]) if varying else np.zeros((len(frame), 0))
+    centres = np.array([column.mean() for column in np.sort(logs, axis=0).T])  # sorted: the sum of another order has other last digits
+    order = np.lexsort((values, *logs.T, *shares.T))
+    h = (shares / shares.sum(axis=1, keepdims=True))[order]
+    dropped = [f"{named[kind]} does not vary: the law has no term for it" for kind in columns if kind not in varying]
+    return _Runs(
+        sources=tuple(proportions),
+        points=Points(h, (logs - centres)[order]),
+        values=sign * values[order],
+        sign=sign,
+        mixture=np.unique(h.round(9), axis=0, return_inverse=True)[1].ravel(),
+        kinds=tuple(varying),
+        sizes=tuple(named[kind] for kind in varying),
+        centres=centres,
+        notes=tuple(dropped),
+    )
+
+
+def _share_problems(frame: pd.DataFrame, shares: Floats, sources: Sequence[str]) -> list[str]:
+    problems = []
+    for name, column in zip(sources, shares.T, strict=True):
+        if (bad := ~np.isfinite(column)).any():
+            problems.append(f"column {name}: no share in {_rows(frame, bad)}; write 0 where a source is not used")
+        if (bad := column < 0).any():
+            problems.append(f"column {name}: negative share in {_rows(frame, bad)}")
+    sums = shares.sum(axis=1)
+    if (off := np.abs(sums - 1) > SUM_SLACK + 1e-12).any():
+        first = f"the first to {sums[off][0]:.4g}"
+        problems.append(f"proportions do not add up to 1 in {_rows(frame, off)}, {first}: divide by their sum, or name the missing source")
+    return problems
+
+
+def _rows(frame: pd.DataFrame, bad: NDArray[np.bool_]) -> str:
+    """rows 3, 4, 7, ... (12): by the frame's own index."""
+    names = [str(name) for name in frame.index[bad]]
+    return f"row {names[0]}" if len(names) == 1 else f"rows {', '.join(names[:5])}{f', ... ({len(names)})' if len(names) > 5 else ''}"
+
+
+def _check_enough(runs: _Runs, shape: Shape) -> None:
+    mixtures = int(runs.mixture.max()) + 1
+    problems = []
+    if mixtures < shape.of_mixture:
+        problems.append(
+            f"{mixtures} distinct mixtures: the {shape.form} form of {shape.sources} sources has {shape.of_mixture} constants that only "
+            "mixtures determine; add mixtures or take a simpler form"
+        )
+    elif np.linalg.matrix_rank(runs.points.h, tol=1e-6) < shape.sources:
+        problems.append("the shares of some sources move together or stay at 0 in all mixtures: merge or leave out such a source")
+    points = len(np.unique(np.column_stack([runs.mixture, runs.points.logs]), axis=0))
+    if points < shape.constants:
+        problems.append(f"{points} distinct runs: the {shape.form} form has {shape.constants} constants here; add runs at other sizes")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _constants(shape: Shape, theta: Floats, runs: _Runs) -> dict[str, float]:
+    sources, k = runs.sources, shape.sources
+    if shape.form == "linear":
+        return {f"w[{name}]": float(runs.sign * value) for name, value in zip(sources, theta, strict=True)}
+    if shape.form == "exponential":
+        scale = float(theta[1:].mean())
+        return {"c": float(theta[0]), "k": exp(scale)} | {
+            f"t[{name}]": float(value - scale) for name, value in zip(sources, theta[1:], strict=True)
+        }
+    found = {"E": float(theta[0])}
+    found |= {f"C[{name}]": exp(value) for name, value in zip(sources, theta[1 : 1 + k], strict=True)}
+    found |= {f"g[{name}]": float(value) for name, value in zip(sources, theta[1 + k : 1 + 2 * k], strict=True)}
+    for kind, centre, (coefficients, exponent) in zip(runs.kinds, runs.centres, shape.size_terms(theta), strict=True):
+        letter, power = ("A", "alpha") if kind == "n_params" else ("B", "beta")
+        logs = coefficients + exponent * centre  # from the centre of the data to N = 1 or D = 1
+        if shape.form == "joint":
+            found |= {f"ln{letter}[{name}]": float(value) for name, value in zip(sources, logs, strict=True)}
+        else:
+            found[letter] = exp(float(logs[0]))
+        found[power] = exponent
+    return found
+
+
+def _left_out(shape: Shape, theta: Floats, runs: _Runs) -> LeftOut | None:
+    """Each fit starts from that to all mixtures; which valley that lies in, the one left out had its say in."""
+    predicted = np.empty_like(runs.values)
+    for mixture in range(int(runs.mixture.max()) + 1):
+        out = runs.mixture == mixture
+        kept = Points(runs.points.h[~out], runs.points.logs[~out])
+        known = len(np.unique(runs.mixture[~out])) >= shape.of_mixture and (~out).sum() >= shape.constants
+        if not known or np.ptp(runs.values[~out]) == 0 or np.linalg.matrix_rank(kept.h, tol=1e-6) < shape.sources:
+            return None
+        refitted = descend(shape, theta, kept, runs.values[~out])
+        predicted[out] = predict(shape, refitted, Points(runs.points.h[out], runs.points.logs[out]))[0]
+    errors = predicted - runs.values
+    around = runs.values - runs.values.mean()
+    rank = float(stats.spearmanr(predicted, runs.values).statistic) if np.ptp(predicted) > 0 else None
+    return LeftOut(sqrt(float(np.mean(errors**2))), 1 - float(errors @ errors) / float(around @ around), rank)
+
+
+def _shares(sources: Sequence[str], proportions: Mapping[str, float]) -> Floats:
+    problems = [f"no source '{name}' ({', '.join(sources)}){did_you_mean(name, sources)}" for name in proportions if name not in sources]
+    problems += [f"no share of {name}: write 0 where it is not used" for name in sources if name not in proportions]
+    shares = np.array([float(proportions.get(name, 0)) for name in sources])
+    if not problems and not (shares >= 0).all():
+        problems.append(f"negative share of {sources[int(np.argmin(shares >= 0))]}")
+    if not problems and not abs(shares.sum() - 1) <= SUM_SLACK + 1e-12:
+        problems.append(f"proportions add up to {shares.sum():.4g}, not to 1")
+    if problems:
+        raise InputError("\n".join(problems))
+    return np.asarray(shares / shares.sum(), dtype=np.float64)
+
+
+def _limits(sources: Sequence[str], limits: Mapping[str, tuple[float, float]]) -> tuple[Floats, Floats]:
+    problems = [f"bounds: no source '{name}' ({', '.join(sources)}){did_you_mean(name, sources)}" for name in limits if name not in sources]
+    for name, (bottom, top) in limits.items():
+        if not 0 <= bottom <= top <= 1:
+            problems.append(f"bounds of {name}: {bottom} to {top} is no range inside 0 to 1")
+    low, high = np.array([limits.get(name, (0.0, 1.0)) for name in sources], dtype=float).T
+    if not problems and not low.sum() <= 1 <= high.sum():
+        problems.append(f"bounds: the least shares add up to {low.sum():.4g} and the most to {high.sum():.4g}; 1 must lie between")
+    if problems:
+        raise InputError("\n".join(problems))
+    return low, high
+
+
+def _edges(sources: Sequence[str], shares: Floats, tried: Floats) -> tuple[str, ...]:
+    """Shares at or beyond the ends of those tried, else whether the mixture lies outside the hull of the mixtures tried."""
+    found = []
+    for name, share, column in zip(sources, shares, tried.T, strict=True):
+        low, high = float(column.min()), float(column.max())
+        if share <= low + 1e-4 or share >= high - 1e-4:
+            found.append(f"{name} {share:.3g} is at or beyond the edge of the shares tried ({low:.3g} to {high:.3g})")
+    if not found:
+        inside = linprog(np.zeros(len(tried)), A_eq=np.vstack([tried.T, np.ones(len(tried))]), b_eq=[*shares, 1.0], bounds=(0, None))
+        if not inside.success:
+            found.append("the mixture lies outside those tried: no blend of them gives it")
+    return tuple(found)
+
+
+def _best_warnings(shape: Shape, best: Floats, runs: _Runs) -> list[str]:
+    at = " at the largest size tried" if shape.form == "joint" else ""
+    return [f"the best mixture{at} is an extrapolation: {note}" for note in _edges(runs.sources, best, runs.points.h)]
+
+
+def _warnings(shape: Shape, theta: Floats, runs: _Runs, left_out: LeftOut | None) -> list[str]:
+    found = []
+    mixtures = int(runs.mixture.max()) + 1
+    if mixtures < shape.of_mixture + 2:
+        found.append(f"{mixtures} distinct mixtures for {shape.of_mixture} constants of the mixture: add at least two more to see an error")
+    if left_out is None:
+        found.append("no error of left-out mixtures: without one of them the law is not determined")
+    elif left_out.r2 < 0.5:
+        found.append(f"mixtures left out of the fit are predicted badly (R2 {left_out.r2:.2f}): do not choose a mixture by this law")
+    if shape.form != "linear":
+        low, high = bounds(shape, runs.values)
+        stuck = (theta - low < 1e-6 * (high - low)) | (high - theta < 1e-6 * (high - low))
+        if stuck.any():
+            found.append(f"{int(stuck.sum())} of {shape.constants} constants lie at their bounds: the runs do not determine them")
+    return found
