@@ -1,0 +1,149 @@
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.formula.api import ols
+
+from ablate.analysis.noise import noise_floor, signal_to_noise, winners_curse
+from ablate.errors import InputError
+
+
+def trials(**arms: list[float]) -> pd.DataFrame:
+    rows = [{"arm": arm, "seed": seed, "loss": value} for arm, values in arms.items() for seed, value in enumerate(values)]
+    return pd.DataFrame(rows)
+
+
+def noisy(*, arms: int, seeds: int, sd: float = 1.0, rng_seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(rng_seed)
+    return trials(**{f"a{index:02}": list(rng.normal(0.0, sd, size=seeds)) for index in range(arms)})
+
+
+def test_noise_floor_pools_squares_and_gives_the_chi2_interval() -> None:
+    floor = noise_floor(trials(a=[1.0, 3.0], b=[0.0, 0.0, 3.0], c=[7.0]), metric="loss")
+    assert (floor.df, floor.arms) == (3, 2)
+    assert floor.sd == pytest.approx(sqrt(8 / 3))
+    # chi²(0.025, 3) = 0.215795, chi²(0.975, 3) = 9.348404
+    assert floor.ci == pytest.approx((sqrt(8 / 9.348404), sqrt(8 / 0.215795)), rel=1e-5)
+
+
+def test_noise_floor_interval_of_three_seeds_is_that_of_the_published_table() -> None:
+    floor = noise_floor(noisy(arms=1, seeds=3), metric="loss")
+    assert floor.ci is not None
+    assert floor.sd is not None
+    assert (floor.ci[0] / floor.sd, floor.ci[1] / floor.sd) == pytest.approx((0.52, 6.3), abs=0.02)
+    assert "cannot be tested" in floor.note
+
+
+def test_noise_floor_interval_covers_the_true_sd() -> None:
+    floors = [noise_floor(noisy(arms=3, seeds=3, sd=2.0, rng_seed=index), metric="loss") for index in range(100)]
+    covered = np.mean([floor.ci is not None and floor.ci[0] < 2.0 < floor.ci[1] for floor in floors])
+    assert covered > 0.88  # nominal 0.95, binomial SE 0.022
+
+
+def test_noise_floor_bartlett_is_scipys_and_warns_of_unequal_arms() -> None:
+    frame = trials(a=[0.0, 0.1, -0.1, 0.05], b=[0.0, 10.0, -8.0, 3.0])
+    floor = noise_floor(frame, metric="loss")
+    assert floor.bartlett_p == pytest.approx(stats.bartlett([0.0, 0.1, -0.1, 0.05], [0.0, 10.0, -8.0, 3.0]).pvalue)
+    assert "variances differ" in floor.note
+
+
+def test_noise_floor_one_seed_each_says_why_there_is_none() -> None:
+    floor = noise_floor(trials(a=[1.0], b=[2.0]), metric="loss")
+    assert (floor.sd, floor.ci, floor.bartlett_p, floor.df) == (None, None, None, 0)
+    assert "second seed" in floor.note
+
+
+def test_noise_floor_identical_seeds_have_no_zero_width_interval() -> None:
+    floor = noise_floor(trials(a=[0.1, 0.1, 0.1], b=[0.7, 0.7]), metric="loss")
+    assert floor.ci is None
+    assert "identical" in floor.note
+
+
+def test_noise_floor_counts_what_is_not_finite() -> None:
+    floor = noise_floor(trials(a=[1.0, np.nan, 2.0], b=[np.inf, 3.0]), metric="loss")
+    assert floor.df == 1
+    assert "2 of 5 trials left out" in floor.note
+
+
+def test_noise_floor_permuted_rows_change_nothing() -> None:
+    frame = noisy(arms=4, seeds=3)
+    assert noise_floor(frame.sample(frac=1, random_state=1), metric="loss") == noise_floor(frame, metric="loss")
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (trials(a=[1.0]).iloc[:0], "no rows"),
+        (trials(a=[1.0]).rename(columns={"loss": "los"}), "did you mean 'los'"),
+        (trials(a=[1.0]).assign(seed=np.nan), "column seed: 1 rows without"),
+        (pd.concat([trials(a=[1.0])] * 2), "several values of loss at arm a, seed 0"),
+        (trials(a=[1.0]).assign(loss="low"), "'low' is not a number"),
+    ],
+)
+def test_noise_floor_bad_frame_is_refused(frame: pd.DataFrame, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        noise_floor(frame, metric="loss")
+
+
+def test_signal_to_noise_is_the_range_of_means_over_the_pooled_sd() -> None:
+    found = signal_to_noise(trials(a=[0.0, 2.0], b=[4.0, 6.0], c=[1.0, 3.0]), metric="loss")
+    assert found.ratio == pytest.approx(4 / sqrt(2))
+    assert found.spread == 4.0
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4, 3.0])
+def test_signal_to_noise_test_is_statsmodels_anova(shift: float) -> None:
+    frame = noisy(arms=5, seeds=4, rng_seed=3)
+    frame.loc[frame["arm"] == "a01", "loss"] += shift
+    frame = frame.drop(index=[1, 2, 9])  # unequal seeds
+    found = signal_to_noise(frame, metric="loss")
+    table = sm.stats.anova_lm(ols("loss ~ C(arm)", data=frame).fit())
+    assert found.p == pytest.approx(float(table.loc["C(arm)", "PR(>F)"]), rel=1e-9)
+    assert found.separates == (float(table.loc["C(arm)", "PR(>F)"]) < 0.05)
+    assert ("this metric cannot separate these arms" in found.note) == (not found.separates)
+
+
+def test_signal_to_noise_of_equal_arms_is_what_chance_gives() -> None:
+    """25 equal arms of one metric: the ratio is far above 1 and says nothing."""
+    found = [signal_to_noise(noisy(arms=25, seeds=2, rng_seed=index), metric="loss") for index in range(60)]
+    chance = found[0].chance
+    assert chance == pytest.approx(2 * 1.96531 / sqrt(2) * 1.0313, rel=1e-4)
+    assert np.mean([each.ratio or 0.0 for each in found]) == pytest.approx(chance, rel=0.09)  # SE 0.03
+
+
+@pytest.mark.parametrize(("arms", "reason"), [({"a": [1.0, 2.0]}, "nothing to tell apart"), ({"a": [1.0], "b": [2.0]}, "second seed")])
+def test_signal_to_noise_without_a_test_separates_nothing(arms: dict[str, list[float]], reason: str) -> None:
+    found = signal_to_noise(trials(**arms), metric="loss")
+    assert (found.ratio, found.p, found.separates) == (None, None, None)
+    assert reason in found.note
+
+
+# laws.md prints 1.17 for five arms; the integral and the tables of order statistics say 1.163
+@pytest.mark.parametrize(("count", "expected"), [(1, 0.0), (2, 0.5641896), (5, 1.1629645), (10, 1.5387527), (20, 1.8674751)])
+def test_winners_curse_is_the_tabled_expected_maximum(count: int, expected: float) -> None:
+    assert winners_curse(count, 1.0).in_sds == pytest.approx(expected, abs=1e-6)
+
+
+def test_winners_curse_matches_monte_carlo() -> None:
+    draws = np.random.default_rng(0).normal(0.0, 0.3, size=(40_000, 7)).max(axis=1)
+    assert winners_curse(7, 0.3).overrating == pytest.approx(draws.mean(), abs=0.004)  # SE 0.001
+
+
+def test_winners_curse_grows_and_stays_finite() -> None:
+    found = [winners_curse(count, 1.0).in_sds for count in (2, 3, 10, 1000, 10**6)]
+    assert found == sorted(found)
+    assert found[-1] == pytest.approx(4.8636, abs=1e-3)
+
+
+def test_winners_curse_advises_new_seeds() -> None:
+    assert "re-run the winner and the baseline with new seeds" in winners_curse(5, 0.1).advice
+    assert "nothing was chosen" in winners_curse(1, 0.1).advice
+
+
+@pytest.mark.parametrize(("count", "sd", "message"), [(0, 1.0, "n_arms: 0"), (5, -1.0, "sd: -1"), (5, np.nan, "sd: nan")])
+def test_winners_curse_bad_argument_is_refused(count: int, sd: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        winners_curse(count, sd)
