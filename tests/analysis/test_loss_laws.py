@@ -40,6 +40,7 @@ def test_fit_loss_law_values_of_a_law_recover_every_constant_to_eight_digits(row
     assert {name: getattr(law, name) for name in CONSTANTS} == pytest.approx(EPOCH, rel=1e-8)  # measured: 1e-13
 
 
+@pytest.mark.slow
 def test_fit_loss_law_other_laws_and_a_grid_recover_too() -> None:
     rng = np.random.default_rng(5)
     for _ in range(8):
@@ -67,6 +68,7 @@ def test_fit_loss_law_no_other_optimiser_gets_lower(noise: float) -> None:
     assert law.objective / 1e-6 <= oracle.fun * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_fit_loss_law_order_of_rows_and_names_of_columns_change_nothing() -> None:
     frame = runs(30, noise=0.01)
     law = fit_loss_law(frame, bootstrap=20)

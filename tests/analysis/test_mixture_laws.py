@@ -88,6 +88,7 @@ def test_joint_values_of_a_law_recover_it_and_its_optimum_moves_with_the_size() 
     assert abs(small.proportions["web"] - large.proportions["web"]) > 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "truth"), [("exponential", exponential), ("additive", hollow)])
 def test_fit_mixture_law_noisy_values_have_no_lower_objective_near_the_truth(form: Form, truth: Any) -> None:
     frame = runs(truth, 24, noise=0.01, seed=2)
@@ -143,6 +144,7 @@ def test_fit_mixture_law_goal_max_is_the_mirror_image() -> None:
     assert mirrored.best().proportions == pytest.approx(law.best().proportions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["linear", "exponential", "additive"])
 def test_fit_mixture_law_order_of_rows_and_names_change_nothing(form: Form) -> None:
     frame = runs(hollow, noise=0.01)

@@ -112,6 +112,7 @@ def test_rank_transfer_ceiling_of_pure_noise_is_a_coin() -> None:
     assert transfer(scale(a=[1.0, 1.01], b=[5.0, 5.02]), scale(a=[1.0, 1.01], b=[5.0, 5.02])).ceiling == 1.0
 
 
+@pytest.mark.slow
 def test_rank_transfer_interval_covers_the_true_accuracy() -> None:
     """Means of correlation 0.5: a pair is ordered alike with 1/2 + asin(0.5) / pi."""
     rng, covered = np.random.default_rng(1), []
@@ -247,6 +248,7 @@ def test_effect_against_size_names_sizes_without_a_baseline_or_a_pair() -> None:
     assert found.slope == pytest.approx((0.1 - 1.05) / np.log(1e3))
 
 
+@pytest.mark.slow
 def test_effect_against_size_interval_covers_the_slope() -> None:
     rng, covered = np.random.default_rng(0), []
     for _ in range(40):
