@@ -273,7 +273,7 @@ def show_next(found: "NextRuns") -> None:
             "rate": run.lr,
             "seed": run.seed,
             "why": {"edge": "best rate at the end", "spread": "too few rates", "gain": "narrows the interval"}[run.why],
-            "cost": run.cost,
+            "cost (smallest run = 1)": run.cost,
             "×/÷ (1 SD) after it": None if run.sd is None else exp(run.sd),
         }
         for run in found.runs
