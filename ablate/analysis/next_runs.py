@@ -111,8 +111,9 @@ class _Plan:
                 return []
             case "interior":
                 ahead = best * step if (optimum.lr or best) > best else best / step
-                return [self._run(optimum, next(rate for rate in _beyond(rates, ahead, best=best, step=step)), why="spread")]
-        return [self._run(optimum, best * step ** (len(rates) - 1), why="spread")]
+            case _:  # too few rates, or no dip: where all diverged, lower
+                ahead = best / step if optimum.grid_best is None else best * step
+        return [self._run(optimum, rate, why="spread") for rate in _beyond(rates, ahead, best=best, step=step)[:1]]
 
     def greedy(self, optima: Sequence[Optimum], curve: SharedCurve, fit: LawFit, *, count: int) -> NextRuns:
         sizes = [optimum.n_params for optimum in optima]

@@ -101,3 +101,27 @@ def test_diverged_rates_are_proposed_no_more() -> None:
 def test_what_no_run_can_be_chosen_for_is_refused(frame: pd.DataFrame, how: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         next_runs(frame, metric="loss", goal="min", **how)  # type: ignore[arg-type]
+
+
+def test_size_of_two_rates_gets_a_third_that_it_has_not_had() -> None:
+    frame = runs([-2, -1, 0, 1, 2])
+    frame = frame[(frame["n_params"] > 1e7) | frame["lr"].between(0.9 * MM1.lr(9e6), 2.1 * MM1.lr(9e6))]
+    (run,) = next_runs(frame, metric="loss", goal="min").runs
+    assert (run.n_params, run.why, run.seed) == (9e6, "spread", 0)
+    assert run.lr == pytest.approx(MM1.lr(9e6) / 2)  # 0 steps is best of 0 and 1
+
+
+def test_size_that_diverged_at_every_rate_gets_a_lower_one() -> None:
+    frame = runs([-2, -1, 0, 1, 2])
+    frame.loc[frame["n_params"] == SIZES[-1], "loss"] = np.nan
+    (run,) = next_runs(frame, metric="loss", goal="min").runs
+    assert (run.n_params, run.lr) == (SIZES[-1], pytest.approx(MM1.lr(SIZES[-1]) / 8))
+
+
+def test_size_without_a_dip_gets_a_rate_outside_its_grid() -> None:
+    frame = runs([-2, -1, 0, 1, 2])
+    frame.loc[frame["n_params"] == SIZES[0], "loss"] = 3.0
+    (run,) = next_runs(frame, metric="loss", goal="min").runs
+    rates = frame.loc[frame["n_params"] == SIZES[0], "lr"]
+    assert run.n_params == SIZES[0]
+    assert run.lr == pytest.approx(rates.min() / 2)
