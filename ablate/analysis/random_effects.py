@@ -34,6 +34,11 @@ class Line(NamedTuple):
     weight: float = 1.0
     """Of this line among several."""
 
+    def inflated(self, factor: float) -> "Line":
+        """With its covariance so many times as large."""
+        (a, b), (_, c) = self.cov
+        return self._replace(cov=((factor * a, factor * b), (factor * b, factor * c)))
+
     def at(self, x: float) -> float:
         return self.slope * x + self.intercept
 
@@ -104,16 +109,13 @@ def fit_line(x: Sequence[float], y: Sequence[float], *, errors: Sequence[float] 
         return _mixture(xs, ys, variances, scale=tau_prior, df=df)
     scatter = _paule_mandel(xs, ys, variances, df=df)
     line, spread = _weighted(xs, ys, variances + scatter**2, scatter=scatter)
-    inflated = max(1.0, spread / df)
-    cov = tuple(tuple(inflated * value for value in row) for row in line.cov)
-    return LineFit((line._replace(cov=cov),), df, _around(xs, ys, line, 1 / (variances + scatter**2)))  # type: ignore[arg-type]
+    return LineFit((line.inflated(max(1.0, spread / df)),), df, _around(xs, ys, line, 1 / (variances + scatter**2)))
 
 
 def _least_squares(x: Array, y: Array, *, df: int) -> LineFit:
     line, squares = _weighted(x, y, np.ones_like(x), scatter=0.0)
     variance = squares / df
-    cov = tuple(tuple(variance * value for value in row) for row in line.cov)
-    return LineFit((line._replace(cov=cov, scatter=sqrt(variance)),), df, sqrt(variance))  # type: ignore[arg-type]
+    return LineFit((line.inflated(variance)._replace(scatter=sqrt(variance)),), df, sqrt(variance))
 
 
 def _weighted(x: Array, y: Array, variances: Array, *, scatter: float) -> tuple[Line, float]:
