@@ -25,6 +25,13 @@ def _size(text: str) -> float:
     return size
 
 
+LawRuns = Annotated[
+    str, typer.Argument(metavar="STUDY|FILE.csv", help="A study with a `law:` section, or a CSV: n_params, lr, seed, METRIC.")
+]
+MetricColumn = Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")]
+MetricGoal = Annotated[str, typer.Option(help="CSV only: min (default) or max.")]
+Target = Annotated[float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")]
+
 law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
 next_app = typer.Typer()
 """Mounted without a name: its verb stands beside the others."""
@@ -73,15 +80,10 @@ def law_predict(
 
 @law_app.command("fit")
 def law_fit(
-    study: Annotated[
-        str,
-        typer.Argument(metavar="STUDY|FILE.csv", help="A study with a `law:` section, or a CSV: n_params, lr, seed, METRIC."),
-    ],
-    metric: Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")] = "",
-    goal: Annotated[str, typer.Option(help="CSV only: min (default) or max.")] = "",
-    target: Annotated[
-        float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
-    ] = None,
+    study: LawRuns,
+    metric: MetricColumn = "",
+    goal: MetricGoal = "",
+    target: Target = None,
     points: Annotated[bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln.")] = False,
     tau_prior: Annotated[
         float | None,
@@ -113,17 +115,12 @@ def law_fit(
 
 @next_app.command("next")
 def next_(
-    study: Annotated[
-        str,
-        typer.Argument(metavar="STUDY|FILE.csv", help="A study with a `law:` section, or a CSV: n_params, lr, seed, METRIC."),
-    ],
+    study: LawRuns,
     count: Annotated[int, typer.Option(min=1, help="How many runs to propose.")] = 4,
     per: Annotated[str, typer.Option(help="What a run's gain is set against: flop, or run (each costs the same).")] = "flop",
-    metric: Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")] = "",
-    goal: Annotated[str, typer.Option(help="CSV only: min (default) or max.")] = "",
-    target: Annotated[
-        float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
-    ] = None,
+    metric: MetricColumn = "",
+    goal: MetricGoal = "",
+    target: Target = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
