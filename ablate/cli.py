@@ -191,7 +191,8 @@ def status(
     from ablate.deviations import edited_since, registration
     from ablate.standing import is_deserted, listed, status_rows, study_rows
     from ablate.stores import find_study
-    from ablate.terminal import show_rows, show_standing
+    from ablate.terminal import show_rows
+    from ablate.terminal_conclusion import show_standing
 
     opened, options = open_store_of(workspace, store), place_options(workspace, store)
     if study is None:

@@ -60,7 +60,7 @@ def law_predict(
 ) -> None:
     """Say the peak learning rate for a model of this size, with weight decay and batch where the law has them."""
     from ablate.analysis.published import PUBLISHED, predict, unread_notes
-    from ablate.terminal import show_prediction
+    from ablate.terminal_laws import show_prediction
 
     if law in PUBLISHED:
         prediction, source, simulated = predict(law, params, tokens=tokens, compute=compute), PUBLISHED[law].source, False
@@ -100,7 +100,7 @@ def law_fit(
     """Fit the best learning rate against model size, with a prediction interval, beside MM1's law."""
     from ablate.conclude import csv_law, fit_study_law
     from ablate.stores import find_study
-    from ablate.terminal import show_law
+    from ablate.terminal_laws import show_law
 
     if study.endswith(".csv"):
         found = csv_law(Path(study), metric=metric or "loss", goal=goal or "min", target=target, points=points, tau_prior=tau_prior)
@@ -127,7 +127,7 @@ def next_(
 ) -> None:
     """Propose the runs that narrow a law's interval most, or say that it is time to stop."""
     from ablate.conclude import csv_next, study_next
-    from ablate.terminal import show_next
+    from ablate.terminal_laws import show_next
 
     if study.endswith(".csv"):
         found = csv_next(Path(study), metric=metric or "loss", goal=goal or "min", target=target, count=count, per=per)

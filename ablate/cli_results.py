@@ -66,7 +66,8 @@ def effects(
     """Print each level against its baseline, with intervals, and the verdicts on the study's claims."""
     from ablate.conclude import conclude, csv_effects
     from ablate.history import mixtures, trained_with
-    from ablate.terminal import show_conclusion, show_rows
+    from ablate.terminal import show_rows
+    from ablate.terminal_conclusion import show_conclusion
 
     if study.endswith(".csv"):
         answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max")
