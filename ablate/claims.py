@@ -59,6 +59,14 @@ class Expectations:
             self.fault(f"{law.size} is the hyperparameter; its best value is fitted over something else, such as num_params", "law", "size")
         elif law.size != "num_params":
             self._number_axis(law.size, "law", "size", further=("num_params",))
+        for key, name in (("tokens", law.tokens), ("batch_tokens", law.batch_tokens)):
+            if name is not None and name in self.draft.names:
+                self._number_axis(name, "law", key)
+            elif name is not None:
+                self.metric(name, "law", key)
+        needs = {"N+D": "tokens", "C": "tokens", "N+B": "batch_tokens"}.get(law.form)
+        if needs and getattr(law, needs) is None:
+            self.fault(f"the form {law.form} reads {needs}; name the axis or the metric that says them: law.{needs}", "law", "form")
 
     def claims(self, places: Sequence[int]) -> tuple[Claim, ...]:
         """The claims, ready to be judged. `places`: where in the file each stands."""

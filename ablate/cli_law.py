@@ -10,7 +10,7 @@ from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, open_store_of, p
 from ablate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from ablate.analysis.lr_law import LawFit
+    from ablate.analysis.lr_law import LawReport
 
 _UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
@@ -30,6 +30,13 @@ LawRuns = Annotated[
 ]
 MetricColumn = Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")]
 MetricGoal = Annotated[str, typer.Option(help="CSV only: min (default) or max.")]
+Tokens = Annotated[float | None, typer.Option(parser=_size, metavar="SIZE", help="Training tokens, such as 100B; for laws that read them.")]
+Batch = Annotated[
+    float | None, typer.Option("--batch", parser=_size, metavar="SIZE", help="Tokens a step, such as 2M; for laws that read them.")
+]
+Compute = Annotated[
+    float | None, typer.Option(metavar="FLOPS", help="Training FLOPs, such as 1e21; for laws that read them; default: 6 N D.")
+]
 Target = Annotated[float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")]
 
 law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
@@ -48,34 +55,45 @@ def law_predict(
         ),
     ] = None,
     law: Annotated[str, typer.Option(help="A published law (`ablate law list`), or a study with a `law:` section.")] = "mm1",
-    tokens: Annotated[
-        float | None, typer.Option(parser=_size, metavar="SIZE", help="Training tokens, such as 100B; for laws that read them.")
-    ] = None,
-    compute: Annotated[
-        float | None, typer.Option(metavar="FLOPS", help="Training FLOPs, such as 1e21; for laws that read them; default: 6 N D.")
+    tokens: Tokens = None,
+    batch: Batch = None,
+    compute: Compute = None,
+    emit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.yaml",
+            help="Write what a large run needs: rate, weight decay, warmup, batch, horizon, each with interval, cost and origin.",
+        ),
     ] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
     """Say the peak learning rate for a model of this size, with weight decay and batch where the law has them."""
-    from ablate.analysis.published import PUBLISHED, predict, unread_notes
+    from ablate.analysis.laws import unread_notes
+    from ablate.analysis.published import PUBLISHED, predict
+    from ablate.large_run import fitted_run, published_run, write
     from ablate.terminal_laws import show_prediction
 
     if law in PUBLISHED:
         prediction, source, simulated = predict(law, params, tokens=tokens, compute=compute), PUBLISHED[law].source, False
-    elif params is None:
-        raise InputError(f"no published law '{law}' ({', '.join(PUBLISHED)}){did_you_mean(law, PUBLISHED)}; that of a study needs --params")
+        prediction = replace(prediction, notes=(*unread_notes({"batch_tokens": batch}, reads=()), *prediction.notes))
+        run = published_run(PUBLISHED[law], prediction) if emit else None
     else:
-        fit, simulated = _study_law(law, workspace, store)
-        unread = unread_notes({"tokens": tokens, "compute": compute}, reads=["n_params"])
-        prediction = fit.predict(params)
-        prediction = replace(prediction, notes=(*unread, *prediction.notes))
+        report, simulated = _study_law(law, workspace, store)
+        assert report.fit is not None
+        prediction = report.fit.predict(params, tokens=tokens, batch_tokens=batch, compute=compute)
         source = f"study {law}" + (" (simulated)" if simulated else "")
+        run = fitted_run(report, prediction, name=law, source=source, simulated=simulated) if emit else None
+    if run and emit:
+        write(run, emit)
     if as_json:
         print_json({"law": law, "source": source, "simulated": simulated} | prediction.to_json())
-    else:
-        show_prediction(prediction, law=law, source=source)
+        return
+    show_prediction(prediction, law=law, source=source)
+    if run:
+        print(f"\nwrote {emit}")
+        print(*run.review, sep="\n")
 
 
 @law_app.command("fit")
@@ -84,7 +102,15 @@ def law_fit(
     metric: MetricColumn = "",
     goal: MetricGoal = "",
     target: Target = None,
-    points: Annotated[bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln.")] = False,
+    tokens: Tokens = None,
+    batch: Batch = None,
+    compute: Compute = None,
+    form: Annotated[
+        str, typer.Option(help="What the law reads: N, N+D (training tokens), N+B (tokens a step) or C; default: the study's, or N.")
+    ] = "",
+    points: Annotated[
+        bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln, tokens, batch_tokens.")
+    ] = False,
     tau_prior: Annotated[
         float | None,
         typer.Option(
@@ -93,22 +119,27 @@ def law_fit(
             "default: none.",
         ),
     ] = None,
+    definitions: Annotated[
+        Path | None,
+        typer.Option(help="CSV only: a YAML file that says what the numbers mean, as a study's law.definitions; to compare with others."),
+    ] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Fit the best learning rate against model size, with a prediction interval, beside MM1's law."""
-    from ablate.conclude import csv_law, fit_study_law
+    """Fit the best learning rate against model size, with a prediction interval, beside published laws."""
     from ablate.stores import find_study
+    from ablate.study_law import Asked, csv_law, fit_study_law
     from ablate.terminal_laws import show_law
 
+    asked = Asked(target=target, tokens=tokens, batch_tokens=batch, compute=compute, form=form or None, tau_prior=tau_prior)
     if study.endswith(".csv"):
-        found = csv_law(Path(study), metric=metric or "loss", goal=goal or "min", target=target, points=points, tau_prior=tau_prior)
-        fitted, simulated = found, False
+        fitted = csv_law(Path(study), asked, metric=metric or "loss", goal=goal or "min", points=points, definitions=definitions)
+        simulated = False
     else:
-        refuse_for_study(study, metric=metric, goal=goal, points=points)
+        refuse_for_study(study, metric=metric, goal=goal, points=points, definitions=definitions)
         opened, name = open_store_of(workspace, store), study_name_of(study)
-        fitted = fit_study_law(opened, name, target=target, tau_prior=tau_prior)
+        fitted = fit_study_law(opened, name, asked)
         simulated = find_study(opened, name).simulated
     print_json(fitted.to_json() | {"simulated": simulated}) if as_json else show_law(fitted, simulated=simulated)
 
@@ -126,7 +157,7 @@ def next_(
     store: StoreUrl = None,
 ) -> None:
     """Propose the runs that narrow a law's interval most, or say that it is time to stop."""
-    from ablate.conclude import csv_next, study_next
+    from ablate.study_law import csv_next, study_next
     from ablate.terminal_laws import show_next
 
     if study.endswith(".csv"):
@@ -151,20 +182,20 @@ def law_list(as_json: Json = False) -> None:
         )
 
 
-def _study_law(name: str, folder: Path, store: str | None) -> "tuple[LawFit, bool]":
+def _study_law(name: str, folder: Path, store: str | None) -> "tuple[LawReport, bool]":
     """The law of a study, and whether it is simulated."""
     from ablate.analysis.published import PUBLISHED
-    from ablate.conclude import fit_study_law
     from ablate.stores import find_study
+    from ablate.study_law import fit_study_law
 
     if not workspace_of(folder, store).has_store:
         raise InputError(
             f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no store with a study of that name"
         )
     opened = open_store_of(folder, store)
-    fit = fit_study_law(opened, study_name_of(name), target=None).fit
-    if fit is None:
+    report = fit_study_law(opened, study_name_of(name))
+    if report.fit is None:
         raise InputError(
             f"the study '{name}' has no law yet: fewer than two sizes with an optimum inside their grid (ablate law fit {name})"
         )
-    return fit, find_study(opened, study_name_of(name)).simulated
+    return report, find_study(opened, study_name_of(name)).simulated

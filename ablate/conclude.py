@@ -5,20 +5,19 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from ablate.analysis.effects import Effect, adjust, arm_effects, level_effects
-from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
-from ablate.analysis.next_runs import NextRuns, Per, next_runs
+from ablate.analysis.lr_law import LawReport
 from ablate.analysis.verdicts import Verdict, verdicts
 from ablate.axes import Axis
 from ablate.conditions import Condition, ConditionError, Unknown, parse_condition
 from ablate.design import search_space
 from ablate.deviations import Registration, registration
-from ablate.errors import InputError, did_you_mean
+from ablate.errors import InputError
 from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
 from ablate.history import trained_with, versions_text
@@ -26,14 +25,12 @@ from ablate.report import StudyReport
 from ablate.results import at_baselines, curves_frame, law_frame, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
+from ablate.study_law import law_so_far, read_csv, sense
 from ablate.trainers import trainer_of
 
 SHOTS = (0, 4, 8)
 MADE_WITH = ("ablate", "device", "python", "torch", "trainer's commit", "transformers")
 """What a report says of how the trials were trained, beside whatever not all of them share."""
-NO_LAW = (
-    "the study '{name}' declares no law; add `law: {{hyperparameter: AXIS}}` with the learning rate's axis to its file and run it again"
-)
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def conclude(store: Store, name: str) -> Conclusion:
     paired = at_baselines(frame, axes=record.axes)
     study = Study.model_validate(record.spec)
     runs = law_frame(store, name, law=study.law, metric=study.metric.name) if study.law else None
-    law, missing = _law(study, runs)
+    law, missing = law_so_far(study, runs)
     return Conclusion(
         record=record,
         study=study,
@@ -133,44 +130,12 @@ def shot_family(metric: str, *, known: Collection[str]) -> tuple[str, ...]:
     return siblings if slash and metric in siblings else (metric,)
 
 
-def fit_study_law(store: Store, name: str, *, target: float | None, tau_prior: float | None = None) -> LawReport:
-    """The law of a study that declares one. Raises InputError where it does not, or has too little to fit."""
-    study = Study.model_validate(find_study(store, name).spec)
-    if study.law is None:
-        raise InputError(NO_LAW.format(name=name))
-    runs = law_frame(store, name, law=study.law, metric=study.metric.name)
-    return fit_runs(runs, metric=study.metric.name, goal=study.metric.goal, target=target or study.law.target, tau_prior=tau_prior)
-
-
-def csv_law(path: Path, *, metric: str, goal: str, target: float | None, points: bool, tau_prior: float | None = None) -> LawReport:
-    """The law of runs made elsewhere: `n_params, lr, seed, <metric>`, or known optima `n_params, eta`."""
-    frame = _read_csv(path)
-    if points:
-        return fit_points(frame, target=target or TARGET, tau_prior=tau_prior)
-    return fit_runs(frame, metric=metric, goal=_goal(goal), target=target or TARGET, tau_prior=tau_prior)
-
-
-def study_next(store: Store, name: str, *, target: float | None, count: int, per: str) -> NextRuns:
-    """What to run next for the law of a study that declares one."""
-    study = Study.model_validate(find_study(store, name).spec)
-    if study.law is None:
-        raise InputError(NO_LAW.format(name=name))
-    metric = study.metric
-    runs = law_frame(store, name, law=study.law, metric=metric.name)
-    return next_runs(runs, metric=metric.name, goal=metric.goal, target=target or study.law.target or TARGET, count=count, per=_per(per))
-
-
-def csv_next(path: Path, *, metric: str, goal: str, target: float | None, count: int, per: str) -> NextRuns:
-    """The same for runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `tokens`."""
-    return next_runs(_read_csv(path), metric=metric, goal=_goal(goal), target=target or TARGET, count=count, per=_per(per))
-
-
 def csv_effects(path: Path, *, baseline: str, metric: str, goal: str) -> dict[str, Any]:
     """Effects of runs made elsewhere: `arm, seed, <metric>`."""
-    frame = _read_csv(path)
+    frame = read_csv(path)
     if not baseline or not metric:
         raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME (columns: {', '.join(map(str, frame.columns))})")
-    return arm_effects(frame, baseline=baseline, metric=metric, goal=_goal(goal)).to_json()
+    return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal)).to_json()
 
 
 def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metric) -> tuple[Effect, ...]:
@@ -229,15 +194,6 @@ def _label(axis: Axis, written: Any) -> Any:
     return choice.label if choice else written
 
 
-def _law(study: Study, runs: pd.DataFrame | None) -> tuple[LawReport | None, str]:
-    if study.law is None or runs is None:
-        return None, NO_LAW.format(name=study.name)
-    try:
-        return fit_runs(runs, metric=study.metric.name, goal=study.metric.goal, target=study.law.target), ""
-    except InputError as error:
-        return None, str(error)
-
-
 def _provenance(conclusion: Conclusion, *, made_with: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     shown = {name: versions for name, versions in made_with.items() if name in MADE_WITH or len(versions) > 1}
     versions = {f"trained with {name}": versions_text(found) for name, found in shown.items()}
@@ -248,26 +204,3 @@ def _provenance(conclusion: Conclusion, *, made_with: Mapping[str, Mapping[str, 
         "last change": changed,
         "trainer": conclusion.study.trainer,
     } | versions
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        raise InputError(f"no file {path}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV table: {error}") from error
-
-
-def _per(text: str) -> Per:
-    if text in ("run", "flop"):
-        return "run" if text == "run" else "flop"
-    raise InputError(f"--per {text}: run or flop{did_you_mean(text, ('run', 'flop'))}")
-
-
-def _goal(goal: str) -> Literal["min", "max"]:
-    if goal == "min":
-        return "min"
-    if goal == "max":
-        return "max"
-    raise InputError(f"--goal {goal}: min or max{did_you_mean(goal, ('min', 'max'))}")

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.law_fit import LawFit
 from ablate.analysis.laws import PublishedLaw, rate_label, size_label
-from ablate.analysis.lr_law import LawFit
 from ablate.analysis.optima import Optimum
 from ablate.analysis.published import MM1
 from ablate.plot_style import DASHES, error_bars, escape, ink_colour, layout, log_ticks, series_colour, size_ticks, turn, with_unit

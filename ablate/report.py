@@ -23,8 +23,9 @@ from plotly.offline import get_plotlyjs
 
 from ablate import figures, law_figures
 from ablate.analysis.effects import USABLE, Effect, adjust
+from ablate.analysis.law_comparison import SlopeComparison
 from ablate.analysis.laws import Prediction, PublishedLaw, rate_label, size_label
-from ablate.analysis.lr_law import LawReport, SlopeComparison, compare_slope
+from ablate.analysis.lr_law import LawReport
 from ablate.analysis.published import MM1, predict
 from ablate.analysis.verdicts import Verdict, decimals, minus
 from ablate.deviations import Registration, moment
@@ -286,12 +287,12 @@ def _target(report: StudyReport) -> float | None:
 def _law_view(report: StudyReport) -> _LawView | None:
     if report.law is None:
         return None
-    target, fit = _target(report), report.law.fit
+    target = _target(report)
     return _LawView(
         report=report.law,
         published=MM1,
         published_prediction=None if target is None else predict(MM1.name, target),
-        comparison=None if fit is None else compare_slope(fit, published=MM1),
+        comparison=next((slope for slope in report.law.slopes if slope.law == MM1.name), None),
     )
 
 

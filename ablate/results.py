@@ -1,7 +1,7 @@
 """The store's rows become tidy pandas frames: the one shape that analysis, figures, pages and exports read.
 
 results   `trial, arm, seed, state, <axis columns>, <metric columns>`; no level where the axis does not apply, a missing metric is NaN
-law runs  `n_params, lr, seed, <metric>, status`
+law runs  `n_params, lr, seed, <metric>, status`, and `tokens`, `batch_tokens` where the law names them
 curves    `trial, arm, seed, metric, step, value`
 """
 
@@ -44,7 +44,8 @@ def at_baselines(frame: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]]) -> p
 
 
 def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFrame:
-    """The runs a law is fitted to: size, rate, seed, metric and status of every trial."""
+    """The runs a law is fitted to: size, rate, seed, metric and status of every trial, and its tokens where the law says which they are."""
+    named = {column: name for column in ("tokens", "batch_tokens") if (name := getattr(law, column))}
     rows = [
         {
             "n_params": float(row.num_params if law.size == "num_params" else row.levels[law.size]),
@@ -53,10 +54,11 @@ def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFram
             metric: _final(row, metric),
             "status": row.state,
         }
+        | {column: _level_or_metric(row, name) for column, name in named.items()}
         for row in store.trials(study)
         if row.levels[law.hyperparameter] is not None and (law.size == "num_params" or row.levels[law.size] is not None)
     ]
-    return pd.DataFrame(rows, columns=["n_params", "lr", "seed", metric, "status"])
+    return pd.DataFrame(rows, columns=["n_params", "lr", "seed", metric, "status", *named])
 
 
 def curves_frame(store: Store, study: str, *, metrics: Iterable[str] | None = None) -> pd.DataFrame:
@@ -92,6 +94,10 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _row(row: TrialRecord, axes: Iterable[str], metrics: Iterable[str]) -> dict[str, Any]:
     keys = {"trial": row.id, "arm": row.arm, "seed": row.seed, "state": row.state}
     return keys | {axis: row.levels.get(axis) for axis in axes} | {metric: _final(row, metric) for metric in metrics}
+
+
+def _level_or_metric(row: TrialRecord, name: str) -> float:
+    return float(row.levels[name]) if row.levels.get(name) is not None else _number(row.metrics.get(name))
 
 
 def _final(row: TrialRecord, metric: str) -> float:

@@ -118,6 +118,27 @@ class Budget(StudyModel):
     """A study that would take longer is not begun, and `run` starts no further job after this many minutes; it stays resumable."""
 
 
+class LawDefinitions(StudyModel):
+    """What the numbers of a law mean. Laws that differ here differ in their constants even where nature does not."""
+
+    counts: Literal["non_embedding", "with_head", "with_embeddings", "total"]
+    """What the size counts: the language model without embeddings and output head, with its head, with both; or everything."""
+    batch: Annotated[str, Field(min_length=1)]
+    """Whether the batch is fixed or grows with the size, and how large it is."""
+    horizon: Annotated[str, Field(min_length=1)]
+    """How long each size is trained."""
+    schedule: Annotated[str, Field(min_length=1)]
+    """Warmup and decay of the rate."""
+    weight_decay: Annotated[str, Field(min_length=1)]
+    """The decay, and by which convention: a step's own factor, or times the rate as in torch's AdamW."""
+    warmup_fraction: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """Warmup of all runs, as a share of their steps."""
+    batch_tokens: Annotated[Number, Field(gt=0)] | None = None
+    """Tokens a step of all runs, where it is one number."""
+    tokens: Annotated[Number, Field(gt=0)] | None = None
+    """Training tokens of all runs, where it is one number."""
+
+
 class Law(StudyModel):
     """A hyperparameter law to fit over the study's runs: the best value of `hyperparameter` for each size."""
 
@@ -127,6 +148,14 @@ class Law(StudyModel):
     """`num_params` (what the trainer counts: non-embedding parameters of the language model) or an axis."""
     target: Annotated[Number, Field(gt=0)] = 30e9
     """Size to extrapolate to, in parameters."""
+    form: Literal["N", "N+D", "N+B", "C"] = "N"
+    """What the law reads: the size N; N and the training tokens D; N and the tokens a step B; C = 6 N D."""
+    tokens: str | None = None
+    """Training tokens of a trial: an axis of numbers or a metric; for forms that read D."""
+    batch_tokens: str | None = None
+    """Tokens a step of a trial: an axis of numbers or a metric; for forms that read B."""
+    definitions: LawDefinitions | None = None
+    """What the law's numbers mean; without it the law is compared with no published one and emits no large run."""
 
 
 class Study(StudyModel):

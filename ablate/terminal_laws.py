@@ -2,48 +2,40 @@
 
 from dataclasses import replace
 from math import exp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from ablate.analysis.laws import SYMBOLS
 from ablate.terminal import console, show_rows
 
 if TYPE_CHECKING:
+    from ablate.analysis.law_comparison import FormFit
     from ablate.analysis.laws import Prediction
     from ablate.analysis.lr_law import LawReport
     from ablate.analysis.next_runs import NextRuns
+    from ablate.analysis.optima import Optimum
 
 
 def show_law(report: "LawReport", *, simulated: bool) -> None:
     """The optimum of each size, the fitted law beside MM1's, and what it says of the target."""
-    from ablate.analysis.lr_law import compare_slope
     from ablate.analysis.published import MM1
 
-    show_rows(
-        [
-            {
-                "parameters": optimum.n_params,
-                "best rate": optimum.lr,
-                "×/÷ (1 SE)": None if optimum.se_ln is None else exp(optimum.se_ln),
-                "best on the grid": optimum.grid_best,
-                "runs": optimum.n_runs if optimum.status != "given" else None,
-                "diverged": optimum.n_diverged if optimum.status != "given" else None,
-                "optimum": optimum.status,
-            }
-            for optimum in report.optima
-        ]
-    )
+    show_rows([_optimum_row(optimum) for optimum in report.optima])
     out = console()
     out.print()
     if report.fit:
-        comparison = compare_slope(report.fit, published=MM1)
-        out.print(
-            Text.assemble(("fitted", "bold"), f"    {report.fit.formula}" + (" (simulated)" if simulated else "")),
-            soft_wrap=True,
-        )
+        fitted = report.fit.formula + (" (simulated)" if simulated else "")
+        out.print(Text.assemble(("fitted", "bold"), f"    {fitted}"), soft_wrap=True)
         out.print(Text.assemble(("published", "bold"), f" {MM1.formula}   {MM1.source}"), soft_wrap=True)
-        if comparison.p is not None:
-            out.print(f"slope minus MM1's: {comparison.difference:+.3f} (p = {comparison.p:.2g})")
+    for slope in report.slopes:
+        if slope.difference is not None and slope.p is not None:
+            said = f"slope in {SYMBOLS[slope.quantity]} minus that of {slope.law} ({slope.published_slope:+.3f})"
+            out.print(f"  {said}: {slope.difference:+.3f} (p = {slope.p:.2g}, df = {slope.df})")
+    if any(optimum.tokens or optimum.batch_tokens for optimum in report.optima) and report.fit:
+        out.print()
+        show_rows([_form_row(form) for form in report.forms])
+        out.print()
     if left := report.leave_largest_out:
         interval = f"[{left.interval[0]:.3g}, {left.interval[1]:.3g}]" if left.interval else "no interval"
         said = f"without the largest size, the law puts its best rate at {left.predicted:.3g} {interval}"
@@ -93,3 +85,31 @@ def show_prediction(prediction: "Prediction", *, law: str, source: str) -> None:
         )
     for note in (source, *prediction.notes):
         out.print(f"  {note}", soft_wrap=True)
+
+
+def _optimum_row(optimum: "Optimum") -> dict[str, Any]:
+    counts = {"tokens": optimum.tokens, "tokens a step": optimum.batch_tokens}
+    given = optimum.status == "given"
+    return (
+        {"parameters": optimum.n_params}
+        | {what: value for what, value in counts.items() if value is not None}
+        | {
+            "best rate": optimum.lr,
+            "×/÷ (1 SE)": None if optimum.se_ln is None else exp(optimum.se_ln),
+            "best on the grid": optimum.grid_best,
+            "runs": None if given else optimum.n_runs,
+            "diverged": None if given else optimum.n_diverged,
+            "optimum": optimum.status,
+        }
+    )
+
+
+def _form_row(form: "FormFit") -> dict[str, Any]:
+    slopes = (form.slopes or {}).items()
+    return {
+        "form": form.form,
+        "slopes": ", ".join(f"{SYMBOLS[quantity]} {slope:+.3f}" for quantity, slope in slopes) or None,
+        "AICc": form.aicc,
+        "scatter (tau)": form.tau,
+        "note": form.note or None,
+    }

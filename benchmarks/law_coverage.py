@@ -16,7 +16,7 @@ from math import exp, log, sqrt
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.lr_law import fit_power_law
+from ablate.analysis.law_fit import fit_power_law
 from ablate.analysis.optima import find_optima
 from ablate.analysis.published import MM1
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.law_fit import fit_power_law
 from ablate.analysis.laws import size_label
-from ablate.analysis.lr_law import fit_power_law
 from ablate.analysis.next_runs import next_runs
 from ablate.analysis.optima import find_optima
 from ablate.analysis.published import MM1

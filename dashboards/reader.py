@@ -13,13 +13,14 @@ import pandas as pd
 from pydantic import ValidationError
 
 from ablate.analysis.lr_law import LawReport
-from ablate.conclude import Conclusion, conclude, fit_study_law
+from ablate.conclude import Conclusion, conclude
 from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.identity import stale_reasons
 from ablate.results import results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study, open_store
 from ablate.study import Study
+from ablate.study_law import fit_study_law
 
 Version = list[Any]
 """Changes whenever what a page shows changes; a JSON value, so that the browser can hold it."""
@@ -92,7 +93,7 @@ class Reader:
 
     def law(self, snapshot: Snapshot) -> LawReport:
         """Raises InputError where there is nothing to fit yet."""
-        return self._once("law", snapshot.version, lambda store: fit_study_law(store, snapshot.record.name, target=None))
+        return self._once("law", snapshot.version, lambda store: fit_study_law(store, snapshot.record.name))
 
     def studies_version(self) -> Version:
         return [[record.name, record.updated, record.active] for record in self.read(lambda store: store.studies())]

@@ -1434,6 +1434,9 @@ FURTHER_FIELDS = [
                 "8:41",
                 "size: no axis 'num_param' (num_params, num_tokens); did you mean 'num_params'?",
             ),
+            ("law", "hyperparameter: num_tokens, form: N+T", "8:41", "form: found text 'N+T' (allowed: N, N+D, N+B, C)"),
+            ("law", "hyperparameter: num_tokens, form: N+D", "8:41", "form: the form N+D reads tokens; name the axis or the metric"),
+            ("law", "hyperparameter: num_tokens, tokens: tokens", "8:43", "tokens: the trainer synthetic declares no 'tokens'"),
         )
     ),
     *(
@@ -1442,7 +1445,19 @@ FURTHER_FIELDS = [
     ),
     added("memory with an i", "resources: {memory: 2Gi}", ("8:13", "resources: unknown key 'memory' (allowed: cpus, gpus,")),
     added("budget that is a number", "budget: 100", ("8:9", "budget: expected a group of fields (trials, train_flops,")),
-    added("law that is a word", "law: num_tokens", ("8:6", "law: expected a group of fields (hyperparameter, size, target)")),
+    added(
+        "law that is a word",
+        "law: num_tokens",
+        ("8:6", "law: expected a group of fields (hyperparameter, size, target, form, tokens, batch_tokens, definitions)"),
+    ),
+    added(
+        "law whose definitions say little",
+        "law: {hyperparameter: num_tokens, definitions: {counts: non_embeding, batch: '', horizon: x}}",
+        ("8:48", "law.definitions: 'schedule' is missing"),
+        ("8:48", "law.definitions: 'weight_decay' is missing"),
+        ("8:57", "law.definitions.counts: found text 'non_embeding' (allowed: non_embedding,", "did you mean 'non_embedding'?"),
+        ("8:78", "law.definitions.batch: expected text, found text ''"),
+    ),
     added("designs of numbers", "design: [3]", ("8:10", "design[0]: expected a group of fields", "found 3")),
     added("arms of nothing", "design: {kind: list, arms: []}", ("8:28", "design.arms: expected at least 1 of them")),
     added(

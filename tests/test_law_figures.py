@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from ablate import law_figures
+from ablate.analysis.law_fit import LawFit
 from ablate.analysis.laws import PublishedLaw
-from ablate.analysis.lr_law import LawFit, fit_points
+from ablate.analysis.lr_law import fit_points
 from ablate.analysis.optima import find_optima
 from ablate.analysis.published import KAPLAN, MM1, PORIAN, STEP_LAW
 from ablate.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 from ablate import blocks, study
 from ablate.blocks import Block, Search
 from ablate.model import StudyModel
-from ablate.study import Budget, Claim, Contrast, Hardware, Law, Metric, Resources, Study
+from ablate.study import Budget, Claim, Contrast, Hardware, Law, LawDefinitions, Metric, Resources, Study
 from ablate.trainer_settings import CommandTrainer, PythonTrainer
 from tests.conftest import make_study
 
@@ -32,6 +32,7 @@ MODELS = {
     Hardware: "hardware.",
     Budget: "budget.",
     Law: "law.",
+    LawDefinitions: "law.definitions.",
     CommandTrainer: "command.",
     PythonTrainer: "python.",
     **{block: "search." if block is Search else "design." for block in get_args(get_args(Block)[0])},

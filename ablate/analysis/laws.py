@@ -3,17 +3,27 @@
 The published laws themselves are data, in `published.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from math import exp, inf, isfinite, log, log10
 from typing import Any, Literal
 
 from ablate.errors import InputError
 
-Quantity = Literal["n_params", "tokens", "compute"]
-"""What a law may read: N parameters, D training tokens, C training FLOPs."""
-SYMBOLS: dict[Quantity, str] = {"n_params": "N", "tokens": "D", "compute": "C"}
-OPTIONS: dict[Quantity, str] = {"n_params": "--params", "tokens": "--tokens", "compute": "--compute"}
+Quantity = Literal["n_params", "tokens", "batch_tokens", "compute"]
+"""What a law may read: N parameters, D training tokens, B tokens a step, C training FLOPs."""
+SYMBOLS: dict[Quantity, str] = {"n_params": "N", "tokens": "D", "batch_tokens": "B", "compute": "C"}
+OPTIONS: dict[Quantity, str] = {"n_params": "--params", "tokens": "--tokens", "batch_tokens": "--batch", "compute": "--compute"}
+
+Counts = Literal["non_embedding", "with_head", "with_embeddings", "total", "not known"]
+COUNTS: dict[Counts, str] = {
+    "non_embedding": "non-embedding parameters of the language model",
+    "with_head": "the language model with its output head",
+    "with_embeddings": "the language model with embeddings and head",
+    "total": "all parameters, encoder and connector among them",
+    "not known": "parameters that are not named",
+}
+"""What N may count."""
 
 Range = tuple[float | None, float | None]
 """From and to; None is an end that is not known."""
@@ -34,6 +44,22 @@ class Definitions:
     metric: str
     tokens: str = "not read"
     compute: str = "not read"
+    counts: Counts = "not known"
+    """`n_params` as one of a few, so that two laws can be compared."""
+    recipe: "Recipe | None" = None
+    """What else the runs had in common; None where no number is known."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers that a law's runs had in common and that a large run has to choose too. None is not known."""
+
+    warmup_fraction: float | None = None
+    """Of the steps."""
+    batch_tokens: float | None = None
+    """Tokens a step."""
+    tokens: float | None = None
+    """Training tokens."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +171,15 @@ class PublishedLaw:
             raise InputError(f"{self.name} has no slope in N to compare with: {self.formula}")
         return self.rate.exponents["n_params"]
 
+    @property
+    def has_slopes(self) -> bool:
+        return isinstance(self.rate, PowerLaw)
+
+    def slope_in(self, quantity: Quantity) -> float:
+        """d ln eta / d ln of it, what else the law reads being held."""
+        assert isinstance(self.rate, PowerLaw)
+        return self.rate.exponents[quantity]
+
     def range_of(self, quantity: Quantity) -> Range:
         return self.ranges.get(quantity, (None, None))
 
@@ -242,6 +277,12 @@ def rate_label(lr: float) -> str:
     """2.21e-5: as a config writes it, so that it can be copied into one."""
     mantissa, exponent = f"{lr:.2e}".split("e")
     return f"{mantissa}e{int(exponent)}"
+
+
+def unread_notes(asked: Mapping[Quantity, float | None], *, reads: Collection[Quantity]) -> tuple[str, ...]:
+    """What was given and changes nothing."""
+    unread = [f"{SYMBOLS[quantity]} ({OPTIONS[quantity]})" for quantity, value in asked.items() if value and quantity not in reads]
+    return (f"not read by this law: {', '.join(unread)}",) if unread else ()
 
 
 def _listed(pair: tuple[float, float] | None) -> list[float] | None:

@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from ablate.analysis.law_fit import LawFit, fit_power_law
 from ablate.analysis.laws import positive
 from ablate.analysis.local_curve import SharedCurve
-from ablate.analysis.lr_law import TARGET, LawFit, fit_power_law
+from ablate.analysis.lr_law import TARGET
 from ablate.analysis.optima import Goal, Optimum, find_curve, finished_runs, rate_step
 from ablate.errors import InputError
 

@@ -1,6 +1,7 @@
-"""Runs at several rates and sizes become one optimum a size: the lowest point of a curve around the best rate.
+"""Runs at several rates and sizes become one optimum a cell: the lowest point of a curve around the best rate.
 
-The curve's shape is shared by all sizes (`local_curve`), over two steps of the grid to each side of the best rate. Where there are too
+A cell is what differs in rate and seed alone: a size, and where the runs say so its training tokens and tokens a step. The curve's
+shape is shared by all cells (`local_curve`), over two steps of the grid to each side of the best rate. Where there are too
 few rates for that, it is a parabola through the best rate and its neighbours. More rates would harm: real curves are steeper above the
 optimum than below, and a parabola through all of them puts it about 35 % too low. A size whose best rate is the end of its grid has no
 optimum: it is flagged, gets a bound, and stays out of the fit. Diverged runs are worse than all others.
@@ -23,6 +24,11 @@ from ablate.errors import InputError
 FINISHED = (*USABLE, "failed", "diverged")
 """States whose missing metric means a diverged run; of the others (queued, running, lost, ...) nothing is known yet."""
 
+OPTIONAL = ("tokens", "batch_tokens")
+"""Columns that a law may read beside the size."""
+ALIKE = 1.02
+"""Factor between neighbouring counts of tokens up to which they are the same."""
+
 STEPS = 2
 """Steps of the grid to each side of the best rate that a shared curve is fitted to."""
 
@@ -30,9 +36,17 @@ Status = Literal["given", "interior", "edge_low", "edge_high", "flat", "nonconve
 Goal = Literal["min", "max"]
 
 
+class Cell(NamedTuple):
+    """What the runs of one optimum have in common."""
+
+    n_params: float
+    tokens: float | None
+    batch_tokens: float | None
+
+
 @dataclass(frozen=True)
 class Optimum:
-    """The best rate of one size; everything but the grid's own best is None where the status is not `interior`."""
+    """The best rate of one cell; everything but the grid's own best is None where the status is not `interior`."""
 
     n_params: float
     lr: float | None
@@ -54,14 +68,23 @@ class Optimum:
     """Finite runs at the best rate."""
     value: float | None = None
     """The metric at the optimum, read off the curve."""
+    tokens: float | None = None
+    """Training tokens; None where they were not given."""
+    batch_tokens: float | None = None
+    """Tokens a step; None where they were not given."""
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.n_params, self.tokens, self.batch_tokens)
 
     def to_json(self) -> dict[str, Any]:
         keys = ("n_params", "lr", "se_ln", "status", "grid_best", "n_runs", "n_diverged")
-        return {key: getattr(self, key) for key in keys} | {"bound": list(self.bound)}
+        given = {column: getattr(self, column) for column in OPTIONAL if getattr(self, column) is not None}
+        return {key: getattr(self, key) for key in keys} | {"bound": list(self.bound)} | given
 
 
 def find_optima(runs: pd.DataFrame, *, metric: str, goal: Goal) -> tuple[Optimum, ...]:
-    """One optimum for each size, ascending; `runs` holds `n_params, lr, seed, <metric>` and optionally `status`."""
+    """One optimum a cell, ascending; `runs` holds `n_params, lr, seed, <metric>` and optionally `status, tokens, batch_tokens`."""
     return find_curve(runs, metric=metric, goal=goal).optima
 
 
@@ -75,14 +98,24 @@ class Found:
 def find_curve(runs: pd.DataFrame, *, metric: str, goal: Goal) -> Found:
     """The optima, and the curve they share."""
     table = finished_runs(runs, metric=metric, goal=goal)
-    sizes = np.unique(table["n_params"].to_numpy(dtype=float))
     sign = 1 if goal == "min" else -1
-    alone = [_optimum(float(size), table[table["n_params"] == size], sign=sign) for size in sizes]
-    return _on_a_shared_curve(alone, table, sign=sign)
+    cells = cells_of(table)
+    alone = [_optimum(cell, runs, sign=sign) for cell, runs in cells.items()]
+    return _on_a_shared_curve(alone, cells, sign=sign)
+
+
+def cells_of(table: pd.DataFrame) -> dict[Cell, pd.DataFrame]:
+    """The finished runs of each cell, ascending."""
+    found = {}
+    for key, runs in table.groupby(["n_params", *OPTIONAL], dropna=False, sort=True):
+        size, tokens, batch = np.asarray(key, dtype=float).tolist()
+        found[Cell(size, None if np.isnan(tokens) else tokens, None if np.isnan(batch) else batch)] = runs
+    return found
 
 
 def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFrame:
-    """Columns `n_params, lr, seed, value` as floats; NaN is a diverged run. Refuses what no law can be fitted to."""
+    """Columns `n_params, tokens, batch_tokens, lr, seed, value`; NaN is a diverged run, or tokens that were not given. Refuses what no law
+    can be fitted to."""
     if goal not in ("min", "max"):
         raise InputError(f"goal: unknown '{goal}' (min, max)")
     require_columns(runs, ["n_params", "lr", "seed", metric])
@@ -94,18 +127,37 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
             "seed": kept["seed"],
             "value": numbers(kept, metric),
         }
+        | {column: numbers(kept, column) if column in kept else np.nan for column in OPTIONAL}
     )
-    for column in ("n_params", "lr"):
+    given = [column for column in OPTIONAL if column in kept]
+    wrong = []
+    for column in ("n_params", "lr", *given):
         bad = table[column][~(table[column] > 0) | ~np.isfinite(table[column])]
         if len(bad):
-            raise InputError(f"column {column}: {bad.iloc[0]} is not a positive, finite number")
+            wrong.append(f"column {column}: {bad.iloc[0]} is not a positive, finite number ({len(bad)} such rows)")
+    if "n_counts" in kept and kept["n_counts"].nunique(dropna=False) > 1:
+        counts = ", ".join(map(str, kept["n_counts"].unique()))
+        wrong.append(f"column n_counts: sizes counted in several ways ({counts}); a law needs one: count all alike, or fit them apart")
+    if wrong:
+        raise InputError("\n".join(wrong))
+    for column in given:
+        table[column] = _alike(table[column])
     table["value"] = table["value"].where(np.isfinite(table["value"]))
-    if len(table) and table.groupby("n_params")["lr"].nunique().max() < 2:
+    if len(table) and table.groupby(["n_params", *OPTIONAL], dropna=False)["lr"].nunique().max() < 2:
         raise InputError("column lr: one rate a size; an optimum needs at least three rates to choose from")
-    repeated = table.dropna(subset="value").duplicated(["n_params", "lr", "seed"])
+    repeated = table.dropna(subset="value").duplicated(["n_params", *OPTIONAL, "lr", "seed"])
     if repeated.any():
-        raise InputError(f"{int(repeated.sum())} runs repeat another's n_params, lr and seed; keep one row a run")
+        same = ", ".join(["n_params", *given, "lr"])
+        raise InputError(f"{int(repeated.sum())} runs repeat another's {same} and seed; keep one row a run")
     return table
+
+
+def _alike(values: "pd.Series[float]") -> "pd.Series[float]":
+    """Counts within `ALIKE` of one another are one: a run that was measured ends a batch earlier or later than the next."""
+    known = np.sort(values.unique())
+    parts = np.cumsum(np.diff(np.log(known), prepend=np.log(known[:1])) > log(ALIKE)) if len(known) else known
+    middle = {value: float(np.median(known[parts == part])) for value, part in zip(known, parts, strict=True)}
+    return values.map(middle)
 
 
 def rate_step(rates: tuple[float, ...] | list[float]) -> float:
@@ -113,23 +165,23 @@ def rate_step(rates: tuple[float, ...] | list[float]) -> float:
     return exp(float(np.median([log(high / low) for low, high in pairwise(sorted(rates))])))
 
 
-def _on_a_shared_curve(alone: Sequence[Optimum], table: pd.DataFrame, *, sign: int) -> Found:
+def _on_a_shared_curve(alone: Sequence[Optimum], cells: Mapping[Cell, pd.DataFrame], *, sign: int) -> Found:
     """The same optima, found together where there are rates enough; one that lies beyond its rates then is an edge."""
     inside = [optimum for optimum in alone if optimum.lr is not None]
-    windows = [_window(optimum, table[table["n_params"] == optimum.n_params], sign=sign) for optimum in inside]
+    windows = [_window(optimum, cells[optimum.cell], sign=sign) for optimum in inside]
     curvature = float(np.median([optimum.curvature or 0.0 for optimum in inside])) if inside else 0.0
     curve = fit_shared_curve(windows, starts=[log(optimum.lr or 1.0) for optimum in inside], curvature=curvature)
     if curve is None:
         return Found(tuple(alone), None)
     moved = {
-        optimum.n_params: _moved(optimum, vertex, window=window, sign=sign)
+        optimum.cell: _moved(optimum, vertex, window=window, sign=sign)
         for optimum, vertex, window in zip(inside, curve.vertices, windows, strict=True)
     }
     if all(optimum.lr is not None for optimum in moved.values()):
-        return Found(tuple(moved.get(optimum.n_params, optimum) for optimum in alone), curve)
+        return Found(tuple(moved.get(optimum.cell, optimum) for optimum in alone), curve)
     # what lies beyond its rates shapes no curve
-    beyond = {size: optimum for size, optimum in moved.items() if optimum.lr is None}
-    return _on_a_shared_curve([beyond.get(optimum.n_params, optimum) for optimum in alone], table, sign=sign)
+    beyond = {cell: optimum for cell, optimum in moved.items() if optimum.lr is None}
+    return _on_a_shared_curve([beyond.get(optimum.cell, optimum) for optimum in alone], cells, sign=sign)
 
 
 def _window(optimum: Optimum, runs: pd.DataFrame, *, sign: int) -> Window:
@@ -155,26 +207,35 @@ def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, sign: int) -> Op
 
 
 class _Rate(NamedTuple):
-    """The runs of one size at one rate; `loss` is the mean metric turned so that small is good, inf if it diverged."""
+    """The runs of one cell at one rate; `loss` is the mean metric turned so that small is good, inf if it diverged."""
 
     lr: float
     loss: float
     runs: int
 
 
-def _optimum(size: float, runs: pd.DataFrame, *, sign: int) -> Optimum:
+def _optimum(cell: Cell, runs: pd.DataFrame, *, sign: int) -> Optimum:
     grid = np.unique(runs["lr"].to_numpy(dtype=float))
     rates = [_rate(float(lr), runs["value"][runs["lr"] == lr], sign=sign) for lr in grid]
     finite = [rate for rate in rates if isfinite(rate.loss)]
-    counts: Mapping[str, int] = {"n_runs": len(runs), "n_diverged": int(runs["value"].isna().sum())}
+    counts: Mapping[str, Any] = cell._asdict() | {"n_runs": len(runs), "n_diverged": int(runs["value"].isna().sum())}
     if not finite:
-        return Optimum(size, None, None, None, (None, None), (), None, "too_few", n_seeds=0, **counts)
+        return Optimum(
+            lr=None,
+            se_ln=None,
+            curvature=None,
+            bound=(None, None),
+            near_optimal=(),
+            grid_best=None,
+            status="too_few",
+            n_seeds=0,
+            **counts,
+        )
     at = min(range(len(rates)), key=lambda index: rates[index].loss)
     best = rates[at]
     low, high = (rates[at - 1] if at else None), (rates[at + 1] if at + 1 < len(rates) else None)
     noise = _noise_sd(runs[runs["lr"].isin([rate.lr for rate in finite])])
     edge = Optimum(
-        n_params=size,
         lr=None,
         se_ln=None,
         curvature=None,

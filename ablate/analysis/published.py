@@ -3,11 +3,10 @@
 Only what was read stands here; the rest is "not known". Formulas with a batch have it in tokens a step.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import log
 
 from ablate.analysis.laws import (
-    OPTIONS,
     SYMBOLS,
     WEIGHT_DECAY_RATIO,
     Definitions,
@@ -16,12 +15,14 @@ from ablate.analysis.laws import (
     Prediction,
     PublishedLaw,
     Quantity,
+    Recipe,
     decades_outside,
     decay_for,
     extrapolation_notes,
     positive,
     quantity_label,
     range_label,
+    unread_notes,
 )
 from ablate.errors import InputError, did_you_mean
 
@@ -31,6 +32,8 @@ MM1 = PublishedLaw(
     rate=PowerLaw(-0.5535, {"n_params": -0.4214}),
     definitions=Definitions(
         n_params="non-embedding parameters of the language model",
+        counts="non_embedding",
+        recipe=Recipe(warmup_fraction=2_000 / 200_000, batch_tokens=512 * 4096, tokens=200_000 * 512 * 4096),
         batch="fixed; 512 sequences of 4096 tokens in the final models",
         horizon="fixed; 200,000 steps in the final models",
         schedule="2,000 steps of warmup, then cosine to 10 % of the peak (secondary source)",
@@ -50,6 +53,7 @@ KAPLAN = PublishedLaw(
     rate=LogLinear(0.003239, -0.0001395),
     definitions=Definitions(
         n_params="non-embedding parameters",
+        counts="non_embedding",
         batch="not known",
         horizon="not known",
         schedule="not known",
@@ -91,6 +95,7 @@ STEP_LAW = PublishedLaw(
     batch=PowerLaw(log(0.58), {"tokens": 0.571}),
     definitions=Definitions(
         n_params="non-embedding parameters",
+        counts="non_embedding",
         tokens="training tokens",
         batch="optimised together with the rate",
         horizon="varied: 4B to 100B tokens",
@@ -137,6 +142,7 @@ PORIAN = PublishedLaw(
     batch=PowerLaw(log(0.00037 * 2048), {"n_params": 0.703}),
     definitions=Definitions(
         n_params="parameters with the output head",
+        counts="with_head",
         batch="scaled with N, by the law of B",
         horizon="D of about 20 N tokens",
         schedule="not known",
@@ -218,12 +224,6 @@ def predict(name: str, n_params: float | None = None, *, tokens: float | None = 
         compute=given.get("compute"),
         batch_tokens=None if law.batch is None else law.batch.at(given),
     )
-
-
-def unread_notes(asked: Mapping[Quantity, float | None], *, reads: Collection[Quantity]) -> tuple[str, ...]:
-    """What was given and changes nothing."""
-    unread = [f"{SYMBOLS[quantity]} ({OPTIONS[quantity]})" for quantity, value in asked.items() if value and quantity not in reads]
-    return (f"not read by this law: {', '.join(unread)}",) if unread else ()
 
 
 def ranges_label(law: PublishedLaw) -> str:

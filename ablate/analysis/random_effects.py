@@ -1,4 +1,4 @@
-"""A line through a few optima, each with its own error, that scatter around it by more than those errors: random effects.
+"""A line (or plane) through a few optima, each with its own error, that scatter around it by more than those errors: random effects.
 
 The scatter between sizes is Paule and Mandel's (1982): what makes the weighted residuals as large as they should be. The interval is
 Hartung and Knapp's with Student's t, never narrower than the errors alone would have it. A prior on the scatter is used only if it is
@@ -7,15 +7,18 @@ asked for: then the answer is a mixture over it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, sqrt
+from math import exp, log, pi, sqrt
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Pair = tuple[float, float]
+Covariance = tuple[tuple[float, ...], ...]
+Point = float | Sequence[float]
+"""The regressors of one point; a number where there is one alone."""
 Kind = Literal["mean", "prediction"]
 
 GRID = 400
@@ -23,12 +26,12 @@ GRID = 400
 
 
 class Line(NamedTuple):
-    """y = slope x + intercept under one scatter."""
+    """y = slopes . x + intercept under one scatter."""
 
-    slope: float
+    slopes: tuple[float, ...]
     intercept: float
-    cov: tuple[Pair, Pair]
-    """Of (slope, intercept)."""
+    cov: Covariance
+    """Of the slopes, then the intercept."""
     scatter: float
     """SD of a new point's truth around the line."""
     weight: float = 1.0
@@ -36,15 +39,14 @@ class Line(NamedTuple):
 
     def inflated(self, factor: float) -> "Line":
         """With its covariance so many times as large."""
-        (a, b), (_, c) = self.cov
-        return self._replace(cov=((factor * a, factor * b), (factor * b, factor * c)))
+        return self._replace(cov=tuple(tuple(factor * entry for entry in row) for row in self.cov))
 
-    def at(self, x: float) -> float:
-        return self.slope * x + self.intercept
+    def at(self, x: Point) -> float:
+        return float(np.append(x, 1.0) @ np.append(self.slopes, self.intercept))
 
-    def sd(self, x: float, *, kind: Kind) -> float:
-        (a, b), (_, c) = self.cov
-        return sqrt(a * x * x + 2 * b * x + c + (self.scatter**2 if kind == "prediction" else 0.0))
+    def sd(self, x: Point, *, kind: Kind) -> float:
+        place = np.append(x, 1.0)
+        return sqrt(float(place @ np.array(self.cov) @ place) + (self.scatter**2 if kind == "prediction" else 0.0))
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class LineFit:
     """Of the points around the line, weighted as they were."""
 
     @property
-    def slope(self) -> float:
-        return sum(line.weight * line.slope for line in self.lines)
+    def slopes(self) -> tuple[float, ...]:
+        return tuple(sum(line.weight * line.slopes[place] for line in self.lines) for place in range(len(self.lines[0].slopes)))
 
     @property
     def intercept(self) -> float:
@@ -69,15 +71,15 @@ class LineFit:
         return sum(line.weight * line.scatter for line in self.lines)
 
     @property
-    def cov(self) -> tuple[Pair, Pair]:
-        """Of (slope, intercept): within the lines, and between them."""
-        centres = np.array([(line.slope, line.intercept) for line in self.lines])
+    def cov(self) -> Covariance:
+        """Of the slopes, then the intercept: within the lines, and between them."""
+        centres = np.array([(*line.slopes, line.intercept) for line in self.lines])
         weights = np.array([line.weight for line in self.lines])
         around = centres - weights @ centres
         total = np.einsum("k,kij->ij", weights, np.array([line.cov for line in self.lines])) + (around.T * weights) @ around
-        return (float(total[0, 0]), float(total[0, 1])), (float(total[1, 0]), float(total[1, 1]))
+        return _listed(total)
 
-    def interval(self, x: float, *, level: float, kind: Kind) -> Pair:
+    def interval(self, x: Point, *, level: float, kind: Kind) -> Pair:
         if len(self.lines) == 1:
             (line,) = self.lines
             half = float(stats.t.ppf((1 + level) / 2, self.df)) * line.sd(x, kind=kind)
@@ -93,13 +95,13 @@ class LineFit:
         return lower, upper
 
 
-def fit_line(x: Sequence[float], y: Sequence[float], *, errors: Sequence[float] | None, tau_prior: float | None = None) -> LineFit:
+def fit_line(x: Sequence[Point], y: Sequence[float], *, errors: Sequence[float] | None, tau_prior: float | None = None) -> LineFit:
     """`errors`: standard errors of `y`; without them all scatter is taken to be that of new points (ordinary least squares).
 
-    `tau_prior`: scale of a half-normal prior on the scatter, in the unit of `y`. At least three points.
+    `tau_prior`: scale of a half-normal prior on the scatter, in the unit of `y`. More points than slopes and an intercept.
     """
-    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    df = len(xs) - 2
+    xs, ys = _table(x), np.asarray(y, dtype=float)
+    df = len(xs) - xs.shape[1] - 1
     assert df > 0
     if errors is None:
         assert tau_prior is None
@@ -112,8 +114,36 @@ def fit_line(x: Sequence[float], y: Sequence[float], *, errors: Sequence[float] 
     return LineFit((line.inflated(max(1.0, spread / df)),), df, _around(xs, ys, line, 1 / (variances + scatter**2)))
 
 
+def log_likelihood(x: Sequence[Point], y: Sequence[float], *, errors: Sequence[float] | None) -> float:
+    """The largest that a line and a scatter can reach, for comparing lines in other regressors; points as in `fit_line`."""
+    xs, ys = _table(x), np.asarray(y, dtype=float)
+    if errors is None:
+        squares = _weighted(xs, ys, np.ones_like(ys), scatter=0.0)[1]
+        variance = max(squares / len(ys), np.finfo(float).tiny)
+        return -0.5 * len(ys) * (log(2 * pi * variance) + 1)
+    variances = np.asarray(errors, dtype=float) ** 2
+
+    def unlikely(ln_scatter: float) -> float:
+        total = variances + exp(2 * ln_scatter)
+        return 0.5 * float(np.log(2 * pi * total).sum() + _weighted(xs, ys, total, scatter=0.0)[1])
+
+    widest = log(float(np.ptp(ys)) + float(np.sqrt(variances.max())) + 1e-12)
+    tried = [unlikely(widest - step) for step in np.linspace(0, 20, 81)]
+    near = widest - 20 * int(np.argmin(tried)) / 80
+    return -min(float(minimize_scalar(unlikely, bounds=(near - 0.5, near + 0.5), method="bounded").fun), *tried)
+
+
+def _table(x: Sequence[Point]) -> Array:
+    """One row a point."""
+    return np.asarray(x, dtype=float).reshape(len(x), -1)
+
+
+def _listed(matrix: Array) -> Covariance:
+    return tuple(tuple(map(float, row)) for row in matrix)
+
+
 def _least_squares(x: Array, y: Array, *, df: int) -> LineFit:
-    line, squares = _weighted(x, y, np.ones_like(x), scatter=0.0)
+    line, squares = _weighted(x, y, np.ones_like(y), scatter=0.0)
     variance = squares / df
     return LineFit((line.inflated(variance)._replace(scatter=sqrt(variance)),), df, sqrt(variance))
 
@@ -121,17 +151,15 @@ def _least_squares(x: Array, y: Array, *, df: int) -> LineFit:
 def _weighted(x: Array, y: Array, variances: Array, *, scatter: float) -> tuple[Line, float]:
     """The line of least weighted squares, and those squares."""
     weights = 1 / variances
-    middle = float(weights @ x / weights.sum())
-    spread = float(weights @ (x - middle) ** 2)
-    slope = float(weights @ ((x - middle) * y)) / spread
+    middle = weights @ x / weights.sum()
+    around = x - middle
+    spread = np.linalg.inv((around.T * weights) @ around)
+    slopes = spread @ (around.T @ (weights * y))
     height = float(weights @ y / weights.sum())
-    line = Line(
-        slope,
-        height - slope * middle,
-        ((1 / spread, -middle / spread), (-middle / spread, 1 / float(weights.sum()) + middle**2 / spread)),
-        scatter,
-    )
-    return line, float(weights @ (y - height - slope * (x - middle)) ** 2)
+    shared = -spread @ middle
+    cov = np.block([[spread, shared[:, None]], [shared[None, :], np.array([[1 / weights.sum() + middle @ spread @ middle]])]])
+    line = Line(tuple(map(float, slopes)), height - float(slopes @ middle), _listed(cov), scatter)
+    return line, float(weights @ (y - height - around @ slopes) ** 2)
 
 
 def _paule_mandel(x: Array, y: Array, variances: Array, *, df: int) -> float:
@@ -155,8 +183,8 @@ def _mixture(x: Array, y: Array, variances: Array, *, scale: float, df: int) -> 
     lines, logs = [], []
     for scatter in scatters:
         line, squares = _weighted(x, y, variances + scatter**2, scatter=float(scatter))
-        (a, b), (_, c) = line.cov
-        likelihood = -0.5 * float(np.log(variances + scatter**2).sum()) + 0.5 * log(a * c - b * b) - squares / 2
+        flat = 0.5 * float(np.linalg.slogdet(np.array(line.cov))[1])
+        likelihood = -0.5 * float(np.log(variances + scatter**2).sum()) + flat - squares / 2
         lines.append(line)
         logs.append(likelihood - (scatter / scale) ** 2 / 2)
     weights = np.exp(np.array(logs) - max(logs))
@@ -167,5 +195,5 @@ def _mixture(x: Array, y: Array, variances: Array, *, scale: float, df: int) -> 
 
 
 def _around(x: Array, y: Array, line: Line, weights: Array) -> float:
-    squares = (y - line.slope * x - line.intercept) ** 2
-    return sqrt(float(weights @ squares / weights.sum()) * len(x) / (len(x) - 2))
+    squares = (y - x @ np.array(line.slopes) - line.intercept) ** 2
+    return sqrt(float(weights @ squares / weights.sum()) * len(x) / (len(x) - x.shape[1] - 1))

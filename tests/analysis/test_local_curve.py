@@ -78,7 +78,7 @@ X = np.log([9e6, 85e6, 302e6, 1.2e9])
 def test_line_with_equal_errors_and_wide_scatter_is_least_squares() -> None:
     y = -0.42 * X + [0.3, -0.4, 0.35, -0.2]
     plain, random = fit_line(X, y, errors=None), fit_line(X, y, errors=[0.05] * 4)
-    assert (random.slope, random.intercept) == pytest.approx((plain.slope, plain.intercept), rel=1e-9)
+    assert (random.slopes[0], random.intercept) == pytest.approx((plain.slopes[0], plain.intercept), rel=1e-9)
     assert random.scatter == pytest.approx(np.sqrt(plain.scatter**2 - 0.05**2), rel=1e-9)
     assert np.array(random.cov) == pytest.approx(np.array(plain.cov), rel=1e-8)
     low, high = random.interval(24.0, level=0.95, kind="prediction")
@@ -95,7 +95,7 @@ def test_line_with_large_errors_leaves_no_scatter_and_is_as_wide_as_the_errors_h
     found = fit_line(X, y, errors=errors)
     oracle = WLS(y, add_constant(X), weights=1 / errors**2).fit(cov_type="fixed scale")
     assert found.scatter == 0
-    assert (found.intercept, found.slope) == pytest.approx(tuple(oracle.params), rel=1e-9)
+    assert (found.intercept, found.slopes[0]) == pytest.approx(tuple(oracle.params), rel=1e-9)
     assert np.array(found.cov)[::-1, ::-1] == pytest.approx(oracle.cov_params(), rel=1e-8)
 
 
@@ -104,7 +104,7 @@ def test_paule_mandel_scatter_makes_the_weighted_residuals_their_degrees_of_free
     y = -0.42 * X + [0.3, -0.4, 0.35, -0.2]
     found = fit_line(X, y, errors=errors)
     weights = 1 / (errors**2 + found.scatter**2)
-    assert float(weights @ (y - found.slope * X - found.intercept) ** 2) == pytest.approx(2.0, rel=1e-9)
+    assert float(weights @ (y - found.slopes[0] * X - found.intercept) ** 2) == pytest.approx(2.0, rel=1e-9)
 
 
 def test_prior_of_a_larger_scale_gives_a_wider_interval_around_the_same_line() -> None:
@@ -114,7 +114,7 @@ def test_prior_of_a_larger_scale_gives_a_wider_interval_around_the_same_line() -
         np.subtract(*fit_line(X, y, errors=[0.05] * 4, tau_prior=scale).interval(24.0, level=0.95, kind="prediction"))
         for scale in (0.05, 0.15, 0.3)
     ]
-    assert fit_line(X, y, errors=[0.05] * 4, tau_prior=0.15).slope == pytest.approx(free.slope, rel=1e-6)
+    assert fit_line(X, y, errors=[0.05] * 4, tau_prior=0.15).slopes[0] == pytest.approx(free.slopes[0], rel=1e-6)
     assert 0 > widths[0] > widths[1] > widths[2]
 
 

@@ -1,19 +1,25 @@
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from math import exp, log
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from ablate.analysis.law_comparison import compare_forms, compare_slopes
+from ablate.analysis.law_fit import fit_power_law
 from ablate.analysis.laws import Definitions
-from ablate.analysis.lr_law import compare_slope, fit_points, fit_power_law, fit_runs
+from ablate.analysis.lr_law import fit_points, fit_runs
 from ablate.analysis.optima import Optimum
 from ablate.analysis.published import MM1
 from ablate.errors import InputError
 
 SIZES = [9e6, 85e6, 302e6, 1.2e9]
-JSON_KEYS = {"law", "optima", "excluded", "prediction", "leave_largest_out", "warnings"}
+DEFINITIONS = Definitions("non-embedding", "512 x 4096", "200k steps", "cosine", "torch AdamW", "loss", counts="non_embedding")
+JSON_KEYS = {"law", "form", "definitions", "optima", "excluded", "prediction", "leave_largest_out", "forms", "slopes_compared", "warnings"}
 
 
 def points(scatter: list[float] | None = None, *, sizes: list[float] = SIZES) -> pd.DataFrame:
@@ -209,24 +215,143 @@ def test_fit_runs_unequal_seeds_are_a_warning() -> None:
 
 
 def test_fit_runs_recorded_definitions_silence_the_warning_about_them() -> None:
-    definitions = Definitions("non-embedding", "512 x 4096", "200k steps", "cosine", "torch AdamW", "loss")
-    report = fit_runs(runs(), metric="loss", goal="min", definitions=definitions)
+    report = fit_runs(runs(), metric="loss", goal="min", definitions=DEFINITIONS)
     assert not any("not recorded" in warning for warning in report.warnings)
 
 
-def test_compare_slope_own_law_differs_by_nothing() -> None:
-    fit = fit_points(points([0.1, -0.2, 0.15, -0.05])).fit
+def test_compare_slopes_own_law_differs_by_nothing() -> None:
+    fit = fit_points(points([0.1, -0.2, 0.15, -0.05]), definitions=DEFINITIONS).fit
     assert fit is not None
-    comparison = compare_slope(fit, published=MM1)
+    none, comparison = compare_slopes(fit, published=[MM1])
     assert fit.se_slope is not None
+    assert none.t == pytest.approx(fit.slope / fit.se_slope)
     assert comparison.t == pytest.approx((fit.slope + 0.4214) / fit.se_slope)
     assert comparison.p == pytest.approx(2 * stats.t.sf(abs(comparison.t or 0), 2))
 
 
-def test_compare_slope_without_scatter_has_no_p() -> None:
-    fit = fit_points(points()).fit
+def test_compare_slopes_without_scatter_has_no_p() -> None:
+    fit = fit_points(points(), definitions=DEFINITIONS).fit
     assert fit is not None
-    assert compare_slope(fit, published=MM1).p is None
+    _, comparison = compare_slopes(fit, published=[MM1])
+    assert comparison.p is None
+    assert "exactly on a line" in comparison.note
+
+
+def test_compare_slopes_needs_definitions_that_count_alike() -> None:
+    scattered = points([0.1, -0.2, 0.15, -0.05])
+    for definitions, said in ((None, "not recorded"), (replace(DEFINITIONS, counts="with_embeddings"), "N counts")):
+        fit = fit_points(scattered, definitions=definitions).fit
+        assert fit is not None
+        none, comparison = compare_slopes(fit, published=[MM1])
+        assert none.p is not None  # a slope of none means the same whatever N counts
+        assert (comparison.difference, comparison.p) == (None, None)
+        assert said in comparison.note
+
+
+def cells(law: Callable[[float, float], float], *, scatter: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """Optima at four sizes, each trained on three counts of tokens."""
+    rng = np.random.default_rng(seed)
+    counts = [(size, size * ratio) for size in SIZES for ratio in (5, 20, 80)]
+    rows = [(size, tokens, exp(law(log(size), log(tokens)) + scatter * rng.normal())) for size, tokens in counts]
+    return pd.DataFrame(rows, columns=["n_params", "tokens", "eta"]).assign(batch_tokens=1e6, se_ln=0.03)
+
+
+def test_form_of_tokens_recovers_a_planted_law_and_predicts_by_it() -> None:
+    fit = fit_points(cells(lambda n, d: -0.7 * n + 0.3 * d + 0.6), form="N+D").fit
+    assert fit is not None
+    assert fit.slopes == pytest.approx({"n_params": -0.7, "tokens": 0.3}, abs=1e-8)
+    assert fit.intercept == pytest.approx(0.6, abs=1e-7)
+    assert fit.lr(30e9, tokens=6e11) == pytest.approx(exp(-0.7 * log(30e9) + 0.3 * log(6e11) + 0.6), rel=1e-7)
+    assert fit.predict(30e9, tokens=6e11).interval is not None  # the errors of the optima stay
+    with pytest.raises(InputError, match=r"form N\+D needs --tokens"):
+        fit.predict(30e9)
+
+
+def test_form_of_compute_reads_six_n_d() -> None:
+    fit = fit_points(cells(lambda n, d: -0.125 * (log(6) + n + d) - 1.0), form="C").fit
+    assert fit is not None
+    assert fit.slopes == pytest.approx({"compute": -0.125}, abs=1e-8)
+    assert fit.lr(30e9, tokens=6e11) == pytest.approx(fit.lr(compute=6 * 30e9 * 6e11))
+
+
+def test_forms_are_told_apart_by_aicc() -> None:
+    found = {form.form: form for form in compare_forms(fit_points(cells(lambda n, d: -0.7 * n + 0.3 * d, scatter=0.1)).optima)}
+    criteria = {name: form.aicc for name, form in found.items()}
+    assert criteria["N+B"] is None
+    assert "B is the same in all runs" in found["N+B"].note
+    assert criteria["N+D"] < criteria["N"] - 4  # type: ignore[operator]
+    assert criteria["N+D"] < criteria["C"] - 4  # type: ignore[operator]
+    report = fit_points(cells(lambda n, d: -0.7 * n + 0.3 * d, scatter=0.1))
+    assert any("the form N+D describes these optima better than N" in warning for warning in report.warnings)
+
+
+def test_forms_of_optima_without_errors_have_the_criterion_of_least_squares() -> None:
+    from statsmodels.regression.linear_model import OLS
+    from statsmodels.tools import add_constant
+
+    frame = cells(lambda n, d: -0.7 * n + 0.3 * d, scatter=0.1).drop(columns="se_ln")
+    (n, nd, _, _) = compare_forms(fit_points(frame).optima)
+    for form, columns, constants in ((n, ["n_params"], 3), (nd, ["n_params", "tokens"], 4)):
+        oracle = OLS(np.log(frame["eta"]), add_constant(np.log(frame[columns]))).fit()
+        assert form.log_likelihood == pytest.approx(oracle.llf, rel=1e-8)
+        assert form.aicc == pytest.approx(-2 * oracle.llf + 2 * constants + 2 * constants * (constants + 1) / (12 - constants - 1))
+
+
+def test_forms_of_optima_with_errors_have_the_largest_likelihood_over_the_scatter() -> None:
+    frame = cells(lambda n, d: -0.5 * n, scatter=0.2).assign(se_ln=np.linspace(0.02, 0.3, 12))
+    form = compare_forms(fit_points(frame).optima)[0]
+    x, y = np.column_stack([np.log(frame["n_params"]), np.ones(12)]), np.log(frame["eta"].to_numpy())
+
+    def at(tau: float) -> float:
+        total = frame["se_ln"].to_numpy() ** 2 + tau**2
+        beta = np.linalg.solve((x.T / total) @ x, (x.T / total) @ y)
+        return float(stats.norm.logpdf(y, x @ beta, np.sqrt(total)).sum())
+
+    assert form.log_likelihood == pytest.approx(max(at(tau) for tau in np.linspace(0, 1, 5001)), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("frame", "form", "message"),
+    [
+        (points([0.1, 0.0, 0.1, 0.0]).assign(tokens=[1e9, 3e9, 2e9, 8e9]), "N+D", "4 optima cannot judge 3 constants; it needs 5"),
+        (points([0.1, 0.0, 0.1, 0.0]), "N+D", "needs the column tokens"),
+        (points([0.1, 0.0, 0.1, 0.0]), "N+X", r"unknown 'N\+X' \(N, N\+D, N\+B, C\)"),
+    ],
+)
+def test_form_that_the_optima_cannot_tell_is_refused(frame: pd.DataFrame, form: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit_points(frame, form=form)
+
+
+def test_tokens_that_go_with_the_size_are_told_apart_by_no_form() -> None:
+    sizes = list(np.geomspace(9e6, 1.2e9, 6))
+    frame = points([0.1, 0.0, 0.1, 0.0, 0.05, 0.0], sizes=sizes).assign(tokens=[20 * size for size in sizes])
+    with pytest.raises(InputError, match="D goes with N in these runs"):
+        fit_points(frame, form="N+D")
+
+
+def test_runs_of_one_size_at_two_horizons_have_an_optimum_each() -> None:
+    """The same rates and seeds, trained four times as long, best at half the rate."""
+    short, long = runs().assign(tokens=1e9), runs().assign(tokens=4e9)
+    report = fit_runs(pd.concat([short, long.assign(lr=long["lr"] / 2)]), metric="loss", goal="min", form="N+D", at={"tokens": 4e9})
+    assert len(report.optima) == 8
+    assert report.fit is not None
+    assert report.fit.slopes == pytest.approx({"n_params": -0.4214, "tokens": -0.5}, abs=1e-7)
+    assert report.prediction is not None
+    assert report.prediction.lr == pytest.approx(MM1.lr(30e9) / 2, rel=1e-6)
+
+
+def test_runs_that_end_a_batch_apart_are_one_cell() -> None:
+    frame = runs(seeds=1)
+    frame["tokens"] = 1e9 * (1 + 1e-4 * np.arange(len(frame)))
+    assert len(fit_runs(frame, metric="loss", goal="min").optima) == len(SIZES)
+
+
+def test_sizes_counted_in_several_ways_are_refused() -> None:
+    frame = runs()
+    frame["n_counts"] = np.where(frame["n_params"] < 1e8, "non_embedding", "with_embeddings")
+    with pytest.raises(InputError, match="sizes counted in several ways"):
+        fit_runs(frame, metric="loss", goal="min")
 
 
 @pytest.mark.parametrize(
@@ -235,8 +360,8 @@ def test_compare_slope_without_scatter_has_no_p() -> None:
         (points(sizes=[9e6]), "1 sizes; a law needs at least two"),
         (points().rename(columns={"eta": "etas"}), "no column 'eta'"),
         (points().assign(eta=-1.0), "eta: -1.0 is not a positive"),
-        (points().assign(n_params=np.inf), "occurs twice"),
-        (points(sizes=[9e6, 9e6]), "9M occurs twice"),
+        (points().assign(n_params=np.inf), "n_params: inf is not a positive"),
+        (points(sizes=[9e6, 9e6, 85e6]), "9M occurs twice"),
         (points().assign(se_ln=-0.1), "not a standard error"),
     ],
 )

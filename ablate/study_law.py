@@ -1,0 +1,166 @@
+"""A study's runs, or those of a CSV, meet the analysis of laws: the fit, what it says of a large run, and which runs to make next."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import ValidationError
+
+from ablate.analysis.law_fit import FORMS, Form
+from ablate.analysis.laws import COUNTS, Definitions, Recipe
+from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
+from ablate.analysis.next_runs import NextRuns, Per, next_runs
+from ablate.errors import InputError, did_you_mean
+from ablate.explain import explain
+from ablate.reader import read
+from ablate.results import law_frame
+from ablate.stores import Store, find_study
+from ablate.study import LawDefinitions, Study
+
+NO_LAW = (
+    "the study '{name}' declares no law; add `law: {{hyperparameter: AXIS}}` with the learning rate's axis to its file and run it again"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person wants of a law beside the runs; None is the study's own, or the default."""
+
+    target: float | None = None
+    """Size to predict for, parameters."""
+    tokens: float | None = None
+    batch_tokens: float | None = None
+    compute: float | None = None
+    """What a law of more than N reads at the target."""
+    form: str | None = None
+    tau_prior: float | None = None
+    """Scale of a half-normal prior on the scatter between sizes, ln units."""
+
+    @property
+    def at(self) -> dict[str, float]:
+        others = {"tokens": self.tokens, "batch_tokens": self.batch_tokens, "compute": self.compute}
+        return {name: value for name, value in others.items() if value is not None}
+
+
+def fit_study_law(store: Store, name: str, asked: Asked | None = None) -> LawReport:
+    """The law of a study that declares one. Raises InputError where it does not, or has too little to fit."""
+    study = _with_law(store, name)
+    assert study.law is not None
+    return _fit(study, law_frame(store, name, law=study.law, metric=study.metric.name), asked or Asked())
+
+
+def law_so_far(study: Study, runs: pd.DataFrame | None) -> tuple[LawReport | None, str]:
+    """The law, or why there is none yet."""
+    if study.law is None or runs is None:
+        return None, NO_LAW.format(name=study.name)
+    try:
+        return _fit(study, runs, Asked()), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def csv_law(
+    path: Path, asked: Asked, *, metric: str = "loss", goal: str = "min", points: bool = False, definitions: Path | None = None
+) -> LawReport:
+    """The law of runs made elsewhere: `n_params, lr, seed, <metric>`, or known optima `n_params, eta`."""
+    frame, form = read_csv(path), _form(asked.form or "N")
+    meant = None if definitions is None else read_definitions(definitions, metric=metric)
+    target, prior = asked.target or TARGET, asked.tau_prior
+    if points:
+        return fit_points(frame, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
+    return fit_runs(frame, metric=metric, goal=sense(goal), target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
+
+
+def study_next(store: Store, name: str, *, target: float | None, count: int, per: str) -> NextRuns:
+    """What to run next for the law of a study that declares one."""
+    study = _with_law(store, name)
+    assert study.law is not None
+    metric, runs = study.metric, law_frame(store, name, law=study.law, metric=study.metric.name)
+    return next_runs(runs, metric=metric.name, goal=metric.goal, target=target or study.law.target, count=count, per=_per(per))
+
+
+def csv_next(path: Path, *, metric: str, goal: str, target: float | None, count: int, per: str) -> NextRuns:
+    """The same for runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `tokens`."""
+    return next_runs(read_csv(path), metric=metric, goal=sense(goal), target=target or TARGET, count=count, per=_per(per))
+
+
+def read_definitions(path: Path, *, metric: str) -> Definitions:
+    """What a law's numbers mean, from a YAML file with the keys of a study's `law.definitions`."""
+    try:
+        document = read(path.read_bytes(), file=str(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    if document.problems:
+        raise InputError(document.problems)
+    values = document.values or {}
+    try:
+        written = LawDefinitions.model_validate(values)
+    except ValidationError as error:
+        raise InputError([document.marks.problem(fault) for fault in explain(error, LawDefinitions, values)]) from None
+    return definitions_of(written, metric=metric)
+
+
+def definitions_of(written: LawDefinitions, *, metric: str) -> Definitions:
+    return Definitions(
+        n_params=COUNTS[written.counts],
+        counts=written.counts,
+        batch=written.batch,
+        horizon=written.horizon,
+        schedule=written.schedule,
+        weight_decay=written.weight_decay,
+        metric=metric,
+        recipe=Recipe(written.warmup_fraction, written.batch_tokens, written.tokens),
+    )
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise InputError(f"no file {path}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a CSV table: {error}") from error
+
+
+def sense(goal: str) -> Literal["min", "max"]:
+    if goal == "min":
+        return "min"
+    if goal == "max":
+        return "max"
+    raise InputError(f"--goal {goal}: min or max{did_you_mean(goal, ('min', 'max'))}")
+
+
+def _with_law(store: Store, name: str) -> Study:
+    study = Study.model_validate(find_study(store, name).spec)
+    if study.law is None:
+        raise InputError(NO_LAW.format(name=name))
+    return study
+
+
+def _fit(study: Study, runs: pd.DataFrame, asked: Asked) -> LawReport:
+    law, metric = study.law, study.metric
+    assert law is not None
+    return fit_runs(
+        runs,
+        metric=metric.name,
+        goal=metric.goal,
+        target=asked.target or law.target,
+        at=asked.at,
+        form=_form(asked.form or law.form),
+        definitions=definitions_of(law.definitions, metric=metric.name) if law.definitions else None,
+        tau_prior=asked.tau_prior,
+    )
+
+
+def _form(text: str) -> Form:
+    for form in FORMS:
+        if form == text:
+            return form
+    raise InputError(f"--form {text}: one of {', '.join(FORMS)}{did_you_mean(text, FORMS)}")
+
+
+def _per(text: str) -> Per:
+    if text in ("run", "flop"):
+        return "run" if text == "run" else "flop"
+    raise InputError(f"--per {text}: run or flop{did_you_mean(text, ('run', 'flop'))}")
