@@ -6,11 +6,37 @@ order, each arm once. `cells.py` lists the combinations a block means.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ablate.model import MAX_SEED, MAX_TRIALS, Level, Number, StudyModel, Whole
+from ablate.reader import shown
 
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
+
+
+def _count_becomes_list(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TRIALS:
+        raise ValueError(f"found {shown(value)}; write a count from 1 to {MAX_TRIALS:,}, or a list of seeds from 0 to {MAX_SEED}")
+    return tuple(range(value))
+
+
+def _seeds_differ(value: tuple[int, ...]) -> tuple[int, ...]:
+    if not value:
+        raise ValueError("found an empty list; write a count of 1 or more, or at least one seed")
+    if len(set(value)) == len(value):
+        return value
+    seen: dict[int, int] = {}
+    for place, seed in enumerate(value, start=1):
+        if seed in seen:
+            raise ValueError(f"seeds {seen[seed]} and {place} are the same: {seed}")
+        seen[seed] = place
+    return value
+
+
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_count_becomes_list), AfterValidator(_seeds_differ)]
+"""A count n means 0 to n - 1."""
 Points = Annotated[Whole, Field(ge=2, le=MAX_TRIALS)]
 Levels = dict[str, Level | dict[str, Number]]
 """Axis -> one of its levels."""
@@ -95,6 +121,8 @@ class ListedArms(_Block):
     """Which design."""
     arms: Annotated[tuple[Levels, ...], Field(min_length=1)]
     """Each arm as axis -> level; axes left out stay at the base."""
+    seeds: Seeds | None = None
+    """Seeds of these arms, a count or a list; default: the study's. An arm of several blocks has the seeds of all of them."""
 
 
 class Objective(StudyModel):

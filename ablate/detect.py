@@ -86,7 +86,8 @@ def detect(plan: Plan, *, axes: Mapping[str, Sequence[Level]], noise: SeedNoise)
     if design == {"fractional"}:
         found = [_main_effect(axis, plan=plan, effects=len(varied), sd=sd) for axis in varied]
     else:
-        cells = cells_in_common(plan.arms, axes=axes)
+        whole = [arm for arm in plan.arms if set(plan.study.seeds) <= set(arm.seeds or plan.study.seeds)]
+        cells = cells_in_common(whole, axes=axes)
         found = [_paired(axis, cells=cells[axis], seeds=len(plan.study.seeds), sd=sd) for axis in varied]
     return Detection(plan.study.metric.name, noise, tuple(found))
 

@@ -5,7 +5,7 @@ What comes of it is a `Draft`; `design.py` is where to ask for one.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ablate.axes import Axis, forward_faults, resolve
 from ablate.base import Base, Reader
 from ablate.blame import Blame
-from ablate.blocks import Block, Fractional, Grid
+from ablate.blocks import Block, Fractional, Grid, ListedArms
 from ablate.cells import (
     Cell,
     block_faults,
@@ -66,6 +66,8 @@ class Arm:
     """The whole trainer config, defaults filled in, as JSON values: what identity is made of. Arms share its parts."""
     settings: BaseModel = field(repr=False, compare=False)
     """The same as the trainer's own model."""
+    seeds: tuple[int, ...] | None = None
+    """Those of the blocks that list it; None: the study's."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +96,29 @@ def block_at(study: Study, index: int) -> Path:
     return ("design", index) if len(study.design) > 1 or ("design", 0) in study.marks.values else ("design",)
 
 
+def own_seeds(block: Block) -> tuple[int, ...] | None:
+    """Those of its arms; None: the study's."""
+    return block.seeds if isinstance(block, ListedArms) else None
+
+
 def too_many(study: Study, written: Sequence[Written]) -> list[Fault]:
     """The fault of a design with too many trials, by arithmetic alone."""
-    counts, most = [], []
+    counts, most, trials = [], [], 0
     for block in study.design:
         chosen = getattr(block, "axes", None)
         # an axis that does not apply everywhere multiplies nothing for certain
         known = [axis for axis in written if (chosen is None or axis.name in chosen) and not axis.when and not axis.context]
         numbers = [max(len(axis.levels), 1) for axis in known]
         most.append(most_cells(block, numbers))
+        trials += most[-1] * len(own_seeds(block) or study.seeds)
         counts.append(
             f"{count_sign(block).join(map(str, numbers))} levels" if isinstance(block, Grid) and not block.sample else f"{most[-1]} arms"
         )
-    trials = sum(most) * len(study.seeds)
     if trials <= MAX_TRIALS:
         return []
     counted = counts[0] if len(counts) == 1 else f"({' + '.join(counts)})"
-    message = f"{counted} x {len(study.seeds)} seeds are {trials:,} trials, the limit is {MAX_TRIALS:,}: {SMALLER}"
+    seeds = "with their seeds" if any(map(own_seeds, study.design)) else f"x {len(study.seeds)} seeds"
+    message = f"{counted} {seeds} are {trials:,} trials, the limit is {MAX_TRIALS:,}: {SMALLER}"
     return [Fault(("axes",) if "levels" in counted else ("design",), message)]
 
 
@@ -192,7 +200,8 @@ class Drafting:
             self.faults.append(Fault(("axes",), f"more than {MAX_TRIALS:,} trials: {SMALLER}"))
             return
         try:
-            found = self._try(cells_of(block, self.axes, applies=self.applies), wanted=wanted)
+            cells = cells_of(block, self.axes, applies=self.applies)
+            found = self._try(cells, wanted=wanted, seeds=own_seeds(block))
         except InputError as error:  # a design that cannot be made for so many axes
             self.faults.append(Fault(at, str(error)))
             return
@@ -207,8 +216,10 @@ class Drafting:
         elif pairs(block):
             self._check_baselines(found, base_stays=block.kind in ("grid", "leave_one_out"))
 
-    def _try(self, cells: Iterable[Cell], *, arms: bool = True, wanted: int | None = None) -> "_Tried":
-        """Removes cells by the conditions, then lets the trainer refuse; what is left becomes arms."""
+    def _try(
+        self, cells: Iterable[Cell], *, arms: bool = True, wanted: int | None = None, seeds: tuple[int, ...] | None = None
+    ) -> "_Tried":
+        """Removes cells by the conditions, then lets the trainer refuse; what is left becomes arms, or gives those there are its seeds."""
         found, messages = _Tried(), set[str]()
         accepted, refused = set[tuple[int, Level]](), list[tuple[Fault, _Key]]()
         blame = Blame(self.axes, self.base, reference(self.axes, self.applies), len(self.conditions) < len(self.study.where))
@@ -234,7 +245,11 @@ class Drafting:
             else:
                 accepted |= set(enumerate(key))
                 if arms and key not in self.arms:
-                    self.arms[key] = self.arm(cell, config)
+                    self.arms[key] = self.arm(cell, config, seeds)
+                elif arms:
+                    known = self.arms[key].seeds or self.study.seeds
+                    new_seeds = tuple(seed for seed in seeds or self.study.seeds if seed not in known)
+                    self.arms[key] = replace(self.arms[key], seeds=(*known, *new_seeds)) if new_seeds else self.arms[key]
         for fault, key in refused:
             # each of its levels is fine in some other cell
             way_out = "; or leave the combination out with where" if accepted.issuperset(enumerate(key)) else ""
@@ -315,7 +330,7 @@ class Drafting:
         """The base as written with the cell's values in place; a cell cut short leaves the axes after it at the base."""
         return self.base.with_values({path: value for choice in cell for path, value in choice.changes.items()})
 
-    def arm(self, cell: Cell, config: BaseModel) -> Arm:
+    def arm(self, cell: Cell, config: BaseModel, seeds: tuple[int, ...] | None = None) -> Arm:
         """Each changed axis with its level is the arm's name."""
         levels: dict[str, Level] = {}
         changes: dict[str, Any] = {}
@@ -326,7 +341,7 @@ class Drafting:
             if axis.changes_at(choice):
                 changes.update(choice.changes)
                 parts.append(f"{short_names[axis.name]}={label_text(choice.label)}")
-        return Arm(",".join(parts) or "base", levels, changes, self.reader.as_json(config), config)
+        return Arm(",".join(parts) or "base", levels, changes, self.reader.as_json(config), config, seeds)
 
     @cached_property
     def short_names(self) -> dict[str, str]:

@@ -116,7 +116,9 @@ def _show_work(out: Console, preview: Preview) -> None:
         out.print(f"  {counted(cost.trials, 'trial')}, chosen while running ({search.sampler}){early}")
     else:
         design = " + ".join(dict.fromkeys(block.kind for block in plan.study.design))
-        out.print(f"  {counted(cost.trials, 'trial')} = {counted(cost.arms, 'arm')} ({design}) × {counted(len(plan.study.seeds), 'seed')}")
+        counts = sorted({len(arm.seeds or plan.study.seeds) for arm in plan.arms})
+        seeds = f"× {counted(counts[0], 'seed')}" if len(counts) == 1 else f"with {counts[0]} to {counts[-1]} seeds each"
+        out.print(f"  {counted(cost.trials, 'trial')} = {counted(cost.arms, 'arm')} ({design}) {seeds}")
     if cost.jobs:
         out.print(f"  {_sharing(cost)}", soft_wrap=True)
     out.print(f"  {_progress(plan, preview)}")

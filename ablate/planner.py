@@ -21,7 +21,7 @@ CONFIG_FIRST = '{"config":'
 
 @paused_collector()
 def make_plan(study: Study, arms: Sequence[Arm]) -> Plan:
-    """Every arm with every seed; an arm's stages are asked for once, and a stage that no seed enters is named once."""
+    """Every arm with each of its seeds; an arm's stages are asked for once, and a stage that no seed enters is named once."""
     trainer, namer = trainer_of(study), _Namer(study)
     trials = tuple(trial for arm in arms for trial in namer.trials(arm, trainer.stages(arm.settings)))
     return Plan(study=study, arms=tuple(arms), trials=trials, jobs=namer.jobs)
@@ -47,7 +47,7 @@ class _Namer:
         label, metric = slug(arm.name), self._study.metric.name
         # canonical configs of the stages, written once for all seeds
         texts = [None if id(stage) in self._unseeded else self._texts.text(stage.config) for stage in stages]
-        for seed in self._study.seeds:
+        for seed in arm.seeds or self._study.seeds:
             chain: dict[str, str] = {}
             for stage, text in zip(stages, texts, strict=True):
                 chain[stage.name] = self._job(stage, text, seed, chain, metric if stage is stages[-1] else None)

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
-from ablate.blocks import Design, Grid, Search
-from ablate.model import MAX_SEED, MAX_TRIALS, Level, Number, StudyModel, Whole
+from ablate.blocks import Design, Grid, Search, Seeds
+from ablate.model import Level, Number, StudyModel, Whole
 from ablate.reader import Marks, shown
 from ablate.trainer_settings import CommandTrainer, PythonTrainer
 
@@ -183,7 +183,7 @@ class Study(StudyModel):
     """Which combinations of levels become arms: one block or several."""
     where: tuple[str, ...] = ()
     """Conditions; a combination stays where all are true."""
-    seeds: tuple[Annotated[Whole, Field(ge=0, le=MAX_SEED)], ...] = (0,)
+    seeds: Seeds = (0,)
     """Seeds every arm is run with; a count n means 0 to n - 1."""
     metric: Metric
     """What the study is about."""
@@ -226,27 +226,4 @@ class Study(StudyModel):
     def _no_device(cls, value: str) -> str:
         if value.partition(".")[0].upper() in DEVICES:
             raise ValueError(f"found {shown(value)}, which Windows keeps for a device; choose another name")
-        return value
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_becomes_list(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return value
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_TRIALS:
-            raise ValueError(f"found {shown(value)}; write a count from 1 to {MAX_TRIALS:,}, or a list of seeds from 0 to {MAX_SEED}")
-        return tuple(range(value))
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value:
-            raise ValueError("found an empty list; write a count of 1 or more, or at least one seed")
-        if len(set(value)) == len(value):
-            return value
-        seen: dict[int, int] = {}
-        for place, seed in enumerate(value, start=1):
-            if seed in seen:
-                raise ValueError(f"seeds {seen[seed]} and {place} are the same: {seed}")
-            seen[seed] = place
         return value

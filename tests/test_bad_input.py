@@ -1458,6 +1458,12 @@ FURTHER_FIELDS = [
         ("8:57", "law.definitions.counts: found text 'non_embeding' (allowed: non_embedding,", "did you mean 'non_embedding'?"),
         ("8:78", "law.definitions.batch: expected text, found text ''"),
     ),
+    added(
+        "seeds of listed arms that are none",
+        "design: [{kind: list, arms: [{}], seeds: [1, 1]}, {kind: list, arms: [{num_tokens: 64}], seeds: 0}]",
+        ("8:42", "design[0].seeds: seeds 1 and 2 are the same: 1"),
+        ("8:97", "design[1].seeds: found 0; write a count from 1 to"),
+    ),
     added("designs of numbers", "design: [3]", ("8:10", "design[0]: expected a group of fields", "found 3")),
     added("arms of nothing", "design: {kind: list, arms: []}", ("8:28", "design.arms: expected at least 1 of them")),
     added(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ablate import trainers
 from ablate.design import arm_for, axis_labels, count_removed, make_arms, search_space
 from ablate.errors import InputError
+from ablate.planner import make_plan
 from ablate.study import Study
 
 
@@ -50,6 +51,16 @@ def test_one_at_a_time_is_the_base_and_one_change_each() -> None:
     assert names(declared) == ["base", "num_tokens=64", "image_size=224", "image_size=448"]
     assert make_arms(declared)[0].config["num_tokens"] == 16  # the first level is the base where the base says nothing
     assert make_arms(declared)[1].config["image_size"] == 336
+
+
+def test_listed_arms_may_have_seeds_of_their_own_beside_those_of_other_blocks() -> None:
+    more = {"kind": "list", "arms": [{}, {"num_tokens": 64}], "seeds": [7, 1]}
+    declared = study({"num_tokens": [16, 64, 144]}, design=["grid", more], seeds=2)
+    plan = make_plan(declared, make_arms(declared))
+    found = {arm.name: [trial.seed for trial in plan.trials if trial.arm == arm.name] for arm in plan.arms}
+    assert found == {"base": [0, 1, 7], "num_tokens=64": [0, 1, 7], "num_tokens=144": [0, 1]}
+    alone = study({"num_tokens": [16, 64, 144]}, design=more, seeds=2)
+    assert [trial.seed for trial in make_plan(alone, make_arms(alone)).trials] == [7, 1, 7, 1]
 
 
 def test_base_value_that_is_no_level_is_an_arm_one_at_a_time_and_not_in_a_grid() -> None:
