@@ -3,8 +3,6 @@
 A number that nobody measured is null, and its origin says so: a large run that copies a default should know that it does.
 """
 
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import exp, isfinite
 from pathlib import Path
@@ -15,8 +13,11 @@ from ablate.analysis.laws import COUNTS, Definitions, Prediction, PublishedLaw, 
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.published import ranges_label
 from ablate.errors import InputError
+from ablate.yaml_text import yaml_text
 
 Pair = tuple[float, float]
+HEADER = """Hyperparameters of a large run. null: nobody measured it, and `origin` says what the law's runs had.
+interval: 95 % prediction interval; regret: what the metric loses if the best value lies at that end of it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class LargeRun:
         return plain | settings | {"review": list(self.review), "notes": list(self.notes)}
 
     def to_yaml(self) -> str:
-        return "\n".join(_yaml(self)) + "\n"
+        return yaml_text(self.to_json(), header=HEADER)
 
 
 def published_run(law: PublishedLaw, prediction: Prediction) -> LargeRun:
@@ -205,29 +206,3 @@ def _to_match(meant: Definitions) -> str:
 
 def _scaled(pair: Pair | None, factor: float) -> Pair | None:
     return None if pair is None else (decay_for(pair[0], ratio=factor).per_step, decay_for(pair[1], ratio=factor).per_step)
-
-
-def _yaml(run: LargeRun) -> Iterator[str]:
-    yield "# Hyperparameters of a large run. null: nobody measured it, and `origin` says what the law's runs had."
-    yield "# interval: 95 % prediction interval; regret: what the metric loses if the best value lies at that end of it."
-    for name in ("law", "source", "simulated", "n_params", "counts", "metric"):
-        yield f"{name}: {_scalar(getattr(run, name))}"
-    for name, setting in run.settings.items():
-        yield f"{name}:"
-        yield from _fields(setting.to_json())
-    for name, said in (("review", run.review), ("notes", run.notes)):
-        yield f"{name}:" if said else f"{name}: []"
-        yield from (f"  - {_scalar(text)}" for text in said)
-
-
-def _fields(values: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in values.items():
-        yield f"  {key}: " + (f"[{', '.join(map(_scalar, value))}]" if isinstance(value, list) else _scalar(value))
-
-
-def _scalar(value: Any) -> str:
-    """As JSON writes it, which is YAML too but for a float without a point."""
-    if isinstance(value, float):
-        mantissa, mark, exponent = f"{value:.6g}".partition("e")
-        return mantissa + ("" if "." in mantissa else ".0") + mark + exponent
-    return json.dumps(value, ensure_ascii=False)

@@ -28,7 +28,7 @@ HOMES = {
     "dash_ag_grid": ("dashboards.",),
     "rich": ("ablate.terminal", "ablate.plan_screen"),
     "typer": ("ablate.cli", "ablate.arguments"),
-    "yaml": ("ablate.reader",),
+    "yaml": ("ablate.reader", "ablate.yaml_text"),
 }
 """Library -> the modules that may import it."""
 
