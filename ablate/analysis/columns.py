@@ -21,3 +21,18 @@ def numbers(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
     if broken.any():
         raise InputError(f"column {column}: {frame[column][broken].iloc[0]!r} is not a number")
     return values
+
+
+def all_numbers(frame: pd.DataFrame, columns: Iterable[str]) -> "dict[str, pd.Series[float]]":
+    """Several columns as floats; what is missing or holds text is said of all of them at once."""
+    names = list(dict.fromkeys(columns))
+    require_columns(frame, names)
+    found, problems = {}, []
+    for name in names:
+        try:
+            found[name] = numbers(frame, name)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return found

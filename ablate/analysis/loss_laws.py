@@ -5,21 +5,33 @@ residuals of ln L, **summed** (a mean lets the optimiser stop early), minimised 
 ln L is a log-sum-exp. The order of the rows changes nothing. N and D count what the caller's columns count: say which beside the constants.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import ceil, exp, log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.columns import all_numbers
 from ablate.analysis.laws import decades_outside, extrapolation_notes, positive, size_label
+from ablate.analysis.loss_fit import (
+    MAX_EXPONENT,
+    NO_EXPONENT,
+    Floats,
+    Runs,
+    arranged,
+    best_fit,
+    constants,
+    descend,
+    misfit,
+    objective,
+    take,
+)
 from ablate.errors import InputError
 
-Floats = NDArray[np.float64]
+Interval = tuple[float, float]
 
 CONSTANTS = ("E", "A", "B", "alpha", "beta")
 LEFT_OUT = 0.05
@@ -27,14 +39,9 @@ LEFT_OUT = 0.05
 MOVED = 0.1
 """Relative move of an exponent without those rows from which on it is warned of. Epoch's beta moves by 0.24 because of 5 rows of 245."""
 LEVEL = 0.95
-MAX_EXPONENT = 4.0
-"""Bound of alpha and beta; published ones lie between 0.2 and 0.8."""
-NO_EXPONENT = 1e-6
-"""An exponent up to here makes its term a constant, which E is already."""
-VANISHED = 30.0
-"""A term this far below the data in ln units, 1e-13 of them, is not there."""
-STARTS = 4
-_minimize: Any = minimize  # the overloads of its stubs do not take these lambdas
+EXACT = 1e-7
+"""Residual SD of ln L up to which the runs have no noise that a bootstrap could show."""
+NO_RESAMPLES = "no interval: fitted without a bootstrap"
 RESAMPLED = 10
 """Rows from which on a bootstrap says something: of six rows the only resample that five constants fit is the six themselves."""
 
@@ -70,6 +77,41 @@ class Allocation(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Budget:
+    """The best split of a compute budget. Intervals: 95 % of the resamples; None where they say nothing, `notes` say why."""
+
+    compute: float
+    """FLOPs."""
+    n_params: float
+    n_interval: Interval | None
+    tokens: float
+    token_interval: Interval | None
+    loss: float
+    """At that N and D, in the metric's unit."""
+    loss_interval: Interval | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return _listed(asdict(self))
+
+
+@dataclass(frozen=True)
+class LossAt:
+    """The law's loss at one N and D. The interval is that of the law, 95 % of the resamples; one run scatters around it by `run_sd`."""
+
+    n_params: float
+    tokens: float
+    loss: float
+    interval: Interval | None
+    run_sd: float
+    """Residual SD of the fit, in the metric's unit."""
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return _listed(asdict(self))
+
+
+@dataclass(frozen=True)
 class LossLaw:
     """L = E + A / N^alpha + B / D^beta: E, A, B in the metric's unit with N parameters and D tokens as counts."""
 
@@ -94,6 +136,8 @@ class LossLaw:
     delta: float
     metric: str
     warnings: tuple[str, ...]
+    resamples: tuple[Mapping[str, float], ...] = field(repr=False, compare=False)
+    """The constants of each resample."""
 
     @property
     def a(self) -> float:
@@ -135,11 +179,47 @@ class LossLaw:
             for note in extrapolation_notes(decades_outside(positive(value, what=name), known), known)
         )
 
+    def budget(self, compute: float, *, flops_per_param_token: float = 6.0) -> Budget:
+        """`optimal` with the loss there, how sure the resamples are of all three, and how far outside the runs it lies."""
+        best = self.optimal(compute, flops_per_param_token=flops_per_param_token)
+        found = []
+        for law in self._resampled():
+            try:
+                there = law.optimal(compute, flops_per_param_token=flops_per_param_token)
+            except InputError:
+                continue
+            found.append((*there, law.loss(*there)))
+        lost = len(self.resamples) - len(found)
+        sure = bool(found) and lost <= (1 - LEVEL) / 2 * len(self.resamples)
+        sizes, horizons, losses = (_interval(column) for column in zip(*found, strict=True)) if sure else (None, None, None)
+        notes = [*self.notes(*best)]
+        if not sure:
+            notes.append(f"no interval: {lost} of {len(self.resamples)} resamples have no optimum" if found or lost else NO_RESAMPLES)
+        return Budget(compute, best.n_params, sizes, best.tokens, horizons, self.loss(*best), losses, tuple(notes))
+
+    def at(self, n_params: float, tokens: float) -> LossAt:
+        """`loss` with an interval and notes."""
+        loss, found = self.loss(n_params, tokens), [law.loss(n_params, tokens) for law in self._resampled()]
+        notes = self.notes(n_params, tokens) + (() if found else (NO_RESAMPLES,))
+        return LossAt(float(n_params), float(tokens), loss, _interval(found) if found else None, self.residual_sd * loss, notes)
+
     def to_json(self) -> dict[str, Any]:
-        lists = {name: list(getattr(self, name)) for name in ("n_range", "token_range", "warnings")}
-        spread = {name: asdict(found) | {"interval": list(found.interval)} for name, found in (self.spread or {}).items()} or None
+        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("spread", "robustness", "resamples")}
+        spread = {name: _listed(asdict(found)) for name, found in (self.spread or {}).items()} or None
         robustness = self.robustness and asdict(self.robustness) | {"a": self.robustness.a}
-        return asdict(self) | lists | {"spread": spread, "robustness": robustness, "a": self.a, "b": self.b}
+        return _listed(plain) | {"formula": self.formula, "spread": spread, "robustness": robustness, "a": self.a, "b": self.b}
+
+    def _resampled(self) -> "list[LossLaw]":
+        return [replace(self, **drawn) for drawn in self.resamples]
+
+
+def _listed(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    low, high = np.quantile(np.asarray(values, dtype=float), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def fit_loss_law(
@@ -151,8 +231,12 @@ def fit_loss_law(
     delta: float = 1e-3,
     bootstrap: int = 0,
     seed: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> LossLaw:
-    """From one row a run (parameters, training tokens, final loss) to the law; `bootstrap` resamples of the rows say how sure it is."""
+    """From one row a run (parameters, training tokens, final loss) to the law; `bootstrap` resamples of the rows say how sure it is.
+
+    `progress` hears how many of them are done, about 0.011 s each whether of 20 or of 245 rows.
+    """
     if bootstrap < 0 or 0 < bootstrap < 20:
         raise InputError(f"bootstrap: {bootstrap} resamples give no interval; ask for none (0) or for at least 20, better 1000")
     positive(delta, what="delta")
@@ -161,11 +245,13 @@ def fit_loss_law(
         raise InputError(
             f"bootstrap: {len(runs.y)} rows resample to hardly anything new; fit without one or bring at least {RESAMPLED} runs"
         )
-    best = _fit(runs, delta=delta)
-    law = _constants(best, runs)
+    best = best_fit(runs, delta=delta)
+    law = constants(best, runs)
     robustness = _robustness(runs, delta=delta)
-    residuals = _residuals(best, runs)[0]
-    spread = _spread(_resampled(runs, best, delta=delta, count=bootstrap, seed=seed)) if bootstrap else None
+    residuals = misfit(best, runs)[0]
+    resamples = _resampled(runs, best, delta=delta, count=bootstrap, seed=seed, progress=progress) if bootstrap else []
+    spread = _spread(resamples) if resamples else None
+    residual_sd = sqrt(float(residuals @ residuals) / (len(runs.y) - len(CONSTANTS)))
     return LossLaw(
         E=law["E"],
         A=law["A"],
@@ -178,32 +264,17 @@ def fit_loss_law(
         n_range=(float(runs.n.min()), float(runs.n.max())),
         token_range=(float(runs.d.min()), float(runs.d.max())),
         rows=len(runs.y),
-        residual_sd=sqrt(float(residuals @ residuals) / (len(runs.y) - len(CONSTANTS))),
-        objective=_objective(best, runs, delta)[0] * delta**2,
+        residual_sd=residual_sd,
+        objective=objective(best, runs, delta)[0] * delta**2,
         delta=delta,
         metric=metric,
-        warnings=tuple(_warnings(runs, law, robustness, spread)),
+        warnings=(*_warnings(runs, law, robustness, spread), *_exact(residual_sd, spread)),
+        resamples=tuple(resamples),
     )
 
 
-class _Runs(NamedTuple):
-    """One entry a run. x and z are centred, or alpha and ln A would be all but the same direction to the optimiser."""
-
-    n: Floats
-    d: Floats
-    y: Floats
-    """ln L."""
-    x: Floats
-    """ln N minus its mean."""
-    z: Floats
-    """ln D minus its mean."""
-    centre: tuple[float, float]
-    """The two means."""
-
-
-def _runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -> _Runs:
-    require_columns(frame, [n_params, tokens, metric])
-    columns = {name: numbers(frame, name) for name in (n_params, tokens, metric)}
+def _runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -> Runs:
+    columns = all_numbers(frame, [n_params, tokens, metric])
     problems = []
     for name, values in columns.items():
         bad = values[~(values > 0) | ~np.isfinite(values)]
@@ -220,129 +291,30 @@ def _runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -> _R
     if problems:
         raise InputError("\n".join(problems))
     table = np.array([values.to_numpy(dtype=float) for values in columns.values()])
-    return _arranged(table[:, np.lexsort(table[::-1])])  # sorted: sums in another order would differ in their last digits
+    return arranged(table[:, np.lexsort(table[::-1])])  # sorted: sums in another order would differ in their last digits
 
 
-def _arranged(table: Floats) -> _Runs:
-    """From [3, rows] of N, D, L."""
-    n, d, loss = table
-    x, z = np.log(n), np.log(d)
-    return _Runs(n, d, np.log(loss), x - x.mean(), z - z.mean(), (float(x.mean()), float(z.mean())))
-
-
-def _take(runs: _Runs, rows: NDArray[np.intp]) -> _Runs:
-    """Some of the runs, centred as all are: one start serves every resample."""
-    return _Runs(runs.n[rows], runs.d[rows], runs.y[rows], runs.x[rows], runs.z[rows], runs.centre)
-
-
-def _fit(runs: _Runs, *, delta: float) -> Floats:
-    """The best of a few descents: e, a, b, alpha, beta with a and b at the centre of the data."""
-    found = [_descend(start, runs, delta=delta) for start in _starts(runs, delta=delta)]
-    return min(found, key=lambda theta: _objective(theta, runs, delta)[0])
-
-
-def _starts(runs: _Runs, *, delta: float) -> list[Floats]:
-    """The best of 24 x 24 pairs of exponents, for each of which E, A and B are a weighted linear regression."""
-    exponents = np.geomspace(0.05, 2, 24)
-    alpha, beta = (grid.ravel() for grid in np.meshgrid(exponents, exponents))
-    loss = np.exp(runs.y)
-    terms = [np.ones((len(alpha), len(loss))), np.exp(-np.outer(alpha, runs.x)), np.exp(-np.outer(beta, runs.z))]
-    design = np.stack(terms, axis=2) / loss[:, None]  # relative residuals are those of ln L where they are small
-    normal = design.transpose(0, 2, 1) @ design
-    ridge = 1e-9 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(3)
-    solved = np.linalg.solve(normal + ridge, design.sum(axis=1)[..., None])[..., 0]
-    floor = 1e-3 * float(loss.min())  # a term that came out negative starts small
-    grid = np.column_stack([np.log(np.maximum(solved, floor)), alpha, beta])
-    values = [_objective(theta, runs, delta)[0] for theta in grid]
-    return [grid[at] for at in np.argsort(values, kind="stable")[:STARTS]]
-
-
-def _descend(start: Floats, runs: _Runs, *, delta: float) -> Floats:
-    """L-BFGS-B to the valley, Newton's method in a trust region to its floor: the first alone leaves exact laws at 1e-6."""
-    low, high = float(runs.y.min()) - VANISHED, float(runs.y.max()) + VANISHED
-    bounds = [(low, high)] * 3 + [(0.0, MAX_EXPONENT)] * 2
-    options = {"maxiter": 2000, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-8}
-    theta = _minimize(_objective, start, (runs, delta), jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
-    options = {"gtol": 1e-9, "maxiter": 100}
-    polished = _minimize(
-        lambda at: _objective(at, runs, delta)[0],
-        theta,
-        jac=lambda at: _objective(at, runs, delta)[1],
-        hess=lambda at: _hessian(at, runs, delta),
-        method="trust-exact",
-        options=options,
-    ).x
-    inside = all(bottom < value < top for value, (bottom, top) in zip(polished, bounds, strict=True))
-    better = _objective(polished, runs, delta)[0] <= _objective(theta, runs, delta)[0]
-    return np.asarray(polished if inside and better else theta, dtype=np.float64)
-
-
-def _residuals(theta: Floats, runs: _Runs) -> tuple[Floats, Floats]:
-    """Predicted minus observed ln L, and each term's share of the predicted loss, [3, rows]."""
-    e, a, b, alpha, beta = theta
-    terms = np.stack([np.full_like(runs.x, e), a - alpha * runs.x, b - beta * runs.z])
-    top = terms.max(axis=0)
-    shares = np.exp(terms - top)
-    total = shares.sum(axis=0)
-    return top + np.log(total) - runs.y, shares / total
-
-
-def _objective(theta: Floats, runs: _Runs, delta: float) -> tuple[float, Floats]:
-    """Sum of Huber losses in units of delta^2, and its gradient."""
-    residuals, shares = _residuals(theta, runs)
-    clipped = np.clip(residuals / delta, -1, 1)
-    return float(np.sum(clipped * (residuals / delta - clipped / 2))), _slopes(shares, runs) @ clipped / delta
-
-
-def _slopes(shares: Floats, runs: _Runs) -> Floats:
-    """d ln L / d theta, [5, rows]."""
-    return np.stack([shares[0], shares[1], shares[2], -runs.x * shares[1], -runs.z * shares[2]])
-
-
-def _hessian(theta: Floats, runs: _Runs, delta: float) -> Floats:
-    """[5, 5]: of the Huber loss where it is square, and everywhere of the log-sum-exp, whose own is E[mm'] - E[m] E[m]'."""
-    residuals, shares = _residuals(theta, runs)
-    slopes = _slopes(shares, runs)
-    pull = np.clip(residuals / delta, -1, 1) / delta
-    found = (slopes * ((np.abs(residuals) <= delta) / delta**2 - pull)) @ slopes.T
-    found[0, 0] += shares[0] @ pull
-    for term, exponent, at in ((1, 3, runs.x), (2, 4, runs.z)):
-        weights = shares[term] * pull
-        found[term, term] += weights.sum()
-        found[exponent, exponent] += weights @ at**2
-        found[term, exponent] -= weights @ at
-        found[exponent, term] -= weights @ at
-    return np.asarray(found, dtype=np.float64)
-
-
-def _constants(theta: Floats, runs: _Runs) -> dict[str, float]:
-    """A term at its lower bound is none: 0."""
-    e, a, b, alpha, beta = map(float, theta)
-    gone = float(runs.y.min()) - VANISHED + 1
-    scales = {"E": (e, 0.0), "A": (a, alpha * runs.centre[0]), "B": (b, beta * runs.centre[1])}
-    found = {name: exp(value + shift) if value > gone else 0.0 for name, (value, shift) in scales.items()}
-    return found | {"alpha": alpha, "beta": beta}
-
-
-def _lowest(runs: _Runs) -> NDArray[np.intp]:
+def _lowest(runs: Runs) -> NDArray[np.intp]:
     """The rows with the lowest D / N, ties in the order of the sorted rows."""
     return np.argsort(runs.d / runs.n, kind="stable")[: ceil(LEFT_OUT * len(runs.y))]
 
 
-def _robustness(runs: _Runs, *, delta: float) -> Robustness | None:
+def _robustness(runs: Runs, *, delta: float) -> Robustness | None:
     lowest = _lowest(runs)
     kept = np.setdiff1d(np.arange(len(runs.y)), lowest)
     if not _enough(runs, kept):
         return None
-    theta = _fit(_arranged(np.stack([runs.n, runs.d, np.exp(runs.y)])[:, kept]), delta=delta)
+    theta = best_fit(arranged(np.stack([runs.n, runs.d, np.exp(runs.y)])[:, kept]), delta=delta)
     return Robustness(len(lowest), float((runs.d / runs.n)[lowest].max()), alpha=float(theta[3]), beta=float(theta[4]))
 
 
-def _enough(runs: _Runs, rows: NDArray[np.intp]) -> bool:
+def _enough(runs: Runs, rows: NDArray[np.intp]) -> bool:
     return len(np.unique(rows)) > len(CONSTANTS) and len(np.unique(runs.n[rows])) > 1 and len(np.unique(runs.d[rows])) > 1
 
 
-def _resampled(runs: _Runs, best: Floats, *, delta: float, count: int, seed: int) -> list[dict[str, float]]:
+def _resampled(
+    runs: Runs, best: Floats, *, delta: float, count: int, seed: int, progress: Callable[[int], None] | None
+) -> list[dict[str, float]]:
     """The constants of each resample, descended to from the full fit and from a tenth of it away; what no law fits is redrawn."""
     rng = np.random.default_rng(seed)
     away = best + np.array([-0.1, 0.1, 0.1, 0.1 * best[3], 0.1 * best[4]])
@@ -352,9 +324,11 @@ def _resampled(runs: _Runs, best: Floats, *, delta: float, count: int, seed: int
             return fits
         rows = np.sort(rng.integers(len(runs.y), size=len(runs.y)))
         if _enough(runs, rows):
-            drawn = _take(runs, rows)
-            found = [_descend(start, drawn, delta=delta) for start in (best, away)]
-            fits.append(_constants(min(found, key=lambda theta: _objective(theta, drawn, delta)[0]), drawn))
+            drawn = take(runs, rows)
+            found = [descend(start, drawn, delta=delta) for start in (best, away)]
+            fits.append(constants(min(found, key=lambda theta: objective(theta, drawn, delta)[0]), drawn))
+            if progress:
+                progress(len(fits))
     if len(fits) < count:
         raise InputError(
             "bootstrap: most resamples hold one N or one D only; fit without a bootstrap or add runs at other sizes and tokens"
@@ -372,7 +346,15 @@ def _spread(fits: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     }
 
 
-def _warnings(runs: _Runs, law: Mapping[str, float], robustness: Robustness | None, spread: Mapping[str, Spread] | None) -> list[str]:
+def _exact(residual_sd: float, spread: Mapping[str, Spread] | None) -> list[str]:
+    if spread is None or residual_sd > EXACT:
+        return []
+    return [
+        f"the runs lie on the law up to rounding ({residual_sd:.1g} of the loss): without noise its intervals say nothing of other runs"
+    ]
+
+
+def _warnings(runs: Runs, law: Mapping[str, float], robustness: Robustness | None, spread: Mapping[str, Spread] | None) -> list[str]:
     found = []
     if (rows := len(runs.y)) < 20:
         found.append(f"{rows} rows for 5 constants: exponents from so few runs move a lot with one more")
