@@ -10,7 +10,9 @@ from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, open_store_of, p
 from ablate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    from ablate.analysis.laws import PublishedLaw
     from ablate.analysis.lr_law import LawReport
+    from ablate.analysis.published_losses import PublishedLoss
 
 _UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
@@ -170,16 +172,16 @@ def next_(
 
 @law_app.command("list")
 def law_list(as_json: Json = False) -> None:
-    """List the published laws, with their range and source."""
+    """List the published laws of the learning rate and of the loss, with their range and source."""
     from ablate.analysis.published import PUBLISHED, ranges_label
+    from ablate.analysis.published_losses import PUBLISHED_LOSSES
     from ablate.terminal import show_rows
 
+    laws: list[PublishedLaw | PublishedLoss] = [*PUBLISHED.values(), *PUBLISHED_LOSSES.values()]
     if as_json:
-        print_json([law.to_json() for law in PUBLISHED.values()])
+        print_json([law.to_json() | {"of": "loss" if law.name in PUBLISHED_LOSSES else "learning rate"} for law in laws])
     else:
-        show_rows(
-            [{"law": law.name, "formula": law.formula, "range": ranges_label(law), "source": law.source} for law in PUBLISHED.values()]
-        )
+        show_rows([{"law": law.name, "formula": law.formula, "range": ranges_label(law), "source": law.source} for law in laws])
 
 
 def _study_law(name: str, folder: Path, store: str | None) -> "tuple[LawReport, bool]":

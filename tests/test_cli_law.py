@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ablate.analysis.published import MM1, PUBLISHED
+from ablate.analysis.published_losses import PUBLISHED_LOSSES
 from ablate.cli import main
 
 Ablate = Callable[..., str]
@@ -90,7 +91,7 @@ def test_predict_refuses_with_what_to_do(ablate: Ablate, arguments: list[str], s
 
 def test_list_has_every_law_with_range_and_source(ablate: Ablate) -> None:
     rows = json.loads(ablate("list", "--json"))
-    assert [row["law"] for row in rows] == list(PUBLISHED)
+    assert [row["law"] for row in rows] == [*PUBLISHED, *PUBLISHED_LOSSES]
     assert all(row["source"] and row["evidence"] and row["ranges"] for row in rows)
     first, *_ = rows
     assert (first["from"], first["to"]) == (9e6, 1.2e9)

@@ -11,7 +11,7 @@ sqrt(2/3). An end can be open (None): a curve that flattens matches a mean near 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import exp, isfinite, log, log10, sqrt
 from typing import Any, Literal, NamedTuple
 
@@ -96,11 +96,18 @@ class ComputeUnits:
     """Decades that `matched` lies outside the base's computes; 0 inside."""
     note: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"interval": self.interval and list(self.interval)}
+
 
 @dataclass(frozen=True)
 class ComputeReport:
     curve: BaseCurve
     arms: tuple[ComputeUnits, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        curve = asdict(self.curve) | {"compute_range": list(self.curve.compute_range)}
+        return {"curve": curve, "arms": [arm.to_json() for arm in self.arms]}
 
 
 def compute_units(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Literal["min", "max"], level: float = 0.95) -> ComputeReport:

@@ -210,7 +210,7 @@ class LossLaw:
         return _listed(plain) | {"formula": self.formula, "spread": spread, "robustness": robustness, "a": self.a, "b": self.b}
 
     def _resampled(self) -> "list[LossLaw]":
-        return [replace(self, **drawn) for drawn in self.resamples]
+        return [replace(self, **dict[str, Any](drawn)) for drawn in self.resamples]
 
 
 def _listed(record: Mapping[str, Any]) -> dict[str, Any]:

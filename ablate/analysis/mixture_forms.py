@@ -130,7 +130,17 @@ def descend(shape: Shape, start: Floats, points: Points, values: Floats) -> Floa
     return min((polished, theta), key=lambda at: huber(shape, at, points, values)[0])
 
 
-def lowest(shape: Shape, theta: Floats, logs: Floats, *, tried: Floats, low: Floats, high: Floats, seed: int) -> Floats:
+def lowest(
+    shape: Shape,
+    theta: Floats,
+    logs: Floats,
+    *,
+    tried: Floats,
+    low: Floats,
+    high: Floats,
+    seed: int,
+    random_starts: int = RANDOM_STARTS,
+) -> Floats:
     """The shares [K] of the lowest value at the sizes `logs` [S], each inside its limits.
 
     SLSQP from the vertices, the centre, the best mixture tried and random ones; the starts themselves are candidates, too.
@@ -143,7 +153,7 @@ def lowest(shape: Shape, theta: Floats, logs: Floats, *, tried: Floats, low: Flo
         return float(predict(shape, theta, at(shares))[0][0])
 
     k = shape.sources
-    drawn = np.random.default_rng(seed).dirichlet(np.ones(k), RANDOM_STARTS)
+    drawn = np.random.default_rng(seed).dirichlet(np.ones(k), random_starts)
     starts = [_into_limits(start, low, high) for start in (*np.eye(k), np.full(k, 1 / k), min(tried, key=value), *drawn)]
     found = [
         _minimize(

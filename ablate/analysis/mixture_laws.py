@@ -4,7 +4,7 @@ A law is an interpolation between the mixtures tried. How far to trust it say th
 edge of what was tried is a direction, not a place. Forms, their papers and how they are fitted: `mixture_forms`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, sqrt
 from typing import Any, NamedTuple
@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.optimize import linprog
 
-from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.columns import all_numbers
 from ablate.analysis.laws import positive
 from ablate.analysis.mixture_forms import Floats, Form, Points, Shape, bounds, descend, fit, lowest, predict
+from ablate.analysis.mixture_optimum import BestMixture, Evidence, always_a_corner, edges, limits_of, spread
 from ablate.analysis.optima import Goal
 from ablate.errors import InputError, did_you_mean
 
@@ -35,14 +35,6 @@ class LeftOut(NamedTuple):
     """1 - squared errors / squares around the mean; below 0 the mean of all runs predicts better than the law."""
     rank: float | None
     """Spearman's correlation of predictions and values; None where the predictions are all the same."""
-
-
-class BestMixture(NamedTuple):
-    proportions: dict[str, float]
-    value: float | None
-    """The law's metric there; None where the law has a size term and no size was said."""
-    notes: tuple[str, ...]
-    """Which shares lie at or beyond the edge of the mixtures tried."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +75,36 @@ class MixtureLaw:
         bounds: Mapping[str, tuple[float, float]] | None = None,
         n_params: float | None = None,
         tokens: float | None = None,
+        resamples: int = 0,
+        progress: Callable[[int], None] | None = None,
     ) -> BestMixture:
-        """The mixture with the best metric, each share inside its bounds (0 to 1); of the joint form at a size, which moves it."""
-        low, high = _limits(self.sources, bounds or {})
+        """The mixture with the best metric, each share inside its bounds (0 to 1); of the joint form at a size, which moves it.
+
+        With `resamples` it has intervals; `progress` hears how many are done, 0.02 to 0.04 s each.
+        """
+        limits = limits_of(self.sources, bounds or {})
         logs = self._logs(n_params=n_params, tokens=tokens)
         if logs is None and self.form == "joint":
             raise InputError(f"the best mixture of the joint form depends on {' and '.join(self.sizes)}: say the value of each")
         held = np.zeros(len(self.sizes)) if logs is None else logs  # of the additive form any size has the same best mixture
-        shares = self._fitted.lowest(held, low=low, high=high, seed=self.seed)
-        value = None if logs is None else self._fitted.value(Points(shares[None], held[None]))
+        fitted = self._fitted
+        shares = fitted.lowest(held, low=limits.low, high=limits.high, seed=self.seed)
+        value = None if logs is None else fitted.value(Points(shares[None], held[None]))
+        named = {name: max(0.0, float(share)) for name, share in zip(self.sources, shares, strict=True)}
+        notes = (*edges(self.sources, shares, fitted.points.h), *always_a_corner(fitted.shape))
+        if not resamples:
+            return BestMixture(named, value, notes)
+        found = spread(
+            fitted.shape, fitted.theta, fitted.evidence, logs=held, limits=limits, resamples=resamples, seed=self.seed, progress=progress
+        )
+        ends = None if found.value is None or logs is None else sorted(fitted.sign * end for end in found.value)
         return BestMixture(
-            dict(zip(self.sources, map(float, shares), strict=True)), value, _edges(self.sources, shares, self._fitted.points.h)
+            named,
+            value,
+            (*notes, found.note) if found.note else notes,
+            None if found.shares is None else dict(zip(self.sources, found.shares, strict=True)),
+            None if ends is None else (ends[0], ends[1]),
+            0 if found.shares is None else resamples,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -135,10 +146,12 @@ def fit_mixture_law(
     shape = Shape(form, len(runs.sources), len(runs.kinds))
     _check_enough(runs, shape)
     theta = fit(shape, runs.points, runs.values, seed=seed)
-    fitted = _Fitted(shape, theta, runs.points, runs.sign, runs.kinds, runs.centres)
+    errors = _left_out_errors(shape, theta, runs)
+    evidence = Evidence(runs.points, runs.values, runs.mixture, errors)
+    fitted = _Fitted(shape, theta, evidence, runs.sign, runs.kinds, runs.centres)
     residuals = predict(shape, theta, runs.points)[0] - runs.values
     df = len(residuals) - shape.constants
-    left_out = _left_out(shape, theta, runs)
+    left_out = None if errors is None else _left_out(errors, runs)
     largest = runs.points.logs.max(axis=0)
     best = fitted.lowest(largest, low=np.zeros(shape.sources), high=np.ones(shape.sources), seed=seed)
     return MixtureLaw(
@@ -161,10 +174,14 @@ def fit_mixture_law(
 class _Fitted(NamedTuple):
     shape: Shape
     theta: Floats
-    points: Points
+    evidence: Evidence
     sign: float
     kinds: tuple[str, ...]
     centres: Floats
+
+    @property
+    def points(self) -> Points:
+        return self.evidence.points
 
     def value(self, point: Points) -> float:
         return self.sign * float(predict(self.shape, self.theta, point)[0][0])
@@ -198,9 +215,9 @@ def _runs(
     if len(set(proportions)) < max(2, len(proportions)):
         raise InputError(f"proportions: {', '.join(proportions) or 'none'}; a mixture needs two columns or more, each named once")
     named = {kind: column for kind, column in sizes.items() if column is not None}
-    require_columns(frame, [*proportions, metric, *named.values()])
-    shares = np.column_stack([np.asarray(numbers(frame, name), dtype=np.float64) for name in proportions])
-    values = np.asarray(numbers(frame, metric), dtype=np.float64)
+    found = all_numbers(frame, [*proportions, metric, *named.values()])
+    read = {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
+    shares, values = np.column_stack([read[name] for name in proportions]), read[metric]
     if frame.empty:
         raise InputError("the frame has no rows")
     problems = _share_problems(frame, shares, proportions)
@@ -208,7 +225,7 @@ def _runs(
         problems.append(f"column {metric}: no finite number in {_rows(frame, bad)}; drop diverged and unfinished runs first")
     elif len(values) and np.ptp(values) == 0:
         problems.append(f"column {metric}: all values are the same; there is nothing to fit")
-    columns = {kind: numbers(frame, column).to_numpy(dtype=np.float64) for kind, column in named.items()}
+    columns = {kind: read[column] for kind, column in named.items()}
     for kind, column in columns.items():
         if (bad := ~(column > 0) | ~np.isfinite(column)).any():
             problems.append(f"column {named[kind]}: not a positive, finite number in {_rows(frame, bad)}")
@@ -299,7 +316,7 @@ def _constants(shape: Shape, theta: Floats, runs: _Runs) -> dict[str, float]:
     return found
 
 
-def _left_out(shape: Shape, theta: Floats, runs: _Runs) -> LeftOut | None:
+def _left_out_errors(shape: Shape, theta: Floats, runs: _Runs) -> Floats | None:
     """Each fit starts from that to all mixtures; which valley that lies in, the one left out had its say in."""
     predicted = np.empty_like(runs.values)
     for mixture in range(int(runs.mixture.max()) + 1):
@@ -310,7 +327,11 @@ def _left_out(shape: Shape, theta: Floats, runs: _Runs) -> LeftOut | None:
             return None
         refitted = descend(shape, theta, kept, runs.values[~out])
         predicted[out] = predict(shape, refitted, Points(runs.points.h[out], runs.points.logs[out]))[0]
-    errors = predicted - runs.values
+    return predicted - runs.values
+
+
+def _left_out(errors: Floats, runs: _Runs) -> LeftOut:
+    predicted = runs.values + errors
     around = runs.values - runs.values.mean()
     rank = float(stats.spearmanr(predicted, runs.values).statistic) if np.ptp(predicted) > 0 else None
     return LeftOut(sqrt(float(np.mean(errors**2))), 1 - float(errors @ errors) / float(around @ around), rank)
@@ -329,36 +350,9 @@ def _shares(sources: Sequence[str], proportions: Mapping[str, float]) -> Floats:
     return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
-def _limits(sources: Sequence[str], limits: Mapping[str, tuple[float, float]]) -> tuple[Floats, Floats]:
-    problems = [f"bounds: no source '{name}' ({', '.join(sources)}){did_you_mean(name, sources)}" for name in limits if name not in sources]
-    for name, (bottom, top) in limits.items():
-        if not 0 <= bottom <= top <= 1:
-            problems.append(f"bounds of {name}: {bottom} to {top} is no range inside 0 to 1")
-    low, high = np.array([limits.get(name, (0.0, 1.0)) for name in sources], dtype=float).T
-    if not problems and not low.sum() <= 1 <= high.sum():
-        problems.append(f"bounds: the least shares add up to {low.sum():.4g} and the most to {high.sum():.4g}; 1 must lie between")
-    if problems:
-        raise InputError("\n".join(problems))
-    return low, high
-
-
-def _edges(sources: Sequence[str], shares: Floats, tried: Floats) -> tuple[str, ...]:
-    """Shares at or beyond the ends of those tried, else whether the mixture lies outside the hull of the mixtures tried."""
-    found = []
-    for name, share, column in zip(sources, shares, tried.T, strict=True):
-        low, high = float(column.min()), float(column.max())
-        if share <= low + 1e-4 or share >= high - 1e-4:
-            found.append(f"{name} {share:.3g} is at or beyond the edge of the shares tried ({low:.3g} to {high:.3g})")
-    if not found:
-        inside = linprog(np.zeros(len(tried)), A_eq=np.vstack([tried.T, np.ones(len(tried))]), b_eq=[*shares, 1.0], bounds=(0, None))
-        if not inside.success:
-            found.append("the mixture lies outside those tried: no blend of them gives it")
-    return tuple(found)
-
-
 def _best_warnings(shape: Shape, best: Floats, runs: _Runs) -> list[str]:
     at = " at the largest size tried" if shape.form == "joint" else ""
-    return [f"the best mixture{at} is an extrapolation: {note}" for note in _edges(runs.sources, best, runs.points.h)]
+    return [f"the best mixture{at} is an extrapolation: {note}" for note in edges(runs.sources, best, runs.points.h)]
 
 
 def _warnings(shape: Shape, theta: Floats, runs: _Runs, left_out: LeftOut | None) -> list[str]:

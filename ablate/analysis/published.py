@@ -24,6 +24,7 @@ from ablate.analysis.laws import (
     range_label,
     unread_notes,
 )
+from ablate.analysis.published_losses import PublishedLoss
 from ablate.errors import InputError, did_you_mean
 
 MM1 = PublishedLaw(
@@ -226,7 +227,7 @@ def predict(name: str, n_params: float | None = None, *, tokens: float | None = 
     )
 
 
-def ranges_label(law: PublishedLaw) -> str:
+def ranges_label(law: PublishedLaw | PublishedLoss) -> str:
     """N 215M to 1.07B, D 4B to 100B."""
     # a half-known range has a comma of its own
     parts = [f"{SYMBOLS[quantity]} {range_label(law.range_of(quantity), quantity=quantity)}" for quantity in law.reads]

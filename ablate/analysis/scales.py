@@ -5,7 +5,7 @@ small scale alone counts half, since a coin would decide it. Kendall's tau-b tre
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from math import isfinite, sqrt
 from typing import Any, Literal, NamedTuple
@@ -62,6 +62,9 @@ class RankTransfer:
     only_large: tuple[Level, ...]
     note: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
 
 @dataclass(frozen=True)
 class Flip:
@@ -99,6 +102,26 @@ class SizeTrend:
     @property
     def clear_flips(self) -> tuple[Flip, ...]:
         return tuple(flip for flip in self.flips if flip.clear)
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys as the fields; `effects` has `n_params`, the difference, its interval, p and the seeds of each size."""
+        keys = ("arm", "baseline", "metric", "slope", "intercept", "se", "p", "df", "weights", "note")
+        effects = [
+            {
+                "n_params": size,
+                "diff": effect.mean_diff,
+                "ci": effect.ci and list(effect.ci),
+                "p": effect.p,
+                "n": effect.n,
+                "note": effect.note,
+            }
+            for size, effect in self.effects
+        ]
+        return {key: getattr(self, key) for key in keys} | {
+            "ci": self.ci and list(self.ci),
+            "effects": effects,
+            "flips": [asdict(flip) for flip in self.flips],
+        }
 
 
 def rank_transfer(
