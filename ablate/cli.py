@@ -33,6 +33,7 @@ from ablate.arguments import (
 )
 from ablate.cli_law import law_app, next_app
 from ablate.cli_results import results_app
+from ablate.cli_scaling import scales_app
 from ablate.cli_store import archive_app, store_app
 from ablate.collector import paused_collector
 from ablate.errors import AblateError, InputError
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(results_app)
 app.add_typer(law_app, name="law")
 app.add_typer(next_app)
+app.add_typer(scales_app)
 app.add_typer(store_app, name="store")
 app.add_typer(archive_app)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _UNITS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
-def _size(text: str) -> float:
+def parse_size(text: str) -> float:
     """Parameters as people write them: 30e9, 30B, 1.2B, 302M."""
     number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in _UNITS else (text, "")
     try:
@@ -32,14 +32,14 @@ LawRuns = Annotated[
 ]
 MetricColumn = Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")]
 MetricGoal = Annotated[str, typer.Option(help="CSV only: min (default) or max.")]
-Tokens = Annotated[float | None, typer.Option(parser=_size, metavar="SIZE", help="Training tokens, such as 100B; for laws that read them.")]
+Tokens = Annotated[float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Training tokens, such as 100B; for laws that read them.")]
 Batch = Annotated[
-    float | None, typer.Option("--batch", parser=_size, metavar="SIZE", help="Tokens a step, such as 2M; for laws that read them.")
+    float | None, typer.Option("--batch", parser=parse_size, metavar="SIZE", help="Tokens a step, such as 2M; for laws that read them.")
 ]
 Compute = Annotated[
     float | None, typer.Option(metavar="FLOPS", help="Training FLOPs, such as 1e21; for laws that read them; default: 6 N D.")
 ]
-Target = Annotated[float | None, typer.Option(parser=_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")]
+Target = Annotated[float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")]
 
 law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
 next_app = typer.Typer()
@@ -51,7 +51,7 @@ def law_predict(
     params: Annotated[
         float | None,
         typer.Option(
-            parser=_size,
+            parser=parse_size,
             metavar="SIZE",
             help="Size of the model, such as 30e9 or 30B, as the law counts it (mm1: non-embedding parameters).",
         ),

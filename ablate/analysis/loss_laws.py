@@ -235,7 +235,7 @@ def fit_loss_law(
 ) -> LossLaw:
     """From one row a run (parameters, training tokens, final loss) to the law; `bootstrap` resamples of the rows say how sure it is.
 
-    `progress` hears how many of them are done, about 0.011 s each whether of 20 or of 245 rows.
+    `progress` hears how many of them are done, about 0.015 s each whether of 20 or of 245 rows.
     """
     if bootstrap < 0 or 0 < bootstrap < 20:
         raise InputError(f"bootstrap: {bootstrap} resamples give no interval; ask for none (0) or for at least 20, better 1000")

@@ -130,6 +130,13 @@ def descend(shape: Shape, start: Floats, points: Points, values: Floats) -> Floa
     return min((polished, theta), key=lambda at: huber(shape, at, points, values)[0])
 
 
+def refit(shape: Shape, start: Floats, points: Points, values: Floats) -> Floats:
+    """To values that differ little from those that `start` was fitted to: the second half of `descend`, a third of its time."""
+    if shape.form == "linear":
+        return fit(shape, points, values, seed=0)
+    return _trust_region(shape, start, points, values, loss="huber")
+
+
 def lowest(
     shape: Shape,
     theta: Floats,

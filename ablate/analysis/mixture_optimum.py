@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from ablate.analysis.mixture_forms import Floats, Points, Shape, descend, lowest, predict
+from ablate.analysis.mixture_forms import Floats, Points, Shape, lowest, predict, refit
 from ablate.errors import InputError, did_you_mean
 
 Interval = tuple[float, float]
@@ -99,7 +99,7 @@ def spread(
     found = np.empty((resamples, shape.sources + 1))
     for at in range(resamples):
         signs = rng.choice([-1.0, 1.0], size=int(evidence.mixture.max()) + 1)
-        drawn = descend(shape, theta, evidence.points, fitted + signs[evidence.mixture] * errors)
+        drawn = refit(shape, theta, evidence.points, fitted + signs[evidence.mixture] * errors)
         best = lowest(shape, drawn, logs, tried=evidence.points.h, low=limits.low, high=limits.high, seed=seed, random_starts=0)
         found[at] = (*best, predict(shape, drawn, Points(best[None], logs[None]))[0][0])
         if progress:

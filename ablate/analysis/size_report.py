@@ -1,0 +1,172 @@
+"""Arms that were run at several sizes, compared: does the small winner stay the winner, how do effects change, what are they worth.
+
+Puts together `scales` (order of the arms, effects against ln N) and `compute_units` (the factor of compute that the base would need). What
+cannot be said of a frame is None with a reason; what is wrong with it is said all at once.
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ablate.analysis.columns import all_numbers, require_columns
+from ablate.analysis.compute_units import ComputeReport, compute_units
+from ablate.analysis.effects import USABLE
+from ablate.analysis.laws import size_label
+from ablate.analysis.optima import Goal
+from ablate.analysis.scales import RankTransfer, SizeTrend, effect_against_size, rank_transfer
+from ablate.errors import InputError, did_you_mean
+from ablate.model import Level
+
+NO_COMPUTE = "no compute is known of these runs"
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The order of the arms at one size against that at the largest."""
+
+    small: float
+    large: float
+    """n_params"""
+    rank: RankTransfer | None
+    missing: str
+    """Why there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"small": self.small, "large": self.large, "rank": self.rank and self.rank.to_json(), "missing": self.missing}
+
+
+@dataclass(frozen=True)
+class SizeReport:
+    metric: str
+    goal: Goal
+    baseline: Level
+    arms: tuple[Level, ...]
+    sizes: tuple[float, ...]
+    """n_params, ascending; the last is the large scale of every transfer."""
+    transfers: tuple[Transfer, ...]
+    trends: tuple[SizeTrend, ...]
+    compute: ComputeReport | None
+    compute_missing: str
+    """Why there is no report in units of compute."""
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        keys = ("metric", "goal", "baseline", "compute_missing")
+        return {key: getattr(self, key) for key in keys} | {
+            "arms": list(self.arms),
+            "sizes": list(self.sizes),
+            "transfers": [transfer.to_json() for transfer in self.transfers],
+            "effects": [trend.to_json() for trend in self.trends],
+            "compute": self.compute and self.compute.to_json(),
+            "warnings": list(self.warnings),
+        }
+
+
+def compare_sizes(
+    frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, no_compute: str = NO_COMPUTE, notes: tuple[str, ...] = ()
+) -> SizeReport:
+    """From one row a trial, `arm, n_params, seed, <metric>` and optionally `state` and `compute` (FLOPs).
+
+    `no_compute`: why there is no compute, where the frame has none; `notes` stand before the report's own warnings.
+    """
+    runs = _runs(frame, baseline=baseline, metric=metric, goal=goal)
+    sizes = [float(size) for size in np.unique(runs["n_params"])]
+    large = runs[runs["n_params"] == sizes[-1]]
+    transfers = tuple(_transfer(runs[runs["n_params"] == size], large, metric=metric, goal=goal) for size in sizes[:-1])
+    trends = effect_against_size(runs, baseline=baseline, metric=metric)
+    compute, missing = _compute(runs, baseline=baseline, metric=metric, goal=goal) if "compute" in runs else (None, no_compute)
+    return SizeReport(
+        metric=metric,
+        goal=goal,
+        baseline=baseline,
+        arms=tuple(_plain(arm) for arm in dict.fromkeys(runs["arm"])),
+        sizes=tuple(sizes),
+        transfers=transfers,
+        trends=trends,
+        compute=compute,
+        compute_missing=missing,
+        warnings=(*notes, *_warnings(runs, metric=metric)),
+    )
+
+
+def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) -> pd.DataFrame:
+    """The columns that are read, with counts as floats; raises InputError with every fault."""
+    if goal not in ("min", "max"):
+        raise InputError(f"goal: unknown '{goal}' (min, max)")
+    require_columns(frame, ["arm", "n_params", "seed", metric])
+    if frame.empty:
+        raise InputError("no rows; give one row a trial: arm, n_params, seed and the metric")
+    counted = ["n_params", *(["compute"] if "compute" in frame else [])]
+    read = all_numbers(frame, [*counted, metric])
+    problems = []
+    for name in counted:
+        if (bad := read[name][~(read[name] > 0) | ~np.isfinite(read[name])]).size:
+            problems.append(
+                f"column {name}: {bad.iloc[0]} (row {bad.index[0]}) is not a positive, finite number"
+                + (f", {bad.size} such rows" if bad.size > 1 else "")
+            )
+    distinct = read["n_params"].nunique()
+    if distinct < 2:
+        problems.append(f"column n_params: {distinct} distinct size; comparing sizes needs two, and three for a line with an interval")
+    for name in ("arm", "seed"):
+        if missing := int(frame[name].isna().sum()):
+            problems.append(f"column {name}: {missing} rows without a value; fill it in or drop these rows")
+    arms = [str(arm) for arm in dict.fromkeys(frame["arm"].dropna())]
+    if baseline not in set(frame["arm"]):
+        problems.append(f"no arm '{baseline}' to compare with (there: {', '.join(arms)}){did_you_mean(str(baseline), arms)}")
+    if len(arms) < 2:
+        problems.append(f"{len(arms)} arm; comparing arms needs two")
+    if not np.isfinite(read[metric]).any():
+        problems.append(f"column {metric}: no finite number in any row")
+    if problems:
+        raise InputError("\n".join(problems))
+    kept = frame[["arm", "seed", *(["state"] if "state" in frame else [])]]
+    return kept.assign(**read)
+
+
+def _transfer(small: pd.DataFrame, large: pd.DataFrame, *, metric: str, goal: Goal) -> Transfer:
+    sizes = float(small["n_params"].iloc[0]), float(large["n_params"].iloc[0])
+    for size, side in zip(sizes, (small, large), strict=True):
+        if not _usable(side, metric=metric).any():
+            return Transfer(*sizes, None, f"no finished trial with a finite {metric} at {size_label(size)}")
+    try:
+        return Transfer(*sizes, rank_transfer(small, large, metric=metric, goal=goal), "")
+    except InputError as error:
+        if str(error).startswith("no arm"):  # of one size only: nothing to compare, and nothing wrong with the rows
+            return Transfer(*sizes, None, str(error))
+        raise
+
+
+def _compute(runs: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) -> tuple[ComputeReport | None, str]:
+    usable = _usable(runs, metric=metric)
+    found = runs.loc[usable & (runs["arm"] == baseline), "compute"].nunique()
+    if found < 3:
+        return None, f"the baseline {baseline} finished at {found} computes; its scaling curve needs 3, better 5"
+    return compute_units(runs, baseline=baseline, metric=metric, goal=goal), ""
+
+
+def _usable(runs: pd.DataFrame, *, metric: str) -> "pd.Series[bool]":
+    finite = pd.Series(np.isfinite(runs[metric].to_numpy(dtype=float)), index=runs.index)
+    return finite & runs["state"].isin(USABLE) if "state" in runs else finite
+
+
+def _warnings(runs: pd.DataFrame, *, metric: str) -> list[str]:
+    usable = runs[_usable(runs, metric=metric)]
+    seeds = usable.groupby(["arm", "n_params"])["seed"].nunique()
+    found = []
+    if (lost := len(runs) - len(usable)) > 0:
+        found.append(f"{lost} of {len(runs)} trials left out (failed, unfinished or not finite)")
+    if seeds.max() == 1:
+        found.append("one seed an arm and size: no interval of an effect at a size and no ceiling, so a flip may be noise")
+    elif seeds.nunique() > 1:
+        found.append(f"{seeds.min()} to {seeds.max()} seeds an arm and size: effects pair the seeds that both sides have")
+    return found
+
+
+def _plain(value: Any) -> Level:
+    plain: Level = value.item() if isinstance(value, np.generic) else value
+    assert not isinstance(plain, float) or isfinite(plain)
+    return plain
