@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ablate.analysis.columns import all_numbers, require_columns
+from ablate.analysis.laws import decades_outside, extrapolation_notes, size_label
 from ablate.analysis.loss_laws import RESAMPLED, Budget, LossAt, LossLaw, fit_loss_law
 from ablate.analysis.mixture_forms import Form
 from ablate.analysis.mixture_laws import MixtureLaw, fit_mixture_law
@@ -166,6 +167,12 @@ def mixture_report(
     (law,) = laws
     held = {kind: at[kind] or float(all_numbers(rows.frame, [name])[name].max()) for kind, name in columns.items() if name in law.sizes}
     notes = [f"the best mix is that at the largest {kind} of the runs" for kind in held if at[kind] is None and law.form == "joint"]
+    if not resamples:
+        notes.append("no interval of the best mix: no resamples were asked for")
+    for size, value in held.items():
+        column = all_numbers(rows.frame, [columns[size]])[columns[size]]
+        tried = float(column.min()), float(column.max())
+        notes += [f"{columns[size]} {size_label(value)}: {note}" for note in extrapolation_notes(decades_outside(value, tried), tried)]
     best = law.best(
         bounds=limits, n_params=held.get("n_params"), tokens=held.get("tokens"), resamples=resamples, progress=_of(resamples, progress)
     )
@@ -199,7 +206,7 @@ def csv_scales(path: Path, *, size: str, arm: str, baseline: str, metric: str, g
     if column := compute or ("compute" if "compute" in frame else "train_flops" if "train_flops" in frame else ""):
         named["compute"], used["compute"] = frame[column], column
     elif "tokens" in frame:
-        read = all_numbers(frame, [size, "tokens"])  # as floats: 6 N D of whole numbers would overflow
+        read = all_numbers(frame, [size, metric, "tokens"])  # as floats: 6 N D of whole numbers would overflow
         named["compute"], used["compute"] = 6 * read[size] * read["tokens"], f"6 {size} tokens"
         notes.append(f"compute is 6 N D, from {size} and tokens")
     level: Any = next((found for found in named["arm"].unique() if str(found) == baseline), baseline)  # an arm may be a number

@@ -88,7 +88,7 @@ def show_mixture_law(report: "MixtureReport") -> None:
         rank = "" if left.rank is None else f", rank correlation {left.rank:.2f}"
         out.print(f"mixtures left out of the fit: off by {number(left.rmse)} (R2 {left.r2:.2f}{rank})", soft_wrap=True)
     out.print("constants: " + ", ".join(f"{name} {number(value)}" for name, value in law.constants.items()), soft_wrap=True, style="dim")
-    extrapolated = "the best mixture is an extrapolation"
+    extrapolated = "is an extrapolation: "  # the notes of the best mix say the same
     _print_warnings((*(line for line in report.warnings if extrapolated not in line), *best.notes))
 
 
@@ -154,7 +154,9 @@ def _transfer_row(transfer: "Transfer") -> dict[str, object]:
 def _trend_row(trend: "SizeTrend", sizes: Sequence[float]) -> dict[str, object]:
     effects = dict(trend.effects)
     at: dict[str, object] = {f"effect at {size_label(size)}": effects[size].mean_diff if size in effects else None for size in sizes}
-    flips = ", ".join(f"{size_label(flip.smaller)}/{size_label(flip.larger)}{' (clear)' if flip.clear else ''}" for flip in trend.flips)
+    first = next(iter(trend.clear_flips or trend.flips), None)
+    where = f", as {size_label(first.smaller)} to {size_label(first.larger)}" if first else ""
+    flips = f"{len(trend.flips)} ({len(trend.clear_flips)} clear{where})" if trend.flips else "none"
     return (
         {"arm": str(trend.arm)}
         | at
@@ -162,7 +164,7 @@ def _trend_row(trend: "SizeTrend", sizes: Sequence[float]) -> dict[str, object]:
             "per e-fold of N": trend.slope,
             "95 % interval": _interval(trend.ci),
             "p": trend.p,
-            "sign flips": flips or "none",
+            "sign flips": flips,
         }
     )
 

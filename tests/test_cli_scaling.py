@@ -1,0 +1,400 @@
+"""What `law loss`, `law mixture` and `scales` answer: planted laws, optima and flips are found again, and what is wrong is said at once."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ablate.analysis.published_losses import CHINCHILLA_REFIT, PUBLISHED_LOSSES
+from ablate.cli import main
+from ablate.run import run_study
+from ablate.schedule.local import LocalScheduler
+from ablate.stores import open_store
+from ablate.workspace import Workspace
+from tests.conftest import make_study
+
+Ablate = Callable[..., str]
+SOURCES = ("caption", "interleaved", "text")
+PLANTED = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
+BEST = {"caption": 0.2930, "interleaved": 0.5940, "text": 0.1130}
+"""Of `mixed` below, by a search in steps of 0.0005."""
+REPORT = {"source", "simulated", "columns"}
+
+
+@pytest.fixture
+def ablate(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ablate:
+    """What a verb prints; with a code, what it says of why it refused."""
+
+    def said(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["ablate", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        assert (end.value.code or 0) == code, printed.err
+        return printed.err if code else printed.out
+
+    return said
+
+
+def answer_of(text: str) -> dict[str, Any]:
+    """JSON has no NaN and no infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} in JSON")
+
+    found: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return found
+
+
+def planted(rows: int = 30, *, noise: float = 0.002) -> pd.DataFrame:
+    """Whole counts, up to 1.07e9 parameters and 5.69e10 tokens, whose product overflows 64 bits."""
+    rng = np.random.default_rng(3)
+    n, ratio = np.exp(rng.uniform(np.log(3e7), np.log(1.07e9), rows)), np.exp(rng.uniform(np.log(2), np.log(200), rows))
+    n, d = n.astype(np.int64), (n * ratio).astype(np.int64)
+    n[0], d[0] = 1_070_000_000, 56_900_000_000
+    loss = PLANTED["E"] + PLANTED["A"] / n ** PLANTED["alpha"] + PLANTED["B"] / d ** PLANTED["beta"]
+    return pd.DataFrame({"n_params": n, "tokens": d, "loss": loss * np.exp(noise * rng.normal(size=rows))})
+
+
+def mixed(mixtures: int = 12, *, noise: float = 0.003) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    shares = rng.dirichlet([1.5] * 3, mixtures)
+    loss = 2 + 1 / (0.8 * shares[:, 0] ** 0.5 + 1.0 * shares[:, 1] ** 0.6 + 0.5 * shares[:, 2] ** 0.4)
+    return pd.DataFrame(shares, columns=list(SOURCES)).assign(loss=loss + noise * rng.normal(size=mixtures))
+
+
+def scaled(*, seeds: int = 3, noise: float = 0.002) -> pd.DataFrame:
+    """`early` is worth 3 times its compute at 100M and a third at 10B; `steady` is worth twice everywhere."""
+    worth = {"base": lambda _: 1.0, "early": lambda n: 3 * (n / 1e8) ** (-np.log(9) / np.log(100)), "steady": lambda _: 2.0}
+    worth |= {"worse": lambda _: 0.5}
+    rng = np.random.default_rng(7)
+    rows = []
+    for n in (1e8, 4e8, 1e9, 4e9, 1e10):
+        shifts = noise * rng.normal(size=seeds)
+        for arm, factor in worth.items():
+            for seed in range(seeds):
+                loss = 1.7 + 400 * (6 * 20 * n**2 * factor(n)) ** -0.15 + shifts[seed] + noise * rng.normal()
+                rows.append({"arm": arm, "n_params": int(n), "tokens": int(20 * n), "seed": seed, "loss": loss})
+    return pd.DataFrame(rows)
+
+
+def written(folder: Path, frame: pd.DataFrame, name: str = "runs.csv") -> str:
+    frame.to_csv(folder / name, index=False)
+    return str(folder / name)
+
+
+def test_law_loss_finds_the_planted_law_and_splits_a_budget(tmp_path: Path, ablate: Ablate) -> None:
+    file = written(tmp_path, planted())
+    found = answer_of(
+        ablate("law", "loss", file, "--bootstrap", "40", "--compute", "1e21", "--params", "7B", "--at-tokens", "1T", "--json")
+    )
+    assert set(found) == REPORT | {"law", "budgets", "at", "published"}
+    law = found["law"]
+    assert set(law) >= {"E", "A", "B", "alpha", "beta", "a", "b", "formula", "spread", "robustness", "warnings", "n_range", "token_range"}
+    for name in ("E", "alpha", "beta"):
+        low, high = law["spread"][name]["interval"]
+        assert low < PLANTED[name] < high
+    (budget,) = found["budgets"]
+    assert set(budget) == {"compute", "n_params", "n_interval", "tokens", "token_interval", "loss", "loss_interval", "notes"}
+    assert 6 * budget["n_params"] * budget["tokens"] == pytest.approx(1e21)
+    assert budget["n_interval"][0] < 2.81e9 < budget["n_interval"][1]  # of the planted law
+    assert set(found["at"]) == {"n_params", "tokens", "loss", "interval", "run_sd", "notes"}
+    assert found["at"]["loss"] == pytest.approx(2.083, abs=0.03)
+    assert [law["law"] for law in found["published"]] == list(PUBLISHED_LOSSES)
+
+
+def test_law_loss_for_people_has_published_constants_beside_its_own(tmp_path: Path, ablate: Ablate) -> None:
+    said = ablate("law", "loss", written(tmp_path, planted()), "--bootstrap", "0", "--compute", "1e21")
+    assert "chinchilla_refit" in said
+    assert f"{CHINCHILLA_REFIT.alpha:g}" in said
+    assert "without lowest D/N" in said
+    assert "no interval: fitted without a bootstrap" in said
+
+
+def test_law_loss_of_few_rows_has_no_spread_and_says_so(tmp_path: Path, ablate: Ablate) -> None:
+    found = answer_of(ablate("law", "loss", written(tmp_path, planted(8)), "--json"))
+    assert found["law"]["spread"] is None
+    assert "no spread of the constants: 8 rows" in " ".join(found["law"]["warnings"])
+
+
+def test_law_loss_of_exact_values_warns_of_its_narrow_intervals(tmp_path: Path, ablate: Ablate) -> None:
+    found = answer_of(ablate("law", "loss", written(tmp_path, planted(12, noise=0.0)), "--bootstrap", "20", "--json"))
+    assert {name: found["law"][name] for name in PLANTED} == pytest.approx(PLANTED, rel=1e-6)
+    assert "without noise its intervals say nothing of other runs" in " ".join(found["law"]["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "said"),
+    [
+        ({"n_params": 1e9}, [], ["column n_params: 1 distinct value"]),
+        ({"n_params": 1e9, "tokens": 1e10}, [], ["column n_params: 1 distinct value", "column tokens: 1 distinct value"]),
+        (
+            {"loss": [-1.0, *[2.0] * 7], "tokens": [np.inf, *[1e9] * 6, 2e9]},
+            [],
+            ["column tokens: inf (row 0)", "column loss: -1.0 (row 0)"],
+        ),
+        ({"loss": "good", "tokens": "many"}, [], ["column tokens: 'many' is not a number", "column loss: 'good' is not a number"]),
+        ({}, ["--metric", "los", "--n-params", "params"], ["no column 'params'", "no column 'los'", "did you mean 'loss'?"]),
+        ({}, ["--bootstrap", "5"], ["bootstrap: 5 resamples give no interval"]),
+        ({}, ["--params", "7B"], ["--params and --at-tokens go together"]),
+        ({}, ["--bootstrap", "0", "--compute", "nan"], ["compute: nan is not a positive, finite number"]),
+    ],
+)
+def test_law_loss_refuses_with_every_problem(
+    tmp_path: Path, ablate: Ablate, change: dict[str, Any], arguments: list[str], said: list[str]
+) -> None:
+    printed = ablate("law", "loss", written(tmp_path, planted(8).assign(**change)), *arguments, code=2)
+    assert [text for text in said if text not in printed] == []
+
+
+@pytest.mark.parametrize("verb", [["law", "loss"], ["law", "mixture", "--sources", "caption,text"], ["scales", "--baseline", "base"]])
+def test_verbs_refuse_a_file_without_rows(tmp_path: Path, ablate: Ablate, verb: list[str]) -> None:
+    for text, said in (("", "is empty"), ("arm,n_params,tokens,seed,loss,caption,text\n", "has no rows below its columns (arm, n_params,")):
+        (tmp_path / "none.csv").write_text(text)
+        assert said in ablate(*verb, str(tmp_path / "none.csv"), code=2)
+    assert "no file" in ablate(*verb, str(tmp_path / "nowhere.csv"), code=2)
+
+
+@pytest.mark.slow
+def test_law_mixture_finds_the_planted_optimum_with_an_interval_that_has_it(tmp_path: Path, ablate: Ablate) -> None:
+    arguments = ["law", "mixture", written(tmp_path, mixed()), "--sources", ",".join(SOURCES), "--bootstrap", "100"]
+    found = answer_of(ablate(*arguments, "--json"))
+    assert set(found) == REPORT | {"form", "law", "best", "limits"}
+    assert set(found["best"]) == {"proportions", "intervals", "value", "value_interval", "resamples", "notes", "at"}
+    assert set(found["law"]) == {
+        *("form", "metric", "goal", "rows", "mixtures", "residual_sd", "seed", "sources", "sizes", "warnings", "constants", "left_out")
+    }
+    assert sum(found["best"]["proportions"].values()) == pytest.approx(1)
+    for source, share in BEST.items():
+        low, high = found["best"]["intervals"][source]
+        assert low < share < high
+        assert found["best"]["proportions"][source] == pytest.approx(share, abs=0.1)
+    assert found["law"]["left_out"]["r2"] > 0.9
+
+
+@pytest.mark.parametrize("form", [pytest.param("exponential", marks=pytest.mark.slow), "regmix"])
+def test_law_mixture_of_a_form_without_an_optimum_inside_says_so(tmp_path: Path, ablate: Ablate, form: str) -> None:
+    arguments = [
+        "--sources",
+        ",".join(SOURCES),
+        "--form",
+        form,
+        "--bootstrap",
+        "100",
+        "--limit",
+        "caption=0.2:0.3",
+        "--limit",
+        "text=0.1:1",
+    ]
+    file = written(tmp_path, mixed())
+    found = answer_of(ablate("law", "mixture", file, *arguments, "--json"))
+    assert found["form"] == form
+    assert found["limits"] == {"caption": [0.2, 0.3], "text": [0.1, 1.0]}
+    assert "always at a corner" in " ".join(found["best"]["notes"])
+    widths = [ends[1] - ends[0] for ends in found["best"]["intervals"].values() if ends]
+    assert all(width > 0 for width in widths)
+    if len(widths) < len(SOURCES):
+        assert "a share without an interval is at the same limit" in " ".join(found["best"]["notes"])
+    assert "always at a corner" in ablate("law", "mixture", file, *arguments)
+
+
+def test_law_mixture_of_exact_values_has_no_interval_and_says_so(tmp_path: Path, ablate: Ablate) -> None:
+    found = answer_of(ablate("law", "mixture", written(tmp_path, mixed(noise=0.0)), "--sources", ",".join(SOURCES), "--json"))
+    assert found["best"]["proportions"] == pytest.approx(BEST, abs=2e-3)
+    assert found["best"]["intervals"] is None
+    assert "no interval" in " ".join(found["best"]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "said"),
+    [
+        ({"text": 0.9}, ["--limit", "txt=0:0.5"], ["proportions do not add up to 1", "no source 'txt'", "did you mean 'text'?"]),
+        (
+            {},
+            ["--limit", "text=0.9:0.1", "--form", "aditive", "--goal", "least"],
+            ["did you mean 'additive'?", "--goal least", "0.9 to 0.1"],
+        ),
+        ({}, ["--limit", "text", "--limit", "caption=a:b"], ["--limit text: write SOURCE=LOW:HIGH", "--limit caption=a:b"]),
+        ({"loss": "low", "caption": "much"}, [], ["column caption: 'much' is not a number", "column loss: 'low' is not a number"]),
+        ({"loss": np.inf}, [], ["column loss: no finite number in rows 0, 1, 2"]),
+        ({}, ["--form", "joint"], ["form joint needs N or D"]),
+        ({}, ["--bootstrap", "10"], ["resamples: 10; percentiles"]),
+        ({}, ["--sources", "caption,interleavd,text"], ["no column 'interleavd'", "did you mean 'interleaved'?"]),
+        ({}, ["--sources", "caption"], ["--sources caption: a mix needs two sources or more"]),
+        ({}, ["--sources", ""], ["say with --sources A,B,... which columns are shares (there: caption, interleaved, text, loss)"]),
+    ],
+)
+def test_law_mixture_refuses_with_every_problem(
+    tmp_path: Path, ablate: Ablate, change: dict[str, Any], arguments: list[str], said: list[str]
+) -> None:
+    file = written(tmp_path, mixed().assign(**change))
+    printed = ablate("law", "mixture", file, "--sources", ",".join(SOURCES), *arguments, code=2)
+    assert [text for text in said if text not in printed] == []
+
+
+def test_law_mixture_of_too_few_mixtures_says_how_many_constants_there_are(tmp_path: Path, ablate: Ablate) -> None:
+    printed = ablate("law", "mixture", written(tmp_path, mixed(5)), "--sources", ",".join(SOURCES), code=2)
+    assert "5 distinct mixtures: the additive form of 3 sources has 7 constants" in printed
+
+
+def test_scales_finds_the_planted_flip_and_factor(tmp_path: Path, ablate: Ablate) -> None:
+    found = answer_of(ablate("scales", written(tmp_path, scaled()), "--baseline", "base", "--json"))
+    assert set(found) == REPORT | {
+        *("metric", "goal", "baseline", "arms", "sizes", "transfers", "effects", "compute", "compute_missing", "warnings")
+    }
+    assert found["sizes"] == [1e8, 4e8, 1e9, 4e9, 1e10]
+    first, last = found["transfers"][0], found["transfers"][-1]
+    assert set(first) == {"small", "large", "rank", "missing"}
+    assert (first["rank"]["small_winner"], first["rank"]["large_winner"], first["rank"]["winner_stays"]) == ("early", "steady", False)
+    assert last["rank"]["winner_stays"]
+    assert first["rank"]["tau"] < last["rank"]["tau"]
+    assert first["rank"]["regret"] > 0.05 > last["rank"]["regret"]
+    early, steady, worse = found["effects"]
+    assert [flip["clear"] for flip in early["flips"] if (flip["smaller"], flip["larger"]) == (1e8, 1e10)] == [True]
+    assert (steady["flips"], worse["flips"]) == ([], [])
+    assert early["ci"][0] > 0  # the loss gets worse against the base with size
+    factors = {(unit["arm"], unit["compute"]): (unit["factor"], unit["interval"]) for unit in found["compute"]["arms"]}
+    for arm, n, worth in (("steady", 1e9, 2.0), ("worse", 1e9, 0.5), ("early", 1e8, 3.0)):
+        factor, (low, high) = factors[arm, 120 * n**2]
+        assert low < worth < high
+        assert factor == pytest.approx(worth, rel=0.2)
+
+
+def test_scales_for_people_says_what_flips_and_what_it_is_worth(tmp_path: Path, ablate: Ablate) -> None:
+    said = ablate("scales", written(tmp_path, scaled()), "--baseline", "base")
+    assert "early -> steady" in said
+    assert "100M -> 10B" in said
+    assert "compute is 6 N D, from n_params and tokens" in said
+
+
+def test_scales_counts_compute_in_floats(tmp_path: Path, ablate: Ablate) -> None:
+    """6 N D of N 1.07e9 and D 5.69e10 is 3.65e20, beyond 64 bits."""
+    frame = scaled().assign(n_params=lambda runs: runs["n_params"] * 107 // 1000, tokens=56_900_000_000)
+    found = answer_of(ablate("scales", written(tmp_path, frame), "--baseline", "base", "--json"))
+    assert max(unit["compute"] for unit in found["compute"]["arms"]) == pytest.approx(6 * 1.07e9 * 5.69e10)
+
+
+def test_scales_of_one_seed_has_no_ceiling_and_says_why(tmp_path: Path, ablate: Ablate) -> None:
+    frame = scaled(seeds=1).drop(columns="tokens")
+    found = answer_of(ablate("scales", written(tmp_path, frame), "--baseline", "base", "--json"))
+    assert {transfer["rank"]["ceiling"] for transfer in found["transfers"]} == {None}
+    assert all(effect["ci"] is None and effect["note"] for trend in found["effects"] for effect in trend["effects"])
+    assert found["compute"] is None
+    assert "no column compute" in found["compute_missing"]
+    assert "one seed an arm and size" in found["warnings"][0]
+
+
+def test_scales_of_unequal_seeds_and_diverged_runs_says_so(tmp_path: Path, ablate: Ablate) -> None:
+    frame = scaled().drop(index=[0, 20])
+    frame.loc[5, "loss"] = np.inf
+    found = answer_of(ablate("scales", written(tmp_path, frame), "--baseline", "base", "--json"))
+    assert found["warnings"][1:] == [
+        "1 of 58 trials left out (failed, unfinished or not finite)",
+        "2 to 3 seeds an arm and size: effects pair the seeds that both sides have",
+    ]
+    assert "2 to 3 seeds an arm" in found["transfers"][0]["rank"]["note"]
+
+
+def test_scales_without_the_base_at_three_computes_has_no_factor_and_says_why(tmp_path: Path, ablate: Ablate) -> None:
+    frame = scaled()
+    found = answer_of(ablate("scales", written(tmp_path, frame[frame["n_params"] > 1e9]), "--baseline", "base", "--json"))
+    assert (found["compute"], found["compute_missing"]) == (
+        None,
+        "the baseline base finished at 2 computes; its scaling curve needs 3, better 5",
+    )
+    assert all(trend["ci"] is None and "two sizes" in trend["note"] for trend in found["effects"])
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "said"),
+    [
+        ({"n_params": 10**9}, ["--baseline", "bse"], ["column n_params: 1 distinct size", "no arm 'bse'", "did you mean 'base'?"]),
+        ({"n_params": [-1, 0, *[10**9] * 58], "tokens": np.inf}, ["--baseline", "base"], ["column n_params: -1.0 (row 0)", "2 such rows"]),
+        ({"compute": [np.inf, *[1e20] * 59]}, ["--baseline", "base"], ["column compute: inf (row 0)"]),
+        ({"loss": "low", "n_params": "big"}, ["--baseline", "base"], ["column n_params: 'big' is not", "column loss: 'low' is not"]),
+        ({"loss": np.nan}, ["--baseline", "base"], ["column loss: no finite number in any row"]),
+        ({"arm": "base"}, ["--baseline", "base"], ["1 arm; comparing arms needs two"]),
+        ({}, [], ["say with --baseline ARM", "(there: base, early, steady, worse)"]),
+        ({}, ["--baseline", "base", "--goal", "low"], ["--goal low: min, max"]),
+        ({}, ["--baseline", "base", "--metric", "los", "--size", "n_param"], ["no column 'los'", "no column 'n_param'", "did you mean"]),
+        ({"width": 8}, ["--baseline", "base", "--size", "width"], ["column width: 1 distinct size"]),
+        ({"seed": 0}, ["--baseline", "base"], ["several values of loss"]),
+    ],
+)
+def test_scales_refuses_with_every_problem(
+    tmp_path: Path, ablate: Ablate, change: dict[str, Any], arguments: list[str], said: list[str]
+) -> None:
+    printed = ablate("scales", written(tmp_path, scaled().assign(**change)), *arguments, code=2)
+    assert [text for text in said if text not in printed] == []
+
+
+def recorded(folder: Path, *, axes: dict[str, Any], metric: str = "loss", goal: str = "min", seeds: int = 2) -> str:
+    """The workspace of a study of the synthetic trainer, run."""
+    study = make_study(axes=axes, base={"steps": 1}, metric={"name": metric, "goal": goal}, seeds=seeds)
+    workspace = Workspace(folder / "work")
+    workspace.create()
+    store = open_store(workspace.store_url, write=True)
+    run_study(study, store=store, workspace=workspace, open_scheduler=lambda _: LocalScheduler(workspace), stop=threading.Event())
+    store.close()
+    return str(folder / "work")
+
+
+def test_scales_of_a_study_compares_levels_at_the_sizes_its_trainer_counts(tmp_path: Path, ablate: Ablate) -> None:
+    """The law: 448 pixels are better than 112 by 0.056 nats at every size; the other axis stands at its baseline."""
+    axes = {"num_params": [1e7, 1e8, 1e9], "image_size": [112, 224, 448], "connector": ["avg_pool", "c_abstractor"]}
+    work = recorded(tmp_path, axes=axes)
+    found = answer_of(ablate("scales", "small", "--arm", "image_size", "--workspace", work, "--json"))
+    assert found["simulated"]
+    assert (found["sizes"], found["arms"], found["baseline"]) == ([1e7, 1e8, 1e9], [112, 224, 448], 112)
+    assert "the other axes stand at their baseline (connector = avg_pool)" in found["warnings"][0]
+    assert [transfer["rank"]["winner_stays"] for transfer in found["transfers"]] == [True, True]
+    assert found["columns"] == {"arm": "image_size", "n_params": "num_params", "compute": "train_flops"}
+    assert "2 axes could be the arms (image_size, connector)" in ablate("scales", "small", "--workspace", work, code=2)
+    printed = ablate("scales", "small", "--workspace", work, "--arm", "image_sise", "--size", "num_parms", code=2)
+    assert "did you mean 'image_size'?" in printed
+    assert "did you mean 'num_params'?" in printed
+    assert "no level of image_size (112, 224, 448)" in ablate(
+        "scales", "small", "--workspace", work, "--arm", "image_size", "--baseline", "113", code=2
+    )
+    printed = ablate("law", "mixture", "small", "--workspace", work, code=2)
+    assert "has no axis of data mixes (a `simplex:`); its axes: num_params, image_size, connector" in printed
+
+
+def test_law_loss_of_a_study_reads_its_sizes_and_a_field_as_tokens(tmp_path: Path, ablate: Ablate) -> None:
+    """Of the synthetic trainer the loss does not depend on the steps, which the law says."""
+    work = recorded(tmp_path, axes={"num_params": [1e7, 1e8, 1e9], "steps": [1, 3, 9]}, seeds=1)
+    found = answer_of(ablate("law", "loss", "small", "--tokens", "steps", "--bootstrap", "0", "--workspace", work, "--json"))
+    assert found["simulated"]
+    assert found["columns"] == {"n_params": "num_params", "tokens": "steps"}
+    assert (found["law"]["rows"], found["law"]["token_range"]) == (9, [1, 9])
+    by_flops = answer_of(ablate("law", "loss", "small", "--bootstrap", "0", "--workspace", work, "--json"))
+    assert by_flops["law"]["token_range"] == [4096, 9 * 4096]
+    assert "tokens are train_flops / 6 N" in by_flops["law"]["warnings"][0]
+    printed = ablate("law", "loss", "small", "--tokens", "stepps", "--workspace", work, code=2)
+    assert "'stepps' is not there (counted: num_params, train_flops; axes: num_params, steps" in printed
+    assert "did you mean 'steps'?" in printed
+
+
+def test_law_mixture_of_a_study_reads_the_shares_of_its_axis(tmp_path: Path, ablate: Ablate) -> None:
+    """The law: the best share of interleaved data is 0.45; caption and text do the same."""
+    work = recorded(tmp_path, axes={"mix": {"simplex": list(SOURCES), "lattice": 4}, "num_tokens": [16, 64]}, seeds=1)
+    arguments = ["law", "mixture", "small", "--workspace", work, "--bootstrap", "0"]
+    found = answer_of(ablate(*arguments, "--json"))
+    assert found["law"]["sources"] == list(SOURCES)
+    assert (found["law"]["rows"], found["law"]["mixtures"]) == (15, 15)
+    assert found["best"]["proportions"]["interleaved"] == pytest.approx(0.45, abs=0.15)
+    assert "the other axes stand at their baseline" in found["law"]["warnings"][0]
+    printed = ablate(*arguments, "--sources", "captions,text", code=2)
+    assert "no axis mixes just these (there: mix of caption, interleaved, text); did you mean 'caption'?" in printed
+
+
+def test_verbs_name_an_unknown_study(tmp_path: Path, ablate: Ablate) -> None:
+    work = recorded(tmp_path, axes={"num_params": [1e7, 1e8]}, seeds=1)
+    for verb in (["law", "loss"], ["law", "mixture"], ["scales"]):
+        assert "did you mean 'small'?" in ablate(*verb, "smal", "--workspace", work, code=2)
