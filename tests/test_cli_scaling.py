@@ -382,16 +382,39 @@ def test_law_loss_of_a_study_reads_its_sizes_and_a_field_as_tokens(tmp_path: Pat
 
 
 def test_law_mixture_of_a_study_reads_the_shares_of_its_axis(tmp_path: Path, ablate: Ablate) -> None:
-    """The law: the best share of interleaved data is 0.45; caption and text do the same."""
-    work = recorded(tmp_path, axes={"mix": {"simplex": list(SOURCES), "lattice": 4}, "num_tokens": [16, 64]}, seeds=1)
-    arguments = ["law", "mixture", "small", "--workspace", work, "--bootstrap", "0"]
+    work = recorded(tmp_path, axes={"mix": {"simplex": list(SOURCES), "lattice": 2}, "num_tokens": [16, 64]}, seeds=1)
+    arguments = ["law", "mixture", "small", "--workspace", work, "--bootstrap", "0", "--form", "regmix"]
     found = answer_of(ablate(*arguments, "--json"))
     assert found["law"]["sources"] == list(SOURCES)
-    assert (found["law"]["rows"], found["law"]["mixtures"]) == (15, 15)
-    assert found["best"]["proportions"]["interleaved"] == pytest.approx(0.45, abs=0.15)
+    assert (found["law"]["rows"], found["law"]["mixtures"]) == (6, 6)
     assert "the other axes stand at their baseline" in found["law"]["warnings"][0]
     printed = ablate(*arguments, "--sources", "captions,text", code=2)
     assert "no axis mixes just these (there: mix of caption, interleaved, text); did you mean 'caption'?" in printed
+
+
+@pytest.mark.slow
+def test_law_mixture_of_a_study_finds_its_best_mix(tmp_path: Path, ablate: Ablate) -> None:
+    """The law: the best share of interleaved data is 0.45; caption and text do the same."""
+    work = recorded(tmp_path, axes={"mix": {"simplex": list(SOURCES), "lattice": 4}}, seeds=1)
+    found = answer_of(ablate("law", "mixture", "small", "--workspace", work, "--bootstrap", "0", "--json"))
+    assert found["best"]["proportions"]["interleaved"] == pytest.approx(0.45, abs=0.15)
+
+
+@pytest.mark.slow
+def test_law_mixture_of_several_sizes_says_where_its_best_mix_is_sought(tmp_path: Path, ablate: Ablate) -> None:
+    shares = np.random.default_rng(0).dirichlet([2, 2], 8)
+    frames = [
+        pd.DataFrame(shares, columns=["caption", "text"]).assign(
+            n_params=n, loss=1.8 + 1 / (shares[:, 0] ** 0.5 + 0.8 * shares[:, 1] ** 0.4) + np.exp(shares @ [6.0, 6.6]) * n**-0.3
+        )
+        for n in (10**8, 10**9, 10**10)
+    ]
+    arguments = ["--sources", "caption,text", "--form", "joint", "--n-params", "n_params", "--bootstrap", "0", "--json"]
+    file = written(tmp_path, pd.concat(frames))
+    assert answer_of(ablate("law", "mixture", file, *arguments))["best"]["at"] == {"n_params": 1e10}
+    larger = answer_of(ablate("law", "mixture", file, *arguments, "--params", "100B"))
+    assert larger["best"]["at"] == {"n_params": 1e11}
+    assert any("extrapolated by 1.0 decades" in warning for warning in larger["law"]["warnings"])
 
 
 def test_verbs_name_an_unknown_study(tmp_path: Path, ablate: Ablate) -> None:
