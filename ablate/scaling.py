@@ -195,10 +195,15 @@ def csv_rows(path: Path, *, columns: Mapping[str, str] | None = None) -> Rows:
 def csv_scales(path: Path, *, size: str, arm: str, baseline: str, metric: str, goal: str, compute: str) -> ScalesReport:
     """`arm, n_params, seed, <metric>`; compute from its column, else 6 N D in FLOPs where there is a column of tokens."""
     frame = _read(path)
-    require_columns(frame, [arm, size, "seed", metric, *([compute] if compute else [])])
+    problems = _said(lambda: require_columns(frame, [arm, size, "seed", metric, *([compute] if compute else [])]), replacing=("", ""))
+    known = list(map(str, dict.fromkeys(frame[arm]))) if arm in frame else []
+    there = f" (there: {', '.join(known)})" if known else ""
     if not baseline:
-        there = ", ".join(map(str, dict.fromkeys(frame[arm])))
-        raise InputError(f"{path}: say with --baseline ARM which arm the others are compared with (there: {there})")
+        problems.append(f"{path}: say with --baseline ARM which arm the others are compared with{there}")
+    elif problems and known and baseline not in known:
+        problems.append(f"no arm '{baseline}' to compare with{there}{did_you_mean(baseline, known)}")
+    if problems:
+        raise InputError("\n".join(problems))
     named = frame[[arm, size, "seed", metric]].set_axis(["arm", "n_params", "seed", metric], axis=1)
     if "state" in frame:
         named["state"] = frame["state"]

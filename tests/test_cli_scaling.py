@@ -321,6 +321,8 @@ def test_scales_without_the_base_at_three_computes_has_no_factor_and_says_why(tm
         ({"loss": np.nan}, ["--baseline", "base"], ["column loss: no finite number in any row"]),
         ({"arm": "base"}, ["--baseline", "base"], ["1 arm; comparing arms needs two"]),
         ({}, [], ["say with --baseline ARM", "(there: base, early, steady, worse)"]),
+        ({}, ["--baseline", "bse", "--metric", "los"], ["no column 'los'", "no arm 'bse'"]),
+        ({}, ["--arm", "arms"], ["no column 'arms'", "say with --baseline ARM"]),
         ({}, ["--baseline", "base", "--goal", "low"], ["--goal low: min, max"]),
         ({}, ["--baseline", "base", "--metric", "los", "--size", "n_param"], ["no column 'los'", "no column 'n_param'", "did you mean"]),
         ({"width": 8}, ["--baseline", "base", "--size", "width"], ["column width: 1 distinct size"]),

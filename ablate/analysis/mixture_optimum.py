@@ -3,7 +3,8 @@
 The interval is a wild bootstrap by mixture with jackknife residuals (as CR3 standard errors have them: MacKinnon, Nielsen and Webb 2023,
 arXiv 2301.04527): each mixture's runs get the law's value plus or minus the error with which the law fitted to the other mixtures missed
 them, the same sign for all runs of a mixture; the law is fitted anew, and its best mix sought anew. What the form itself gets wrong is in
-it as far as left-out mixtures show it, and no farther.
+it as far as left-out mixtures show it, and no farther. Simulated with the additive form true (30 studies a cell, so SE 0.06): a share's
+95 % interval covers 0.91 with 12 mixtures of one run and noise 0.005, and 0.87 with 20 of two and noise 0.01: a little narrow.
 """
 
 from collections.abc import Callable, Mapping, Sequence
