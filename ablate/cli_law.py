@@ -32,14 +32,18 @@ LawRuns = Annotated[
 ]
 MetricColumn = Annotated[str, typer.Option(help="CSV only: the metric's column; default: loss.")]
 MetricGoal = Annotated[str, typer.Option(help="CSV only: min (default) or max.")]
-Tokens = Annotated[float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Training tokens, such as 100B; for laws that read them.")]
+Tokens = Annotated[
+    float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Training tokens, such as 100B; for laws that read them.")
+]
 Batch = Annotated[
     float | None, typer.Option("--batch", parser=parse_size, metavar="SIZE", help="Tokens a step, such as 2M; for laws that read them.")
 ]
 Compute = Annotated[
     float | None, typer.Option(metavar="FLOPS", help="Training FLOPs, such as 1e21; for laws that read them; default: 6 N D.")
 ]
-Target = Annotated[float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")]
+Target = Annotated[
+    float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
+]
 
 law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
 next_app = typer.Typer()
