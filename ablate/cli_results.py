@@ -59,6 +59,9 @@ def effects(
     baseline: Annotated[str, typer.Option(help="CSV only: the arm the others are compared with.")] = "",
     metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "",
     goal: Annotated[str, typer.Option(help="CSV only: max (default) or min.")] = "",
+    within: Annotated[
+        float | None, typer.Option(help="CSV only: a difference this small does not matter; an arm shown to be inside is equivalent.")
+    ] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
@@ -66,14 +69,13 @@ def effects(
     """Print each level against its baseline, with intervals, and the verdicts on the study's claims."""
     from ablate.conclude import conclude, csv_effects
     from ablate.history import mixtures, trained_with
-    from ablate.terminal import show_rows
-    from ablate.terminal_conclusion import show_conclusion
+    from ablate.terminal_conclusion import show_arm_effects, show_conclusion
 
     if study.endswith(".csv"):
-        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max")
-        print_json(answer) if as_json else show_rows(answer["effects"])
+        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max", within=within)
+        print_json(answer.to_json()) if as_json else show_arm_effects(answer)
         return
-    refuse_for_study(study, baseline=baseline, metric=metric, goal=goal)
+    refuse_for_study(study, baseline=baseline, metric=metric, goal=goal, within="" if within is None else str(within))
     opened = open_store_of(workspace, store)
     conclusion = conclude(opened, study_name_of(study))
     mixed = mixtures(trained_with(opened, [job.id for job in opened.jobs(conclusion.study.name)]))

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from ablate.analysis.effects import Effect, adjust, arm_effects, level_effects
+from ablate.analysis.arm_effects import ArmEffects, arm_effects
+from ablate.analysis.effects import Effect, adjust, level_effects
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.verdicts import Verdict, verdicts
 from ablate.axes import Axis
@@ -130,12 +131,12 @@ def shot_family(metric: str, *, known: Collection[str]) -> tuple[str, ...]:
     return siblings if slash and metric in siblings else (metric,)
 
 
-def csv_effects(path: Path, *, baseline: str, metric: str, goal: str) -> dict[str, Any]:
+def csv_effects(path: Path, *, baseline: str, metric: str, goal: str, within: float | None = None) -> ArmEffects:
     """Effects of runs made elsewhere: `arm, seed, <metric>`."""
     frame = read_csv(path)
     if not baseline or not metric:
         raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME (columns: {', '.join(map(str, frame.columns))})")
-    return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal)).to_json()
+    return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal), within=within)
 
 
 def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metric) -> tuple[Effect, ...]:

@@ -116,7 +116,7 @@ def definitions_of(written: LawDefinitions, *, metric: str) -> Definitions:
 
 def read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, dtype={"arm": str})  # an arm called 1 is a name like any other
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

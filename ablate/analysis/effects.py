@@ -7,23 +7,27 @@ observations of the average effect, not 27. Every seed must be averaged over the
 differences would pass as noise.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import exp, inf, isfinite, lgamma, log, sqrt
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 from statsmodels.stats.multitest import multipletests
 
 from ablate.analysis.columns import numbers, require_columns
-from ablate.analysis.power import detectable_difference
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
 
 USABLE = ("done", "cached")
 """States whose metrics are final; a frame without a `state` column counts as all done."""
+
+ENDED = ("failed", "pruned", "lost")
+"""States that a left out trial is counted under; whatever else is not usable is unfinished."""
 
 Interval = tuple[float, float]
 
@@ -59,7 +63,7 @@ class Effect:
         """The Student-t interval at another confidence; None where `ci` is."""
         if self.mean_diff is None or self.se is None:
             return None
-        half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.se
+        half = _critical(self.df, confidence) * self.se
         return self.mean_diff - half, self.mean_diff + half
 
     def reversed(self) -> "Effect":
@@ -79,32 +83,6 @@ class Effect:
     def sd(self) -> float | None:
         """SD of the seeds' differences."""
         return None if self.se is None else self.se * sqrt(self.n)
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Seed-to-seed SD within an arm, pooled over all arms."""
-
-    sd: float | None
-    df: int
-
-
-@dataclass(frozen=True)
-class ArmEffects:
-    """Every arm of a plain frame against one arm."""
-
-    effects: tuple[Effect, ...]
-    noise: Noise
-    mde: float | None
-    """Smallest true difference that the paired test finds with power 0.8, in the metric's unit."""
-    goal: Literal["min", "max"]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "effects": [_effect_json(effect, goal=self.goal) for effect in self.effects],
-            "noise": {"sd": self.noise.sd, "df": self.noise.df},
-            "mde": self.mde,
-        }
 
 
 def level_effects(
@@ -152,31 +130,8 @@ def seed_differences(
 
 def paired_effect(level: Mapping[Any, float], baseline: Mapping[Any, float], *, axis: str, metric: str, confidence: float = 0.95) -> Effect:
     """One number a seed on each side, such as two differences: the mean of `level - baseline` over the seeds that both have."""
-    sides = [{(0, seed): value for seed, value in side.items()} for side in (level, baseline)]
+    sides = [Values({(0, seed): value for seed, value in side.items()}, {}) for side in (level, baseline)]
     return _effect(sides[0], sides[1], axis=axis, level=None, baseline=None, metric=metric, confidence=confidence)
-
-
-def arm_effects(frame: pd.DataFrame, *, baseline: str, metric: str, goal: Literal["min", "max"], level: float = 0.95) -> ArmEffects:
-    """The same for a plain frame `arm, seed, <metric>`: every arm against the arm `baseline`, with the noise floor."""
-    if goal not in ("min", "max"):
-        raise InputError(f"goal: unknown '{goal}' (min, max)")
-    effects = level_effects(frame, axis="arm", baseline=baseline, metric=metric, level=level)
-    noise = pooled_noise(frame, metric=metric)
-    counted = [(effect.n, effect.sd) for effect in effects if effect.n > 1 and effect.sd is not None]
-    if not counted:
-        return ArmEffects(effects, noise, None, goal)
-    sd = sqrt(sum(sd**2 for _, sd in counted) / len(counted))
-    mde = detectable_difference(min(n for n, _ in counted), sd=sd, alpha=1 - level) if sd > 0 else None
-    return ArmEffects(effects, noise, mde, goal)
-
-
-def pooled_noise(frame: pd.DataFrame, *, metric: str, by: str = "arm") -> Noise:
-    """SD over seeds within each arm, pooled over arms with two or more seeds."""
-    table = _trials(frame, axis=by, others=[], metric=metric).dropna(subset="value")
-    grouped = table.groupby("level", dropna=False)["value"]
-    df = int((grouped.size() - 1).clip(lower=0).sum())
-    squares = float(((table["value"] - grouped.transform("mean")) ** 2).sum())
-    return Noise(sqrt(squares / df) if df else None, df)
 
 
 def adjust(effects: Iterable[Effect]) -> tuple[Effect, ...]:
@@ -215,7 +170,7 @@ def _check(frame: pd.DataFrame, *, needs: Iterable[str], confidence: float) -> N
 
 
 def _trials(frame: pd.DataFrame, *, axis: str, others: Sequence[str], metric: str) -> pd.DataFrame:
-    """Columns `level, cell, seed, value`, one row a trial; NaN unless the trial is done and its metric finite."""
+    """Columns `level, cell, seed, value, why`, one row a trial; NaN, and `why`, unless it is done and its metric finite."""
     usable = frame["state"].isin(USABLE) if "state" in frame else pd.Series(True, index=frame.index)
     if metric not in frame and not usable.any():
         values = pd.Series(np.nan, index=frame.index)  # a study before its first finished trial
@@ -225,6 +180,9 @@ def _trials(frame: pd.DataFrame, *, axis: str, others: Sequence[str], metric: st
     cells = frame.groupby(list(others), dropna=False, sort=False).ngroup() if others else 0
     table = pd.DataFrame({"level": frame[axis].map(_plain), "cell": cells, "seed": frame["seed"], "value": values}, index=frame.index)
     table["value"] = table["value"].where(usable & np.isfinite(table["value"]))
+    table["why"] = "without a finite value"
+    if "state" in frame:
+        table["why"] = table["why"].where(usable, frame["state"].where(frame["state"].isin(ENDED), "unfinished"))
     repeated = table.duplicated(["level", "cell", "seed"], keep=False) & table["value"].notna()
     if table[repeated].duplicated(["level", "cell", "seed"]).any():
         first = table[repeated].iloc[0]
@@ -251,14 +209,28 @@ def _in_order(levels: "pd.Series[Any]") -> list[Level]:
 def _keyed(table: pd.DataFrame) -> dict[Level, "Values"]:
     """Per level the value by (cell, seed); a failed trial and its finished repeat are one."""
     keyed: dict[Level, Values] = {}
-    for level, cell, seed, value in zip(table["level"], table["cell"], table["seed"], table["value"], strict=True):
-        values = keyed.setdefault(level, {})
-        if isfinite(value) or (cell, seed) not in values:
-            values[cell, seed] = value
+    for level, cell, seed, value, why in zip(
+        *(table[column].tolist() for column in ("level", "cell", "seed", "value", "why")), strict=True
+    ):
+        side = keyed.setdefault(level, Values({}, {}))
+        if isfinite(value):
+            side.values[cell, seed] = value
+            side.missing.pop((cell, seed), None)
+        elif (cell, seed) not in side.values:
+            side.missing[cell, seed] = why
     return keyed
 
 
-Values = dict[tuple[int, Any], float]
+Place = tuple[int, Any]
+"""Cell and seed."""
+
+
+class Values(NamedTuple):
+    """One level's trials."""
+
+    values: dict[Place, float]
+    missing: dict[Place, str]
+    """Trials without a value -> why."""
 
 
 class _Pairs(NamedTuple):
@@ -271,17 +243,28 @@ class _Pairs(NamedTuple):
 
 def _pairs(level: Values, base: Values) -> _Pairs:
     """The seeds' means over the same cells, and what had to be left out."""
-    shared = {cell for cell, _ in level} & {cell for cell, _ in base}
-    planned = [key for key in level.keys() | base.keys() if key[0] in shared]
-    whole = [key for key in planned if isfinite(level.get(key, np.nan)) and isfinite(base.get(key, np.nan))]
+    sides = [side.values.keys() | side.missing.keys() if side.missing else side.values.keys() for side in (level, base)]
+    if not (level.missing or base.missing) and sides[0] == sides[1] and len({cell for cell, _ in sides[0]}) == 1:
+        places = sorted(sides[0])  # the plain case, of which there may be thousands
+        means = [[side.values[place] for place in places] for side in (level, base)]
+        return _Pairs([seed for _, seed in places], np.array(means[0]), np.array(means[1]), 1, "")
+    shared = {cell for cell, _ in sides[0]} & {cell for cell, _ in sides[1]}
+    planned = [place for place in sides[0] | sides[1] if place[0] in shared]
+    whole = [place for place in planned if place in level.values and place in base.values]
     seeds, cells = _same_cells(whole)
     notes = []
     if dropped := len(planned) - len(whole):
-        notes.append(f"{dropped} of {len(planned)} pairs dropped (failed, unfinished or without a partner)")
+        why = Counter(_why(place, level, base) for place in planned if place not in level.values or place not in base.values)
+        notes.append(f"{dropped} of {len(planned)} pairs dropped ({', '.join(f'{why[each]} {each}' for each in sorted(why))})")
     if unbalanced := len(whole) - len(seeds) * len(cells):
         notes.append(f"{unbalanced} pairs left out so that every seed is averaged over the same cells")
-    means = [[float(np.mean([side[cell, seed] for cell in cells])) for seed in seeds] for side in (level, base)]
+    means = [[float(np.mean([side.values[cell, seed] for cell in cells])) for seed in seeds] for side in (level, base)]
     return _Pairs(seeds, np.array(means[0]), np.array(means[1]), len(cells), _joined(*notes))
+
+
+def _why(place: Place, *sides: Values) -> str:
+    """A failure outweighs a seed that one side never had."""
+    return min((side.missing[place] for side in sides if place in side.missing), default="without a partner")
 
 
 def _same_cells(pairs: Iterable[tuple[int, Any]]) -> tuple[list[Any], list[int]]:
@@ -303,7 +286,13 @@ def _same_cells(pairs: Iterable[tuple[int, Any]]) -> tuple[list[Any], list[int]]
 
 
 def _width(seeds: int, cells: int) -> tuple[float, int]:
-    return (float(stats.t.ppf(0.975, seeds - 1)) / sqrt(seeds * cells) if seeds > 1 else inf, -cells)
+    return (_critical(seeds - 1, 0.95) / sqrt(seeds * cells) if seeds > 1 else inf, -cells)
+
+
+@lru_cache(maxsize=4096)
+def _critical(df: int, confidence: float) -> float:
+    """Two-sided quantile of Student's t."""
+    return float(special.stdtrit(df, (1 + confidence) / 2))
 
 
 def _effect(
@@ -318,69 +307,50 @@ def _effect(
 ) -> Effect:
     pairs = _pairs(level_values, base_values)
     differences = pairs.level - pairs.base
-    n = len(differences)
-    empty = Effect(
-        axis,
-        level,
-        baseline,
-        metric,
-        None,
-        None,
-        None,
-        n,
-        max(n - 1, 0),
-        None,
-        None,
-        None,
+    n, se, p, ci, g, note = len(differences), None, None, None, None, ""
+    mean = float(differences.mean()) if n else None
+    if mean is None:
+        note = "no pair: no seed has finished in two arms that differ in this axis alone"
+    elif n == 1:
+        note = "one seed: no interval; a second seed gives one"
+    elif (sd := _sd(differences)) <= 1e-12 * max(map(abs, (*pairs.level.tolist(), *pairs.base.tolist()))):
+        note = f"all {n} differences are identical: no spread, so no interval"
+    else:
+        se = sd / sqrt(n)
+        # the bits of scipy.stats.ttest_rel, whose distributions take ten times as long to call
+        p = 2 * float(special.stdtr(n - 1, -abs(mean) / se))
+        half = _critical(n - 1, confidence) * se
+        ci, g = (mean - half, mean + half), _hedges_g(mean, pairs)
+    return Effect(
+        axis=axis,
+        level=level,
+        baseline=baseline,
+        metric=metric,
+        mean_diff=mean,
+        ci=ci,
+        p=p,
+        n=n,
+        df=max(n - 1, 0),
+        level_mean=float(pairs.level.mean()) if n else None,
+        baseline_mean=float(pairs.base.mean()) if n else None,
+        hedges_g=g,
+        note=_joined(note, pairs.note),
+        se=se,
         confidence=confidence,
         cells=pairs.cells,
     )
-    if n == 0:
-        return replace(empty, note=_joined("no pair: no seed has finished in two arms that differ in this axis alone", pairs.note))
-    known = replace(
-        empty,
-        mean_diff=float(differences.mean()),
-        level_mean=float(pairs.level.mean()),
-        baseline_mean=float(pairs.base.mean()),
-        note=pairs.note,
-    )
-    if n == 1:
-        return replace(known, note=_joined("one seed: no interval; a second seed gives one", pairs.note))
-    sd = float(differences.std(ddof=1))
-    if sd <= 1e-12 * float(np.abs([pairs.level, pairs.base]).max()):
-        return replace(known, note=_joined(f"all {n} differences are identical: no spread, so no interval", pairs.note))
-    known = replace(known, se=sd / sqrt(n), hedges_g=_hedges_g(known, pairs))
-    p = 2 * float(stats.t.sf(abs(float(differences.mean())) / (sd / sqrt(n)), n - 1))
-    return replace(known, p=p, ci=known.interval(confidence))
 
 
-def _hedges_g(effect: Effect, pairs: _Pairs) -> float | None:
+def _sd(values: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
+    return float(values.std(ddof=1))
+
+
+def _hedges_g(mean: float, pairs: _Pairs) -> float | None:
     """g_av: mean difference over the root mean square of the two SDs, times J for 2 (n - 1) degrees of freedom."""
-    spread = sqrt((float(pairs.level.var(ddof=1)) + float(pairs.base.var(ddof=1))) / 2)
-    if spread == 0 or effect.mean_diff is None:
-        return None
-    df = 2 * (effect.n - 1)
-    correction = exp(lgamma(df / 2) - lgamma((df - 1) / 2) - log(df / 2) / 2)
-    return effect.mean_diff / spread * correction
+    spread = sqrt((_sd(pairs.level) ** 2 + _sd(pairs.base) ** 2) / 2)
+    df = 2 * (len(pairs.seeds) - 1)
+    return mean / spread * exp(lgamma(df / 2) - lgamma((df - 1) / 2) - log(df / 2) / 2) if spread else None
 
 
 def _joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
-
-
-def _effect_json(effect: Effect, *, goal: Literal["min", "max"]) -> dict[str, Any]:
-    """The verdict is on the claim that the arm is better than the baseline, its interval taken alone."""
-    sign = 1 if goal == "max" else -1
-    low, high = sorted((sign * effect.ci[0], sign * effect.ci[1])) if effect.ci else (-1.0, 1.0)
-    return {
-        "arm": effect.level,
-        "mean_diff": effect.mean_diff,
-        "ci": list(effect.ci) if effect.ci else None,
-        "p": effect.p,
-        "p_holm": effect.p_holm,
-        "p_bh": effect.p_bh,
-        "hedges_g": effect.hedges_g,
-        "n": effect.n,
-        "verdict": "supported" if low > 0 else "contradicted" if high < 0 else "inconclusive",
-        "note": effect.note,
-    }

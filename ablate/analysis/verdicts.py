@@ -38,7 +38,8 @@ import pandas as pd
 
 from ablate.analysis.compound import compare_sizes, locate_best
 from ablate.analysis.effects import Effect, Interval, adjust, level_effects, seed_differences
-from ablate.analysis.power import MAX_SEEDS, seeds_for_margin, seeds_needed
+from ablate.analysis.power import MAX_SEEDS
+from ablate.analysis.settling import Seeds, Settling, seeds_for_difference, seeds_for_distance, settles
 from ablate.analysis.statements import Sides, between, change, levels_of, listed, numeric, sides_of, statement, than_of
 from ablate.errors import did_you_mean
 from ablate.model import Level
@@ -59,6 +60,20 @@ class Verdict:
     """One sentence with the numbers; for `inconclusive` also what would settle it."""
     statement: str
     """The claim in words, its defaults filled in."""
+    seeds: int | None = None
+    """That would settle what is inconclusive, in all, if it is as it looks; None where that is above 1,000 or cannot be told."""
+    seeds_range: tuple[int | None, int | None] | None = None
+    """The same at both ends of the SD's 95 % interval; None where it is not known."""
+
+
+class Decision(NamedTuple):
+    """What a test of one claim comes to."""
+
+    outcome: Outcome
+    effect: Effect | None
+    reason: str
+    seeds: int | None = None
+    seeds_range: tuple[int | None, int | None] | None = None
 
 
 def verdicts(
@@ -95,8 +110,24 @@ def judge(
     """
     data = _Data(results, claim.metric or metric.name, tuple(levels), confidence)
     said = statement(claim, levels=levels, metric=metric.name)
-    outcome, effect, reason = data.missing(claim) or _decide(data, claim, levels, goal=metric.goal, unit=unit)
-    return Verdict(claim, outcome, effect, reason, said)
+    decided = data.missing(claim) or _decide(data, claim, levels, goal=metric.goal, unit=unit)
+    return Verdict(claim, decided.outcome, decided.effect, decided.reason, said, decided.seeds, decided.seeds_range)
+
+
+def settling(found: Iterable[Verdict], *, metric: str) -> tuple[Settling, ...]:
+    """For each inconclusive claim the seeds that would settle it, in all and beyond those there are. `metric`: the study's own."""
+    return tuple(_settling(verdict, metric=verdict.claim.metric or metric) for verdict in found if verdict.verdict == "inconclusive")
+
+
+def _settling(verdict: Verdict, *, metric: str) -> Settling:
+    now = verdict.effect.n if verdict.effect else 0
+    if verdict.seeds is not None:
+        more, note = max(0, verdict.seeds - now), "if the difference is as it looks, with power 0.8"
+    elif now < 2:
+        more, note = None, "two seeds give a first estimate of the noise" if verdict.effect else verdict.reason
+    else:
+        more, note = None, verdict.reason.rpartition("; ")[2]
+    return Settling(verdict.statement, metric, now, verdict.seeds, more, verdict.seeds_range, note)
 
 
 def _decide(data: "_Data", claim: Claim, levels: Mapping[str, Sequence[Level]], *, goal: Literal["min", "max"], unit: str) -> "Decision":
@@ -137,9 +168,6 @@ def minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-Decision = tuple[Outcome, Effect | None, str]
-
-
 class _Data(NamedTuple):
     """What every test of one claim looks at."""
 
@@ -151,11 +179,11 @@ class _Data(NamedTuple):
     def missing(self, claim: Claim) -> Decision | None:
         """Why nothing can be compared yet."""
         if claim.when and self.results.empty:
-            return "inconclusive", None, f"no trial where {claim.when}"
+            return Decision("inconclusive", None, f"no trial where {claim.when}")
         if self.metric in self.results:
             return None
         close = did_you_mean(self.metric, [str(column) for column in self.results.columns])
-        return "inconclusive", None, f"no finished trial has reported {self.metric}{close}"
+        return Decision("inconclusive", None, f"no finished trial has reported {self.metric}{close}")
 
     def effects(self, axis: str, *, baseline: Level, of: Sequence[Level] | None = None) -> dict[Level, Effect]:
         """Level -> the effect `level` minus `baseline`; none at all while the baseline has no trial yet."""
@@ -183,30 +211,30 @@ def _simple(data: _Data, claim: Claim, sides: Sides, *, goal: Literal["min", "ma
     if effect is None:
         return _no_trial(sides)
     if claim.expect == "equivalent":
-        outcome, reason = _equivalence(effect, within=claim.within, unit=unit)
-    else:
-        outcome, reason = _order(effect, sign=1 if claim.expect == "increases" else -1, within=claim.within, unit=unit)
-    return outcome, effect, reason
+        return _equivalence(effect, within=claim.within, unit=unit)
+    return judge_order(effect, sign=1 if claim.expect == "increases" else -1, within=claim.within, unit=unit)
 
 
 def _no_trial(sides: Sides) -> Decision:
-    return "inconclusive", None, f"no trial at {sides.level!r}"
+    return Decision("inconclusive", None, f"no trial at {sides.level!r}")
 
 
 def _larger(data: _Data, sides: Sides, other: Sides, *, within: float | None, unit: str) -> Decision:
     own, rival = data.difference(sides), data.difference(other)
     if own is None or rival is None:
-        return "inconclusive", own, f"no trial at {change(sides if own is None else other)}"
+        return Decision("inconclusive", own, f"no trial at {change(sides if own is None else other)}")
     sizes = compare_sizes(data.by_seed(sides), data.by_seed(other), metric=data.metric, within=within, confidence=data.confidence)
     said = f"{numbers_of(own, unit=unit)}, against {numbers_of(rival, unit=unit)}; larger by {numbers_of(sizes.excess, unit=unit)}"
     match sizes.order:
         case "alike":
-            return "equivalent", own, f"{said}, inside ±{within:g}"
+            return Decision("equivalent", own, f"{said}, inside ±{within:g}")
         case "larger":
-            return "supported", own, said
+            return Decision("supported", own, said)
         case "smaller":
-            return "contradicted", own, said
-    return "inconclusive", own, f"{said}; {_seeds(sizes.seeds) if sizes.excess.ci else sizes.excess.note}"
+            return Decision("contradicted", own, said)
+    if not sizes.excess.ci:
+        return Decision("inconclusive", own, f"{said}; {sizes.excess.note}")
+    return Decision("inconclusive", own, f"{said}; {_seeds(sizes.seeds)}", sizes.seeds)
 
 
 def _interior(
@@ -217,68 +245,64 @@ def _interior(
         tried, ends={end: data.effects(axis, baseline=end, of=tried) for end in ends}, goal=goal, confidence=data.confidence
     )
     if found is None:
-        return "inconclusive", None, f"no level between {ends[0]} and {ends[1]} was measured with the same seeds as both"
+        return Decision("inconclusive", None, f"no level between {ends[0]} and {ends[1]} was measured with the same seeds as both")
     sign = 1 if goal == "max" else -1
     closest = min(found.against, key=lambda effect: sign * (effect.mean_diff or 0.0) / (effect.se or 1.0))
     holm = "" if found.p is None else f", one-sided Holm p = {found.p:.2g} over"
     if found.place == "end":
         said = f"{found.best} is better than {listed(tried)}; closest is {closest.baseline}: {numbers_of(closest, unit=unit)}{holm} 2 ends"
-        return "contradicted", closest, said
+        return Decision("contradicted", closest, said)
     said = f"{found.best}: " + " and ".join(f"{numbers_of(effect, unit=unit)} against {effect.baseline}" for effect in found.against)
     if found.p is not None:
         said += f"{holm} {len(tried)} {'level' if len(tried) == 1 else 'levels'}"
     if found.place == "inside":
-        return "supported", closest, said
-    return "inconclusive", closest, f"{said}; {closest.note if found.p is None else _seeds(found.seeds)}"
+        return Decision("supported", closest, said)
+    return Decision("inconclusive", closest, f"{said}; {closest.note if found.p is None else _seeds(found.seeds)}", found.seeds)
 
 
-def _order(effect: Effect, *, sign: int, within: float | None, unit: str) -> tuple[Outcome, str]:
+def judge_order(effect: Effect, *, sign: int, within: float | None, unit: str = "") -> Decision:
+    """The claim that the level's metric is higher (`sign` 1) or lower (-1) than the baseline's."""
     narrow = effect.interval(EQUIVALENCE_CONFIDENCE)
     if within is not None and narrow and -within < narrow[0] and narrow[1] < within:
-        return (
-            "equivalent",
-            f"{numbers_of(effect, unit=unit, confidence=EQUIVALENCE_CONFIDENCE)} (90 %), inside ±{within:g}",
+        return Decision(
+            "equivalent", effect, f"{numbers_of(effect, unit=unit, confidence=EQUIVALENCE_CONFIDENCE)} (90 %), inside ±{within:g}"
         )
     said = numbers_of(effect, unit=unit)
     if effect.ci is None:
-        return "inconclusive", f"{said}; {effect.note}"
+        return Decision("inconclusive", effect, f"{said}; {effect.note}")
     low, high = sorted((sign * effect.ci[0], sign * effect.ci[1]))
     if low > 0:
-        return "supported", said
+        return Decision("supported", effect, said)
     if high < 0:
-        return "contradicted", said
-    return "inconclusive", f"{said}; {_settles(effect)}"
+        return Decision("contradicted", effect, said)
+    return _open(effect, said, seeds_for_difference(effect))
 
 
-def _equivalence(effect: Effect, *, within: float | None, unit: str) -> tuple[Outcome, str]:
+def _open(effect: Effect, said: str, seeds: Seeds | None) -> Decision:
+    if seeds is None:
+        return Decision("inconclusive", effect, f"{said}; {effect.note}")
+    return Decision("inconclusive", effect, f"{said}; {settles(seeds)}", seeds.likely, (seeds.low, seeds.high))
+
+
+def _equivalence(effect: Effect, *, within: float | None, unit: str) -> Decision:
     narrow = effect.interval(EQUIVALENCE_CONFIDENCE)
     said = numbers_of(effect, unit=unit)
     if within is None:
-        return "inconclusive", f"{said}; no margin: `within` says how small a difference does not matter"
-    if narrow is None or effect.ci is None or effect.mean_diff is None:
-        return "inconclusive", f"{said}; {effect.note}"
+        return Decision("inconclusive", effect, f"{said}; no margin: `within` says how small a difference does not matter")
+    if narrow is None or effect.ci is None:
+        return Decision("inconclusive", effect, f"{said}; {effect.note}")
     if -within < narrow[0] and narrow[1] < within:
-        return (
-            "supported",
-            f"{numbers_of(effect, unit=unit, confidence=EQUIVALENCE_CONFIDENCE)} (90 %), inside ±{within:g}",
-        )
+        inside = f"{numbers_of(effect, unit=unit, confidence=EQUIVALENCE_CONFIDENCE)} (90 %), inside ±{within:g}"
+        return Decision("supported", effect, inside)
     if effect.ci[0] > within or effect.ci[1] < -within:
-        return "contradicted", f"{said}, wholly outside ±{within:g}"
-    distance = within - abs(effect.mean_diff)
-    seeds = (
-        seeds_for_margin(effect.mean_diff, within=within, sd=effect.sd or 0.0)
-        if distance > 0
-        else seeds_needed(distance, sd=effect.sd or 0.0)
-    )
-    return "inconclusive", f"{said}, against ±{within:g}; {_seeds(seeds)}"
+        return Decision("contradicted", effect, f"{said}, wholly outside ±{within:g}")
+    return _open(effect, f"{said}, against ±{within:g}", seeds_for_distance(effect, within=within))
 
 
-def _best(
-    effects: Sequence[Effect], *, goal: Literal["min", "max"], within: float | None, alpha: float, unit: str
-) -> tuple[Outcome, Effect | None, str]:
+def _best(effects: Sequence[Effect], *, goal: Literal["min", "max"], within: float | None, alpha: float, unit: str) -> Decision:
     measured = [effect for effect in effects if effect.mean_diff is not None]
     if not measured:
-        return "inconclusive", None, "no other level has a trial with the same seed"
+        return Decision("inconclusive", None, "no other level has a trial with the same seed")
     sign = 1 if goal == "max" else -1
     rival = min(measured, key=lambda effect: sign * (effect.mean_diff or 0.0))
     said = f"closest is {rival.baseline}: {numbers_of(rival, unit=unit)}"
@@ -286,10 +310,10 @@ def _best(
         said += f", Holm p = {rival.p_holm:.2g} over {len(effects)}"
     beaten = [effect for effect in measured if effect.p_holm is not None and effect.p_holm < alpha and sign * (effect.mean_diff or 0) < 0]
     if beaten:
-        return "contradicted", rival, said
+        return Decision("contradicted", rival, said)
     if all(_as_good(effect, sign=sign, within=within, alpha=alpha) for effect in effects):
-        return "supported", rival, said + ("" if within is None else f", margin {within:g}")
-    return "inconclusive", rival, f"{said}; {_settles(rival) if rival.ci else rival.note}"
+        return Decision("supported", rival, said + ("" if within is None else f", margin {within:g}"))
+    return _open(rival, said, seeds_for_difference(rival))
 
 
 def _as_good(effect: Effect, *, sign: int, within: float | None, alpha: float) -> bool:
@@ -298,12 +322,6 @@ def _as_good(effect: Effect, *, sign: int, within: float | None, alpha: float) -
     narrow = effect.interval(EQUIVALENCE_CONFIDENCE)
     not_worse = within is not None and narrow is not None and min(sign * narrow[0], sign * narrow[1]) > -within
     return not_worse or (effect.p_holm < alpha and sign * effect.mean_diff > 0)
-
-
-def _settles(effect: Effect) -> str:
-    assert effect.mean_diff is not None
-    assert effect.sd is not None
-    return _seeds(seeds_needed(effect.mean_diff, sd=effect.sd))
 
 
 def _seeds(needed: int | None) -> str:

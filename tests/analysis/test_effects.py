@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from ablate.analysis.effects import adjust, arm_effects, level_effects, paired_effect, pooled_noise, seed_differences
+from ablate.analysis.effects import adjust, level_effects, paired_effect, seed_differences
 from ablate.errors import InputError
 from ablate.results import at_baselines
 
@@ -207,50 +207,6 @@ def test_reversed_swaps_the_sides() -> None:
     assert effect.reversed().ci == pytest.approx(swapped.ci)
     assert effect.reversed().hedges_g == pytest.approx(swapped.hedges_g)
     assert effect.reversed().level == "a"
-
-
-def test_pooled_noise_pools_squares_over_arms() -> None:
-    noise = pooled_noise(trials(a=[1.0, 3.0], b=[0.0, 0.0, 3.0], c=[7.0]), metric="score")
-    assert noise.df == 3  # arm c has one seed and says nothing
-    assert noise.sd == pytest.approx(sqrt((2.0 + 6.0) / 3))
-
-
-def test_arm_effects_plain_frame_gives_the_documented_json() -> None:
-    frame = trials(base=[1.0, 1.2, 0.9], better=[2.0, 2.3, 1.9], worse=[0.2, 0.4, 0.0])[["arm", "seed", "score"]]
-    answer = arm_effects(frame, baseline="base", metric="score", goal="max").to_json()
-    assert [(row["arm"], row["verdict"]) for row in answer["effects"]] == [("better", "supported"), ("worse", "contradicted")]
-    keys = {"arm", "mean_diff", "ci", "p", "p_holm", "p_bh", "hedges_g", "n", "verdict"}
-    assert keys <= set(answer["effects"][0])
-    assert answer["noise"]["df"] == 6
-    assert answer["mde"] > 0
-
-
-def test_arm_effects_goal_min_turns_the_verdict() -> None:
-    frame = trials(base=[1.0, 1.2, 0.9], other=[2.0, 2.3, 1.9])
-    assert arm_effects(frame, baseline="base", metric="score", goal="min").to_json()["effects"][0]["verdict"] == "contradicted"
-
-
-def test_arm_effects_mde_is_found_with_power_0_8() -> None:
-    frame = trials(base=[0.0] * 5, other=[1.0, 2.0, 3.0, 4.0, 5.0])
-    mde = arm_effects(frame, baseline="base", metric="score", goal="max").mde
-    assert mde is not None
-    power = stats.nct.sf(stats.t.ppf(0.975, 4), 4, mde / stats.tstd([1, 2, 3, 4, 5]) * sqrt(5))
-    assert power == pytest.approx(0.8, abs=1e-9)
-
-
-def test_arm_effects_one_seed_answers_null() -> None:
-    answer = arm_effects(trials(base=[1.0], other=[2.0]), baseline="base", metric="score", goal="max").to_json()
-    assert answer["noise"] == {"sd": None, "df": 0}
-    assert answer["mde"] is None
-    assert answer["effects"][0]["ci"] is None
-    assert "one seed" in answer["effects"][0]["note"]
-
-
-def test_arm_effects_compares_two_thousand_arms() -> None:
-    rng = np.random.default_rng(0)
-    arms = np.repeat([f"arm-{index}" for index in range(2000)], 5)
-    frame = pd.DataFrame({"arm": arms, "seed": np.tile(range(5), 2000), "score": rng.normal(size=10_000)})
-    assert len(arm_effects(frame, baseline="arm-0", metric="score", goal="max").effects) == 1999
 
 
 def nested(*, depths: Sequence[int | None] = (1, 2), seeds: int = 3) -> pd.DataFrame:

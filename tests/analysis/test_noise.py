@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from scipy import stats
 from statsmodels.formula.api import ols
 
-from ablate.analysis.noise import noise_floor, signal_to_noise, winners_curse
+from ablate.analysis.noise import noise_floor, paired_noise, signal_to_noise, spread_bounds, winners_curse
 from ablate.errors import InputError
 
 
@@ -147,3 +147,35 @@ def test_winners_curse_advises_new_seeds() -> None:
 def test_winners_curse_bad_argument_is_refused(count: int, sd: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         winners_curse(count, sd)
+
+
+def two_way(rng: np.random.Generator, *, arms: int, seeds: int, drop: int = 0) -> pd.DataFrame:
+    values = rng.normal(size=(arms, 1)) + 2 * rng.normal(size=(1, seeds)) + 0.5 * rng.normal(size=(arms, seeds))
+    frame = trials(**{f"a{arm}": list(row) for arm, row in enumerate(values)})
+    return frame.drop(index=rng.choice(len(frame), size=drop, replace=False))
+
+
+@pytest.mark.parametrize(("arms", "seeds", "drop"), [(4, 3, 0), (3, 7, 0), (6, 5, 4), (3, 9, 6)])
+def test_paired_noise_is_the_residual_of_the_two_way_analysis_of_variance(arms: int, seeds: int, drop: int) -> None:
+    frame = two_way(np.random.default_rng(arms), arms=arms, seeds=seeds, drop=drop)
+    oracle = ols("loss ~ C(arm) + C(seed)", frame).fit()
+    found = paired_noise(frame, metric="loss")
+    assert found.sd == pytest.approx(sqrt(oracle.mse_resid), rel=1e-9)
+    assert found.df == oracle.df_resid
+
+
+def test_paired_noise_of_complete_arms_is_the_mean_of_all_pairs_variances() -> None:
+    frame = two_way(np.random.default_rng(0), arms=5, seeds=4)
+    table = frame.pivot(index="seed", columns="arm", values="loss").to_numpy()
+    pairs = [np.var(table[:, one] - table[:, other], ddof=1) for one in range(5) for other in range(one)]
+    assert paired_noise(frame, metric="loss").sd == pytest.approx(sqrt(np.mean(pairs) / 2))
+
+
+@pytest.mark.parametrize("frame", [trials(a=[1.0, 2.0]), trials(a=[1.0], b=[2.0]), trials(a=[0.1, 0.2, 0.7], b=[0.3, 0.4, 0.9])])
+def test_paired_noise_that_does_not_exist_is_none(frame: pd.DataFrame) -> None:
+    found = paired_noise(frame, metric="loss")
+    assert (found.sd, found.interval(1.0, n=2)) == (None, None)
+
+
+def test_spread_bounds_are_those_of_chi2() -> None:
+    assert spread_bounds(2) == pytest.approx(tuple(sqrt(2 / stats.chi2.ppf(tail, 2)) for tail in (0.975, 0.025)))
