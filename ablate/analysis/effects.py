@@ -140,13 +140,13 @@ def adjust(effects: Iterable[Effect]) -> tuple[Effect, ...]:
     tested = [effect.p for effect in effects if effect.p is not None]
     if not tested:
         return effects
-    holm, screened = iter(_holm(tested)), iter(multipletests(tested, method="fdr_bh")[1])
+    stepped, screened = iter(holm(tested)), iter(multipletests(tested, method="fdr_bh")[1])
     return tuple(
-        effect if effect.p is None else replace(effect, p_holm=float(next(holm)), p_bh=float(next(screened))) for effect in effects
+        effect if effect.p is None else replace(effect, p_holm=float(next(stepped)), p_bh=float(next(screened))) for effect in effects
     )
 
 
-def _holm(p: Sequence[float]) -> list[float]:
+def holm(p: Sequence[float]) -> list[float]:
     """Holm's step-down correction (1979), in the order given.
 
     To the bit what `multipletests` answers, which has the interpreter search all its memory for garbage on the way: a quarter of a second

@@ -159,12 +159,12 @@ def left_by_seeds(arms: "pd.Series[Any]", seeds: "pd.Series[Any]", values: "pd.S
     if len(y) == 0 or few.max() < 1:
         return PairedNoise(None, 0, None)
     dummies = (few[:, None] == np.arange(few.max() + 1)).astype(float)
-    x, rest = _centred(dummies, many), _centred(y[:, None], many)[:, 0]
+    x, rest = centred(dummies, many), centred(y[:, None], many)[:, 0]
     values_of, vectors = np.linalg.eigh(x.T @ x)
     kept = values_of > 1e-9 * values_of.max(initial=0.0)
-    fitted = vectors[:, kept].T @ (x.T @ rest)
+    left = rest - x @ (vectors[:, kept] @ (vectors[:, kept].T @ (x.T @ rest) / values_of[kept]))
     df = len(y) - int(many.max()) - 1 - int(kept.sum())
-    squares = float(rest @ rest - np.sum(fitted**2 / values_of[kept]))
+    squares = float(left @ left)
     if df < 1 or squares <= df * (NO_SPREAD * float(np.abs(y).max())) ** 2:
         return PairedNoise(None, max(df, 0), None)
     within = _Groups.by(pd.factorize(arms)[0], y).sd
@@ -276,7 +276,7 @@ class _Groups(NamedTuple):
         return cls(sizes, means, squares, largest, sqrt(float(squares.sum()) / df) if df else None, df)
 
 
-def _centred(columns: Values, codes: "np.ndarray[Any, np.dtype[np.intp]]") -> Values:
+def centred(columns: Values, codes: "np.ndarray[Any, np.dtype[np.intp]]") -> Values:
     """Each column less its mean within each group."""
     sizes = np.bincount(codes)
     sums = np.zeros((len(sizes), columns.shape[1]))
