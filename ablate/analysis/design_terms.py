@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse.csgraph import connected_components
 
 from ablate.analysis.noise import centred
 
@@ -86,7 +87,7 @@ def design_of(table: pd.DataFrame, *, factors: Sequence[str], interactions: bool
         aliased=tuple(found.aliases),
         total=model.squares,
         residual=(max(0.0, model.squares - whole.squares), len(table) - table["seed"].nunique() - whole.rank),
-        balanced=model.orthogonal(kept),
+        balanced=len({model.parts[name] for name in kept}) == len(kept),
         warnings=(*warnings, *found.warnings),
         _levels=dict(_level_means(table, model, found)),
     )
@@ -123,6 +124,7 @@ class _Model:
     """Of the metric around the seeds' means."""
     trials: int
     places: dict[str, range]
+    _known: dict[tuple[str, ...], _Fit] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, terms: dict[str, Matrix], values: Matrix, *, seeds: Matrix) -> "_Model":
@@ -138,6 +140,29 @@ class _Model:
 
     def fit(self, names: Iterable[str]) -> _Fit:
         """Squares these terms explain together, and how many directions they have."""
+        apart: dict[int, list[str]] = {}
+        for name in names:
+            apart.setdefault(self.parts[name], []).append(name)
+        fits = [self._fit(tuple(sorted(part))) for part in apart.values()]
+        return _Fit(sum(fit.squares for fit in fits), sum(fit.rank for fit in fits))
+
+    @cached_property
+    def parts(self) -> dict[str, int]:
+        """Term -> the part of the model it is in; parts are orthogonal to each other, in a balanced design each term is its own."""
+        touching = np.zeros((len(self.places), len(self.places)), dtype=bool)
+        starts = [place.start for place in self.places.values()]
+        if starts:
+            largest = np.maximum.reduceat(np.maximum.reduceat(np.abs(self.gram), starts, axis=0), starts, axis=1)
+            touching = largest > RANK * self.trials
+        labels = connected_components(touching, directed=False)[1]
+        return dict(zip(self.places, map(int, labels), strict=True))
+
+    def _fit(self, names: tuple[str, ...]) -> _Fit:
+        if names not in self._known:
+            self._known[names] = self._fitted(names)
+        return self._known[names]
+
+    def _fitted(self, names: tuple[str, ...]) -> _Fit:
         at = self.at(names)
         values, vectors = np.linalg.eigh(self.gram[np.ix_(at, at)])
         kept = values > RANK * self.trials
@@ -155,13 +180,6 @@ class _Model:
         """Whether two terms have a direction in common, beyond what is given."""
         apart = self.rank([*given, first]) + self.rank([*given, second])
         return apart - self.rank(given) > self.rank([*given, first, second])
-
-    def orthogonal(self, names: Sequence[str]) -> bool:
-        for name in names:
-            others = self.at(other for other in names if other != name)
-            if np.abs(self.gram[np.ix_(self.at([name]), others)]).max(initial=0.0) > 1e-9 * self.trials:
-                return False
-        return True
 
 
 @dataclass(frozen=True)
@@ -183,27 +201,14 @@ class _Terms:
         """Interactions that can be tested, those that share columns together."""
         names = [name for name, rank in self.own_rank.items() if rank]
         groups = {name: [name] for name in names}
-        residual = self._residual_gram(names)
         for one, other in combinations(names, 2):
-            if groups[one] is groups[other] or not residual[one, other] or not self.model.overlap(one, other, given=self.factors):
+            if groups[one] is groups[other] or self.model.parts[one] != self.model.parts[other]:
+                continue
+            if not self.model.overlap(one, other, given=self.factors):
                 continue
             joined = [*groups[one], *groups[other]]
             groups |= dict.fromkeys(joined, joined)
         return [groups[name] for name in names if groups[name][0] == name]
-
-    def _residual_gram(self, names: Sequence[str]) -> dict[tuple[str, str], bool]:
-        """Whether two interactions have anything in common at all, beyond main effects: most have not, and need no closer look."""
-        inner = self.model.at(self.factors)
-        values, vectors = np.linalg.eigh(self.model.gram[np.ix_(inner, inner)])
-        kept = values > RANK * self.model.trials
-        at = self.model.at(names)
-        crossed = vectors[:, kept].T @ self.model.gram[np.ix_(inner, at)] / np.sqrt(values[kept])[:, None]
-        left = np.abs(self.model.gram[np.ix_(at, at)] - crossed.T @ crossed) > 1e-9 * self.model.trials
-        places, start = dict[str, slice](), 0
-        for name in names:
-            width = len(self.model.places[name])
-            places[name], start = slice(start, start + width), start + width
-        return {(one, other): bool(left[places[one], places[other]].any()) for one, other in combinations(names, 2)}
 
     @cached_property
     def aliases(self) -> list[tuple[str, ...]]:

@@ -100,8 +100,9 @@ def test_factor_effects_finds_a_planted_interaction() -> None:
     assert effects.interactions[0].name == "a × b"
 
 
+@pytest.mark.slow
 def test_factor_effects_reject_null_terms_at_their_rate_and_hold_the_truth_in_their_intervals() -> None:
-    runs, rejected, covered, share_covered = 300, 0, 0, 0
+    runs, rejected, covered, share_covered = 200, 0, 0, 0
     truth = 24 * 0.25 / (24 * 0.25 + 22)  # squares of a's effect of ±0.5 over those and the noise of 24 - 2 directions
     for rng_seed in range(runs):
         effects = found(grid(2, 2, 2, seeds=3, rng_seed=rng_seed, a=1.0))
@@ -112,8 +113,8 @@ def test_factor_effects_reject_null_terms_at_their_rate_and_hold_the_truth_in_th
         covered += high.ci[0] < 0.5 < high.ci[1]
         low, top = terms["a"].share_ci or (1.0, 0.0)
         share_covered += low < truth < top
-    # binomial SE of the tests 0.0056, of the intervals 0.013
-    assert rejected / (5 * runs) == pytest.approx(0.05, abs=0.017)
+    # binomial SE of the tests 0.007, of the intervals 0.015
+    assert rejected / (5 * runs) == pytest.approx(0.05, abs=0.02)
     assert covered / runs == pytest.approx(0.95, abs=0.038)
     assert share_covered / runs > 0.91
 
@@ -126,11 +127,11 @@ def test_factor_effects_correct_interactions_among_themselves() -> None:
 
 def test_factor_effects_chance_is_the_share_of_a_term_that_does_nothing() -> None:
     shares, chances = [], []
-    for rng_seed in range(200):
+    for rng_seed in range(60):
         term = by_name(found(grid(3, 2, rng_seed=rng_seed)))["a"]
         shares.append(term.share)
         chances.append(term.chance or 0.0)
-    assert np.mean(shares) == pytest.approx(np.mean(chances), rel=0.1)
+    assert np.mean(shares) == pytest.approx(np.mean(chances), rel=0.25)
     assert np.mean(shares) > 0.1
 
 
