@@ -62,27 +62,34 @@ def effects(
     within: Annotated[
         float | None, typer.Option(help="CSV only: a difference this small does not matter; an arm shown to be inside is equivalent.")
     ] = None,
+    importance: Annotated[
+        bool, typer.Option("--importance", help="Studies only: each axis's importance by fANOVA as well; takes some seconds.")
+    ] = False,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Print each level against its baseline, with intervals, and the verdicts on the study's claims."""
-    from ablate.conclude import conclude, csv_effects
+    """Print each level against its baseline with intervals, verdicts, the noise, and what else may explain an effect."""
+    from ablate.conclude import conclude, csv_effects, study_factors, study_importance
     from ablate.history import mixtures, trained_with
     from ablate.terminal_conclusion import show_arm_effects, show_conclusion
 
     if study.endswith(".csv"):
+        if importance:
+            raise InputError("--importance is for a study: a CSV has arms, and no axes to compare")
         answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max", within=within)
         print_json(answer.to_json()) if as_json else show_arm_effects(answer)
         return
     refuse_for_study(study, baseline=baseline, metric=metric, goal=goal, within="" if within is None else str(within))
     opened = open_store_of(workspace, store)
     conclusion = conclude(opened, study_name_of(study))
+    factors, forest = study_factors(conclusion), study_importance(conclusion) if importance else None
     mixed = mixtures(trained_with(opened, [job.id for job in opened.jobs(conclusion.study.name)]))
     if as_json:
-        print_json(conclusion.to_json() | {"mixed": list(mixed)})
+        more = {"factors": factors and factors.to_json(), "importance": forest and forest.to_json()}
+        print_json(conclusion.to_json() | more | {"mixed": list(mixed)})
         return
-    show_conclusion(conclusion)
+    show_conclusion(conclusion, factors=factors, importance=forest)
     if mixed:
         print("\n! not all of these trials were trained alike:", *mixed, sep="\n  ")
 

@@ -11,7 +11,9 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from ablate.analysis.arm_effects import ArmEffects, arm_effects
-from ablate.analysis.effects import Effect, adjust, level_effects
+from ablate.analysis.effects import USABLE, Effect, adjust, level_effects
+from ablate.analysis.factors import FactorEffects, factor_effects, vary_together
+from ablate.analysis.importance import Importance, forest_importance
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.verdicts import Verdict, verdicts
 from ablate.axes import Axis
@@ -21,6 +23,7 @@ from ablate.deviations import Registration, registration
 from ablate.errors import InputError
 from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
+from ablate.guards import Guards, guards_of
 from ablate.history import trained_with, versions_text
 from ablate.report import StudyReport
 from ablate.results import at_baselines, curves_frame, law_frame, results_frame
@@ -51,6 +54,8 @@ class Conclusion:
     """What the law is fitted to; None where the study has no `law:` section."""
     registration: Registration
     """When it was declared, and what was edited since."""
+    guards: Guards
+    """Noise, confounds, and what else keeps an effect from being overread."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -66,10 +71,13 @@ class Conclusion:
                     "claim": verdict.statement,
                     "verdict": verdict.verdict,
                     "reason": verdict.reason,
+                    "seeds": verdict.seeds,
+                    "seeds_range": verdict.seeds_range,
                     "effect": asdict(verdict.effect) if verdict.effect else None,
                 }
                 for verdict in self.verdicts
             ],
+            **self.guards.to_json(),
         }
 
 
@@ -80,17 +88,36 @@ def conclude(store: Store, name: str) -> Conclusion:
     study = Study.model_validate(record.spec)
     runs = law_frame(store, name, law=study.law, metric=study.metric.name) if study.law else None
     law, missing = law_so_far(study, runs)
+    effects = _effects(paired, axes=record.axes, metric=study.metric)
     return Conclusion(
         record=record,
         study=study,
         results=frame,
-        effects=_effects(paired, axes=record.axes, metric=study.metric),
+        effects=effects,
         verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=_kept(study, trials)),
         law=law,
         law_missing=missing,
         law_runs=runs,
         registration=registration(store, name, trials=trials),
+        guards=guards_of(study, results=paired, axes=record.axes, trials=trials, effects=effects),
     )
+
+
+def study_factors(conclusion: Conclusion) -> FactorEffects | None:
+    """Main effects and interactions; None where no two axes vary together, or too little has finished."""
+    frame, axes, metric = _factorial(conclusion)
+    if metric not in frame or len(axes) < 2 or not vary_together(frame, factors=axes):
+        return None
+    try:
+        return factor_effects(frame, factors=axes, metric=metric)
+    except InputError:
+        return None  # nothing but one level has finished
+
+
+def study_importance(conclusion: Conclusion) -> Importance:
+    """Importance by fANOVA, which takes seconds. Raises InputError where there is too little to go on."""
+    frame, axes, metric = _factorial(conclusion)
+    return forest_importance(frame, factors=axes, metric=metric)
 
 
 def study_report(store: Store, name: str) -> StudyReport:
@@ -121,6 +148,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         target=study.law.target if study.law else None,
         registration=conclusion.registration,
         stale=len(store.stale_trials(name)),
+        warnings=conclusion.guards.warnings,
     )
 
 
@@ -137,6 +165,13 @@ def csv_effects(path: Path, *, baseline: str, metric: str, goal: str, within: fl
     if not baseline or not metric:
         raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME (columns: {', '.join(map(str, frame.columns))})")
     return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal), within=within)
+
+
+def _factorial(conclusion: Conclusion) -> tuple[pd.DataFrame, list[str], str]:
+    """The finished trials as effects pair them, the axes that vary among them, the metric."""
+    frame = at_baselines(conclusion.results, axes=conclusion.record.axes)
+    done = frame[frame["state"].isin(USABLE)]
+    return frame, [axis for axis in conclusion.record.axes if done[axis].nunique() > 1], conclusion.study.metric.name
 
 
 def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metric) -> tuple[Effect, ...]:

@@ -72,6 +72,8 @@ class StudyReport:
     """None for results that no study file declared, such as a CSV's."""
     stale: int = 0
     """Trials that ended and are not in the study's plan any more."""
+    warnings: tuple[str, ...] = ()
+    """What keeps its effects from being overread: noise, unequal compute, learning rates that moved."""
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,21 @@ if TYPE_CHECKING:
 
     from ablate.analysis.arm_effects import ArmEffects
     from ablate.analysis.effects import Interval
+    from ablate.analysis.factors import FactorEffects
+    from ablate.analysis.importance import Importance
     from ablate.analysis.noise import SignalToNoise, WinnersCurse
     from ablate.conclude import Conclusion
     from ablate.deviations import Registration
+    from ablate.guards import Guards
+
+SIGNALS = 8
+"""Metrics whose noise is shown."""
+TERMS = 20
+"""Main effects and interactions that are shown."""
 
 
-def show_conclusion(conclusion: "Conclusion") -> None:
-    """Effects, then what became of each claim."""
+def show_conclusion(conclusion: "Conclusion", *, factors: "FactorEffects | None", importance: "Importance | None") -> None:
+    """Effects and what they are to be read with, then what became of each claim."""
     out, study = console(), conclusion.study
     simulated = " (simulated)" if conclusion.record.simulated else ""
     done = int(conclusion.results["state"].isin(("done", "cached")).sum())
@@ -42,6 +50,11 @@ def show_conclusion(conclusion: "Conclusion") -> None:
     )
     if rows:
         out.print("n: seeds; intervals are each taken alone, p is corrected over this table (Holm)", style="dim")
+    _print_guards(out, conclusion.guards)
+    if factors is not None:
+        _print_factors(out, factors)
+    if importance is not None:
+        _print_importance(out, importance)
     _print_registration(out, conclusion.registration)
     for verdict in conclusion.verdicts:
         style = {"supported": "green", "contradicted": "red"}.get(verdict.verdict, "yellow")
@@ -101,6 +114,62 @@ def _print_registration(out: Console, registration: "Registration") -> None:
     for deviation in registration.deviations:
         late = "yellow" if deviation.finished else ""
         out.print(Text.assemble(f"  {moment(deviation.time)}, ", (deviation.when, late), f": {deviation.what}"), soft_wrap=True)
+
+
+def _print_guards(out: Console, guards: "Guards") -> None:
+    """Noise and warnings; the other metrics' noise only where there are few enough to read."""
+    if guards.signals:
+        out.print()
+        _print_noise(out, guards.signals[:SIGNALS])
+        if len(guards.signals) > SIGNALS:
+            out.print(f"and {len(guards.signals) - SIGNALS} more metrics (--json has all)", style="dim")
+    if guards.mde is not None:
+        said = f"smallest true effect found with power 0.8: {number(guards.mde)} in the least clear row, by the SD of its own seeds"
+        if guards.mde_pooled is not None and guards.paired is not None:
+            said += f"; {number(guards.mde_pooled)} between two arms, by the noise pooled over all (df {guards.paired.df})"
+        out.print(said, soft_wrap=True)
+    if guards.signal is not None and guards.signal.curse is not None:
+        _print_curse(out, guards.signal.curse)
+    _print_warnings(out, guards.warnings)
+
+
+def _print_factors(out: Console, found: "FactorEffects") -> None:
+    """Shares of the squares: main effects, interactions, what is left."""
+    terms = [*found.main, *found.interactions, *([found.higher] if found.higher else [])]
+    rows = [
+        {
+            "importance of": term.name,
+            "share": term.share,
+            "95 % interval": _interval(term.share_ci),
+            "by chance": term.chance,
+            "df": term.df,
+            "F": term.f,
+            "p (Holm)": term.p if term is found.higher else term.p_holm,
+            "note": term.note,
+        }
+        for term in terms[:TERMS]
+    ]
+    out.print()
+    show_rows(rows)
+    if len(terms) > TERMS:
+        out.print(f"and {len(terms) - TERMS} more terms (--json has all)", style="dim")
+    sources = {"seeds": "between seeds", "higher-order terms": "of what no term explains", "none": "not known"}
+    noise = "" if found.noise_share is None else f"; noise has {number(found.noise_share)}"
+    whole = "" if found.balanced else "; not balanced, so shares do not add up to 1"
+    out.print(f"share of the squares around the seeds' means{noise}, {sources[found.noise_from]}{whole}", style="dim", soft_wrap=True)
+    out.print(found.caution, style="dim", soft_wrap=True)
+    _print_warnings(out, found.warnings)
+
+
+def _print_importance(out: Console, found: "Importance") -> None:
+    rows = [
+        {"fANOVA importance of": each.factor, "share": each.importance, "over forests": f"[{number(each.low)}, {number(each.high)}]"}
+        for each in found.factors
+    ]
+    out.print()
+    show_rows(rows)
+    said = f"{found.trials} trials, {found.forests} forests; {found.caution}" + (f"; {found.note}" if found.note else "")
+    out.print(said, style="dim", soft_wrap=True)
 
 
 def _print_noise(out: Console, signals: "Sequence[SignalToNoise]") -> None:

@@ -17,7 +17,7 @@ PACKAGES = ("ablate", "model_zoo", "dashboards")
 HOMES = {
     "ray": ("ablate.schedule.", "model_zoo.machines"),  # which starts processes on the other machines of an attempt
     "mlflow": ("ablate.stores.mlflow_mirror",),
-    "optuna": ("ablate.search",),
+    "optuna": ("ablate.search", "ablate.analysis.importance"),
     "sqlalchemy": ("ablate.stores.sql", "ablate.stores.tables"),
     "alembic": ("ablate.stores.",),
     "pg8000": (),

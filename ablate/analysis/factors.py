@@ -12,7 +12,7 @@ Noise is what is left once every cell and every seed has its mean. With one seed
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import sqrt
+from math import exp, hypot, log, sqrt
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,8 +34,8 @@ CAUTION = (
 SEED_ALPHA = 0.01
 """Below this p seeds are said to move a factor's levels unlike each other."""
 
-LARGE = 1e5
-"""Noncentrality beyond which scipy's distribution loses digits, and the numerator's own spread is below a hundredth."""
+LARGE = 1e4
+"""Chi² beyond which its square root is normal to three digits."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Term:
     share: float
     """Of all squares between the trials of a seed; shares of terms and noise add up to 1 where the design is balanced."""
     share_ci: Interval | None
-    """95 %, of the share without noise's part, by the noncentral F distribution; widened to hold `share` where that is mostly noise."""
+    """Of the share without noise's part; from 0 where the term cannot be told from noise."""
     chance: float | None
     """The share that a term which does nothing has on average."""
     p_holm: float | None = None
@@ -204,35 +204,56 @@ def _term(group: Group, design: Design, noise: _Noise, *, confidence: float) -> 
         return plain
     error = noise.sd**2
     f = group.squares / group.df / error
-    tails = ((1 + confidence) / 2, (1 - confidence) / 2)
-    bounds = [_share(_noncentrality(f, group.df, noise.df, below=tail) * error, rest=design.total - group.squares) for tail in tails]
     return replace(
         plain,
         f=f,
         p=float(special.fdtrc(group.df, noise.df, f)),
-        share_ci=(min(bounds[0], share), max(bounds[1], share)),
+        share_ci=_share_interval(group, total=design.total, noise=error, noise_df=noise.df, confidence=confidence),
         chance=group.df * error / design.total,
     )
+
+
+def _share_interval(group: Group, *, total: float, noise: float, noise_df: int, confidence: float) -> Interval:
+    """Three things are uncertain: the term's own squares, those of other terms, and how much of the rest noise has. Each has an interval of
+    its own, and their distances add in squares, on the scale of ln(term / rest) (Zou & Donner 2008, Statistics in Medicine 27, 1693).
+
+    The term's: by the noncentral chi², the noise enlarged by (t / z)² for its few degrees of freedom, which is exact for one degree. The
+    others' in the same way, for large squares. The noise's by chi².
+    """
+    tail = (1 - confidence) / 2
+    rest, t = total - group.squares, float(special.stdtrit(noise_df, 1 - tail))
+    enlarged = noise * (t / float(special.ndtri(1 - tail))) ** 2
+    low, high = (enlarged * _noncentrality(group.squares / enlarged, group.df, below=below) for below in (1 - tail, tail))
+    if rest <= 0 or group.squares <= 0:
+        return 0.0, max(group.squares / total, _share(high, rest=max(rest, noise)))
+    others = 2 * t * sqrt(max(0.0, rest - noise * noise_df) * noise)
+    least, most = (noise_df / float(special.chdtri(noise_df, p)) - 1 for p in (tail, 1 - tail))
+    fewer = log(max(rest - hypot(noise * noise_df * least, others), noise) / rest)
+    more = log((rest + hypot(noise * noise_df * most, others)) / rest)
+    odds = log(group.squares / rest)
+    above = exp(odds + hypot(log(max(high / group.squares, 1.0)), min(fewer, 0.0)))
+    below = exp(odds - hypot(log(group.squares / low), more)) if 0 < low < group.squares else 0.0
+    return below / (1 + below), above / (1 + above)
 
 
 def _share(squares: float, *, rest: float) -> float:
     return squares / (squares + rest) if squares > 0 else 0.0
 
 
-def _noncentrality(f: float, df: int, noise_df: int, *, below: float) -> float:
-    """Of the F distribution that falls below `f` with this probability; 0 where even the central one does so less often."""
+def _noncentrality(value: float, df: int, *, below: float) -> float:
+    """Of the chi² distribution that falls below `value` with this probability; 0 where even the central one does so less often."""
+    if value <= 0 or float(special.chdtr(df, value)) <= below:
+        return 0.0
+    if value > LARGE:  # normal in its square root
+        return max(0.0, sqrt(value) - float(special.ndtri(below))) ** 2
 
     def excess(noncentrality: float) -> float:
-        return float(special.ncfdtr(df, noise_df, noncentrality, f)) - below
+        return float(special.chndtr(value, df, noncentrality)) - below
 
-    if f <= 0 or float(special.fdtr(df, noise_df, f)) <= below:
-        return 0.0
-    if f * df > LARGE:  # then only the noise's own error is left
-        return f * df * float(special.chdtri(noise_df, below)) / noise_df
-    high = 10.0 + 2 * f * df
+    high = 10.0 + 2 * value
     while excess(high) > 0:
         high *= 2
-    return float(optimize.brentq(excess, 0.0, high, xtol=1e-6 * high))
+    return float(optimize.brentq(excess, 0.0, high, xtol=1e-9 * high))
 
 
 def _adjusted(terms: Iterable[Term]) -> tuple[Term, ...]:

@@ -1,0 +1,194 @@
+"""What stands beside a study's effects so that nobody reads more into them than they say.
+
+How loud each metric is and whether it can separate the arms at all, the smallest difference these seeds can find, what the best arm owes to
+luck, what else differs between a level and its baseline, and arms whose best learning rate is another than the baseline's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import sqrt
+from typing import Any, Literal
+
+import pandas as pd
+
+from ablate.analysis.confounds import GUARDED, Confound, MovedOptimum, confounds, moved_optimum
+from ablate.analysis.effects import USABLE, Effect, Interval
+from ablate.analysis.noise import PairedNoise, SignalToNoise, paired_noise, signal_to_noise
+from ablate.analysis.optima import find_optima
+from ablate.analysis.power import detectable_difference
+from ablate.errors import InputError
+from ablate.results import KEYS
+from ablate.stores import TrialRecord
+from ablate.study import Study
+
+RATES = ("learning_rate", "lr", "peak_lr")
+"""Last parts of the names of axes that are learning rates."""
+FEWEST_RATES = 3
+"""A sweep with fewer has no optimum inside."""
+NAMES: dict[str, str] = {"tokens": "tokens", "train_flops": "training FLOPs", "schedule_fraction": "share of the schedule that ran"}
+
+
+@dataclass(frozen=True)
+class Guards:
+    metric: str
+    signals: tuple[SignalToNoise, ...]
+    """The study's metric first, then every other that finished trials have reported."""
+    paired: PairedNoise | None
+    """Noise of the study's metric that pairing by seed leaves."""
+    mde: float | None
+    """Smallest true effect that the least clear effect's own seeds and SD find with power 0.8, in the metric's unit."""
+    mde_pooled: float | None
+    """The same for one cell by the noise pooled over all arms, which has more degrees of freedom."""
+    confounds: tuple[Confound, ...]
+    """`arm` is `axis = level`, held against the axis's baseline."""
+    moved: tuple[MovedOptimum, ...]
+    warnings: tuple[str, ...]
+    """In words, the study's own metric only."""
+
+    @property
+    def signal(self) -> SignalToNoise | None:
+        """Of the study's metric; None where no trial has reported it."""
+        return next((signal for signal in self.signals if signal.metric == self.metric), None)
+
+    def to_json(self) -> dict[str, Any]:
+        signal, paired = self.signal, self.paired
+        noise: Interval | None = signal.noise.ci if signal else None
+        return {
+            "noise": {
+                "sd": signal.noise.sd if signal else None,
+                "df": signal.noise.df if signal else 0,
+                "ci": list(noise) if noise else None,
+                "paired": None if paired is None else asdict(paired),
+                "note": signal.noise.note if signal else f"no finished trial has reported {self.metric}",
+            },
+            "mde": self.mde,
+            "mde_pooled": self.mde_pooled,
+            "signal_to_noise": [signal.to_json() for signal in self.signals],
+            "winners_curse": signal.curse.to_json() if signal and signal.curse else None,
+            "confounds": [asdict(each) for each in self.confounds],
+            "moved_optima": [asdict(each) | {"retune": list(each.retune)} for each in self.moved],
+            "warnings": list(self.warnings),
+        }
+
+
+def guards_of(
+    study: Study, *, results: pd.DataFrame, axes: Mapping[str, Sequence[Any]], trials: Sequence[TrialRecord], effects: Sequence[Effect]
+) -> Guards:
+    """`results`: as effects pair them, each axis at its baseline where it does not apply; `axes`: axis -> levels, the baseline first."""
+    metric = study.metric.name
+    measured = [name for name in results.columns if name not in {*KEYS, *axes} and _reported(results, name)]
+    ordered = sorted(measured, key=lambda name: name != metric)
+    signals = tuple(signal_to_noise(results, metric=name) for name in ordered)
+    paired = paired_noise(results, metric=metric) if metric in measured else None
+    found = tuple(_confounds(study, results=results, axes=axes, trials=trials))
+    moved = tuple(_moved(study, results=results, axes=axes, trials=trials)) if metric in measured else ()
+    guarded = Guards(
+        metric=metric,
+        signals=signals,
+        paired=paired,
+        mde=_mde(effects),
+        mde_pooled=_mde_pooled(effects, paired),
+        confounds=found,
+        moved=moved,
+        warnings=(),
+    )
+    return replace(guarded, warnings=tuple(_warnings(guarded)))
+
+
+def _reported(results: pd.DataFrame, name: str) -> bool:
+    return bool(results[name][results["state"].isin(USABLE)].notna().any())
+
+
+def _mde(effects: Iterable[Effect]) -> float | None:
+    known = [detectable_difference(effect.n, sd=effect.sd, alpha=1 - effect.confidence) for effect in effects if effect.sd]
+    return max(known, default=None)
+
+
+def _mde_pooled(effects: Sequence[Effect], paired: PairedNoise | None) -> float | None:
+    seeds = [effect.n for effect in effects if effect.n]
+    if paired is None or paired.sd is None or not seeds:
+        return None
+    return detectable_difference(min(seeds), sd=paired.sd * sqrt(2), df=paired.df)
+
+
+def _confounds(
+    study: Study, *, results: pd.DataFrame, axes: Mapping[str, Sequence[Any]], trials: Sequence[TrialRecord]
+) -> Iterable[Confound]:
+    """Each level against its baseline where the other axes stand at theirs; over all their cells where that was not run."""
+    costs = {trial.id: trial.train_flops for trial in trials}
+    size = study.law.size if study.law else None  # sizes that a law goes over differ in compute by intent
+    frame = results.assign(train_flops=results["trial"].map(costs)) if "train_flops" not in results else results
+    what = [name for name in GUARDED if name in frame and _reported(frame, name)]
+    for axis, levels in axes.items():
+        if axis == size:
+            continue
+        alone = _alone(frame, axis=axis, axes=axes)
+        done = alone[alone["state"].isin(USABLE)]
+        if what and levels and levels[0] in set(done[axis]) and done[axis].nunique() > 1:
+            for each in confounds(done.assign(arm=done[axis]), baseline=levels[0], what=what):
+                yield replace(each, arm=_at(axis, each.arm))
+
+
+def _at(axis: str, level: Any) -> str:
+    return f"{axis} = {level:g}" if isinstance(level, float) else f"{axis} = {level}"
+
+
+def _alone(frame: pd.DataFrame, *, axis: str, axes: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    at_base = pd.Series(True, index=frame.index)
+    for other, levels in axes.items():
+        if other != axis and levels:
+            at_base &= frame[other] == levels[0]
+    alone = frame[at_base]
+    return alone if alone[alone["state"].isin(USABLE)][axis].nunique() > 1 else frame
+
+
+def _moved(
+    study: Study, *, results: pd.DataFrame, axes: Mapping[str, Sequence[Any]], trials: Sequence[TrialRecord]
+) -> Iterable[MovedOptimum]:
+    """Levels whose best learning rate is not the baseline's, the axes beside at their baselines. A law's sizes are its own subject."""
+    causes = {trial.id: trial.cause for trial in trials}
+    frame = results.assign(status=results["state"].where(results["state"] != "failed", results["trial"].map(causes)))
+    frame["status"] = frame["status"].replace("nan", "diverged")  # a failure for any other cause says nothing of its rate
+    size = study.law.size if study.law else None
+    for rate in (axis for axis in axes if axis.rpartition(".")[2] in RATES):
+        for axis, levels in axes.items():
+            if axis in (rate, size) or not levels:
+                continue
+            others = {name: known for name, known in axes.items() if name != rate}
+            alone = _alone(frame, axis=axis, axes=others)
+            found = {
+                _at(axis, level): optimum[0]
+                for level in levels
+                if (optimum := _optima(alone[alone[axis] == level], rate=rate, metric=study.metric.name, goal=study.metric.goal))
+            }
+            base = _at(axis, levels[0])
+            if base in found and found[base].grid_best is not None:
+                yield from moved_optimum(found, baseline=base)
+
+
+def _optima(runs: pd.DataFrame, *, rate: str, metric: str, goal: Literal["min", "max"]) -> tuple[Any, ...]:
+    swept = runs.assign(n_params=1.0, lr=runs[rate])
+    if swept[swept["state"].isin(USABLE)]["lr"].nunique() < FEWEST_RATES or swept.duplicated(["lr", "seed"]).any():
+        return ()
+    try:
+        return find_optima(swept[["n_params", "lr", "seed", metric, "status"]], metric=metric, goal=goal)
+    except InputError:
+        return ()  # rates that are no positive numbers
+
+
+def _warnings(found: Guards) -> Iterable[str]:
+    signal = found.signal
+    if signal is not None and signal.separates is False:
+        floor = f"range of the arms {signal.spread:.3g}, noise SD {signal.noise.sd:.3g}"
+        paired = "; differences paired by seed may still show what this does not" if found.paired and (found.paired.rho or 0) > 0.5 else ""
+        yield f"{found.metric}: {signal.note} ({floor}){paired}"
+    elif signal is not None and signal.note:
+        yield f"{found.metric}: {signal.note}"
+    for what, name in NAMES.items():
+        unequal = [each for each in found.confounds if each.what == what]
+        if unequal:
+            factors = [f"{each.arm} ×{each.factor:.3g}" for each in unequal if each.factor is not None]
+            shown = ", ".join(factors[:4]) + (f" and {len(factors) - 4} more" if len(factors) > 4 else "")
+            yield f"compared at unequal {name}: {shown}; {unequal[0].advice}"
+    for moved in found.moved:
+        yield f"learning rate: {moved.advice}"
