@@ -104,14 +104,14 @@ def moved_optimum(optima: Mapping[str, Optimum | BestRate], *, baseline: str, st
     """Arms whose best rate differs from the baseline's by more than its error: |ln factor| > 1.96 SE, both errors counted.
 
     Where an error is not known (one seed, or the best rate is the end of its grid) a factor above 2 counts. All optima are of one size.
-    An arm all of whose runs diverged has no best rate and is left out; a baseline without one is refused.
+    An arm none of whose runs has a finite metric has no best rate and is left out; a baseline without one is refused.
     """
     _known_baseline(baseline, list(optima))
     if not isfinite(step) or step <= 1:
         raise InputError(f"step: {step}; the rates of a re-tune are a factor apart that lies above 1")
     rates = {arm: rate for arm, found in optima.items() if (rate := _rate(found, arm=arm)) is not None}
     if baseline not in rates:
-        raise InputError(f"arm {baseline}: every run diverged, so there is no rate to compare with; run it at lower rates")
+        raise InputError(f"arm {baseline}: no run has a finite metric, so there is no rate to compare with; run it at lower rates")
     base = rates[baseline]
     moved = (_moved(arm, rate, base=base, step=step, found=optima[arm]) for arm, rate in rates.items() if arm != baseline)
     return tuple(each for each in moved if each is not None)

@@ -1,13 +1,14 @@
 """A frame of trials becomes one finite number a trial, and a count of the trials that have none."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns
-from ablate.analysis.effects import USABLE
+from ablate.analysis.effects import ENDED, USABLE
 from ablate.errors import InputError
 
 
@@ -38,9 +39,17 @@ def trial_values(frame: pd.DataFrame, *, keys: Sequence[str], metric: str) -> Tr
         raise InputError(f"several values of {metric} at {where}; keep one row a trial")
     # means of the same numbers in another order differ in the last bit, which would make or break ties
     kept = kept.sort_values([*keys, "seed"], key=lambda column: column if column.dtype.kind in "if" else column.astype(str))
-    left_out = int((~usable).sum())
-    note = f"{left_out} of {len(table)} trials left out (failed, unfinished or not finite)" if left_out else ""
-    return TrialValues(kept.reset_index(drop=True), note)
+    return TrialValues(kept.reset_index(drop=True), _left_out(frame, usable=usable))
+
+
+def _left_out(frame: pd.DataFrame, *, usable: "np.ndarray[Any, np.dtype[np.bool_]]") -> str:
+    """How many trials have no number, by why."""
+    missing = int((~usable).sum())
+    if not missing:
+        return ""
+    states = frame["state"].to_numpy() if "state" in frame else np.full(len(frame), USABLE[0])
+    why = Counter("without a finite value" if state in USABLE else state if state in ENDED else "unfinished" for state in states[~usable])
+    return f"{missing} of {len(frame)} trials left out ({', '.join(f'{why[each]} {each}' for each in sorted(why))})"
 
 
 def joined(*notes: str) -> str:
