@@ -52,7 +52,7 @@ def show_conclusion(conclusion: "Conclusion", *, factors: "FactorEffects | None"
         out.print("n: seeds; intervals are each taken alone, p is corrected over this table (Holm)", style="dim")
     _print_guards(out, conclusion.guards)
     if factors is not None:
-        _print_factors(out, factors)
+        _print_factors(out, factors, levels=not all(effect.n for effect in conclusion.effects))
     if importance is not None:
         _print_importance(out, importance)
     _print_registration(out, conclusion.registration)
@@ -133,8 +133,22 @@ def _print_guards(out: Console, guards: "Guards") -> None:
     _print_warnings(out, guards.warnings)
 
 
-def _print_factors(out: Console, found: "FactorEffects") -> None:
-    """Shares of the squares: main effects, interactions, what is left."""
+def _print_factors(out: Console, found: "FactorEffects", *, levels: bool) -> None:
+    """Shares of the squares: main effects, interactions, what is left. `levels`: where some levels have no partner to be paired with, as in
+    fractional designs, each against the mean of its axis."""
+    if levels:
+        out.print()
+        show_rows(
+            [
+                {
+                    f"main effect on {found.metric} of": f"{each.factor} = {number(each.level)}",
+                    "against its axis's mean": each.effect,
+                    "95 % interval": _interval(each.ci),
+                    "trials": each.trials,
+                }
+                for each in found.levels
+            ]
+        )
     terms = [*found.main, *found.interactions, *([found.higher] if found.higher else [])]
     rows = [
         {

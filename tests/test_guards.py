@@ -96,6 +96,15 @@ def test_factors_are_those_of_studies_whose_axes_vary_together(tmp_path: Path) -
     assert study_factors(concluded(tmp_path / "alone", axes=FACTORIAL, design="one_at_a_time")) is None
 
 
+def test_effects_of_a_fractional_design_show_its_main_effects(tmp_path: Path) -> None:
+    axes = FACTORIAL | {"step_seconds": [0.0, 1e-5]}
+    workspace = ran(tmp_path, axes=axes, design={"kind": "fractional", "resolution": 4})
+    shown = CliRunner().invoke(app, ["effects", "small", "--workspace", str(workspace.folder)]).stdout
+    assert "main effect on loss of" in shown
+    assert "image_size = 448" in shown
+    assert "! these cannot be told apart in this design: image_size × connector = num_tokens × step_seconds" in shown
+
+
 def test_importance_by_forests_agrees_on_what_matters_most(tmp_path: Path) -> None:
     found = study_importance(concluded(tmp_path, axes=FACTORIAL))
     assert found.factors[0].factor == "image_size"

@@ -56,7 +56,7 @@ class Design:
     residual: tuple[float, int]
     """Squares that no term explains, and their degrees of freedom."""
     balanced: bool
-    """Whether every term is orthogonal to the others."""
+    """Whether every group of terms is orthogonal to the others."""
     warnings: tuple[str, ...]
     _levels: dict[tuple[str, Any], LevelEstimate] = field(repr=False)
 
@@ -87,7 +87,7 @@ def design_of(table: pd.DataFrame, *, factors: Sequence[str], interactions: bool
         aliased=tuple(found.aliases),
         total=model.squares,
         residual=(max(0.0, model.squares - whole.squares), len(table) - table["seed"].nunique() - whole.rank),
-        balanced=len({model.parts[name] for name in kept}) == len(kept),
+        balanced=len({model.parts[name] for name in kept}) == len(factors) + len(found.groups),
         warnings=(*warnings, *found.warnings),
         _levels=dict(_level_means(table, model, found)),
     )

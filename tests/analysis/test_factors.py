@@ -152,6 +152,7 @@ def test_factor_effects_of_resolution_four_name_interactions_that_cannot_be_told
     named = {frozenset(group) for group in effects.aliased}
     assert named == {frozenset(name.replace(" x ", " × ") for name in group) for group in design.aliases}
     assert effects.interactions[0].name == "a × b = c × d"
+    assert effects.balanced
     assert effects.interactions[0].p is not None
     assert any("cannot be told apart" in warning for warning in effects.warnings)
 
