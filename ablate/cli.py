@@ -234,9 +234,12 @@ def retry(
     from ablate.quantities import counted
     from ablate.standing import RETRIED, jobs_to_retry
     from ablate.stores import find_study
+    from ablate.trainers import IMPORTED
 
     name = study_name_of(study)
-    find_study(open_store_of(workspace, store), name)  # a reader makes no database where there is none
+    record = find_study(open_store_of(workspace, store), name)  # a reader makes no database where there is none
+    if record.spec["trainer"] == IMPORTED:
+        raise InputError(f"'{name}' was imported: its runs were made elsewhere, and importing it again brings what has changed there")
     kinds = [kind for kind, asked in zip(RETRIED, (failed, lost), strict=True) if asked or failed == lost]
     # a run that is at work would not notice
     with held(open_store_of(workspace, store, write=True), study=name, owner="ablate retry") as (opened, _):

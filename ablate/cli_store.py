@@ -1,5 +1,6 @@
 """The verbs of the store itself: `store upgrade`, `store rebuild`, and a whole study out of one and into another."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,10 @@ from ablate.arguments import (
     study_name_of,
     workspace_of,
 )
+from ablate.errors import InputError
 
+RUN_KINDS = ("csv", "mlflow", "optuna", "wandb")
+"""What `import` reads beside our own exports."""
 store_app = typer.Typer(help="The database itself: bring its schema up to date, restore it.", no_args_is_help=True)
 archive_app = typer.Typer()
 """Mounted without a name: its verbs stand beside the others."""
@@ -85,19 +89,92 @@ def export_file(
 
 
 @archive_app.command("import")
-def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `ablate export` wrote.")],
+def import_(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[KIND] SOURCE",
+            help="What `ablate export` wrote; or a kind and runs made elsewhere: csv FILE, mlflow TRACKING-URI, optuna STORAGE-URL, "
+            "wandb FILE (its runs table as CSV, or the records of its API as JSON).",
+        ),
+    ],
+    study: Annotated[str, typer.Option("--as", metavar="STUDY", help="Name of the study that the runs become.")] = "",
+    metric: Annotated[str, typer.Option(help="What was measured: a column of a table, a metric, an objective.")] = "",
+    goal: Annotated[str, typer.Option(help="Which way is better: min or max; an Optuna study says it itself.")] = "",
+    also: Annotated[list[str] | None, typer.Option(metavar="METRIC", help="A further metric to keep; may be repeated.")] = None,
+    axis: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="An axis; may be repeated. Default: what varies.")] = None,
+    base: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=LEVEL", help="Baseline of an axis; default: the level of most runs.")
+    ] = None,
+    seed_column: Annotated[str, typer.Option(metavar="COLUMN", help="Where the seeds are; default: seed, else runs are numbered.")] = "",
+    size: Annotated[str, typer.Option(metavar="COLUMN", help="Parameters of a run, for a law (law fit, next).")] = "",
+    rate: Annotated[str, typer.Option(metavar="COLUMN", help="Learning rate of a run, for a law.")] = "",
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="MLflow's experiment or Optuna's study, where there are several.")] = "",
+    repeats: Annotated[
+        str, typer.Option(help="Finished runs with the same levels and seed: refuse, last (it alone counts), number (each is a seed).")
+    ] = "refuse",
+    question: Annotated[str, typer.Option(help="What the runs were to answer, in a sentence.")] = "",
+    curves: Annotated[
+        bool, typer.Option("--curves/--no-curves", help="With every recorded point; MLflow has to be asked for those of each run.")
+    ] = True,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Take a study in from such a file; `run` then executes only what is missing."""
+    """Take a study in: an export of ours, or runs made elsewhere, on which all that analyses a study then works."""
+    options: dict[str, object] = {"--as": study, "--metric": metric, "--goal": goal, "--also": also, "--axis": axis, "--base": base}
+    options |= {"--seed-column": seed_column, "--size": size, "--rate": rate, "--experiment": experiment}
+    options |= {"--repeats": repeats != "refuse", "--question": question, "--no-curves": not curves}
+    if len(words) == 1 and (words[0] not in RUN_KINDS or Path(words[0]).exists()):
+        given = [name for name, value in options.items() if value]
+        _import_archive(Path(words[0]), given=given, as_json=as_json, folder=workspace, store=store)
+        return
+    if len(words) != 2:
+        raise InputError(f"ablate import {' '.join(words)}: write a kind and one source, as in ablate import {words[0]} SOURCE --as STUDY")
+    from ablate.imports.runs import Asked
+    from ablate.imports.told import import_runs
+
+    asked = Asked(
+        kind=words[0],
+        source=words[1],
+        study=study,
+        metric=metric,
+        goal=goal,
+        also=tuple(also or ()),
+        axes=tuple(axis or ()),
+        base=_baselines(base or ()),
+        seed=seed_column,
+        size=size,
+        rate=rate,
+        experiment=experiment,
+        repeats=repeats,
+        question=question,
+        curves=curves,
+    )
+    done = import_runs(asked, workspace_of(workspace, store))
+    if as_json:
+        print_json(done.to_json())
+    else:
+        print(*done.lines(options=place_options(workspace, store)), sep="\n")
+
+
+def _baselines(texts: Sequence[str]) -> dict[str, str]:
+    """Column -> level of each COLUMN=LEVEL."""
+    if odd := [text for text in texts if "=" not in text]:
+        raise InputError(f"--base {odd[0]}: write --base COLUMN=LEVEL")
+    return {column: level for column, _, level in (text.partition("=") for text in texts)}
+
+
+def _import_archive(file: Path, *, given: Sequence[str], as_json: bool, folder: Path, store: str | None) -> None:
     from ablate.archive import read_archive
     from ablate.arrival import import_study
 
-    archive, place = read_archive(file), workspace_of(workspace, store)  # a file that is refused makes no store
+    if given:
+        kinds = ", ".join(RUN_KINDS)
+        raise InputError(f"{', '.join(given)}: for runs made elsewhere; write their kind before {file} ({kinds}): ablate import csv {file}")
+    archive, place = read_archive(file), workspace_of(folder, store)  # a file that is refused makes no store
     place.create()
-    done = import_study(archive, store=open_store_of(workspace, store, write=True), workspace=place)
+    done = import_study(archive, store=open_store_of(folder, store, write=True), workspace=place)
     if as_json:
         counts = {"jobs": done.jobs, "done": done.done, "artifacts": done.artefacts}
         print_json({"study": done.study, "changed": done.changed} | counts)

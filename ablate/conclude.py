@@ -214,7 +214,7 @@ def _holds(condition: Condition, config: type[BaseModel], written: Mapping[str, 
 
 def _labelled(study: Study) -> list[Claim]:
     """The claims with levels as results show them: a data mix given as shares becomes its ratio."""
-    axes = {axis.name: axis for axis in search_space(study)}
+    axes = {axis.name: axis for axis in search_space(study)} if study.claims else {}
 
     def labels(contrast: Claim | Contrast) -> dict[str, Any]:
         return {key: _label(axes[contrast.axis], getattr(contrast, key)) for key in ("level", "against")}

@@ -26,7 +26,7 @@ from ablate.overrides import override
 from ablate.reader import Fault, visible
 from ablate.sources import own_trainer, with_sources
 from ablate.study import Study
-from ablate.trainers import Trainer, TrainerFaults, trainer_of
+from ablate.trainers import IMPORTED, TRAINERS, Trainer, TrainerFaults, trainer_of
 
 FEWEST_TRIALS = {"hyperband": 4, "median": 4, "pbt": 4}
 """Rule of early stopping -> fewest trials among which it can end any: HyperBand's first three run whole, a median is one of three."""
@@ -189,6 +189,11 @@ class _Checks:
         key = self.study.trainer
         if self.mended and (not key or (getattr(self.study, key, self) is None and (key,) in self.study.marks.keys)):
             return None  # it could not be read
+        if key == IMPORTED:
+            self._fault(
+                f"runs that were imported were made elsewhere and cannot be run here; name a trainer ({', '.join(TRAINERS)})", "trainer"
+            )
+            return None
         try:
             return trainer_of(self.study)
         except TrainerFaults as error:

@@ -35,6 +35,9 @@ TRAINERS = {
     "python": "ablate.python_trainer",
 }
 """Name -> module: a trainer itself, or one that makes a trainer of what a study says under that name (`trainer_for`)."""
+IMPORTED = "imported"
+"""The trainer of studies that `ablate import` made of runs from elsewhere: no file may name it."""
+MODULES = {**TRAINERS, IMPORTED: "ablate.imported"}
 
 
 class Stage(Protocol):
@@ -152,6 +155,6 @@ def trainer_of(study: Study) -> Trainer:
 
 def load_trainer(name: str) -> Training:
     """The module of a trainer by its name, for who has a stage of it."""
-    if name not in TRAINERS:
+    if name not in MODULES:
         raise InputError(f"unknown trainer '{name}' ({', '.join(TRAINERS)}){did_you_mean(name, TRAINERS)}")
-    return cast(Training, importlib.import_module(TRAINERS[name]))
+    return cast(Training, importlib.import_module(MODULES[name]))

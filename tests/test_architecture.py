@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("ablate", "model_zoo", "dashboards")
 HOMES = {
     "ray": ("ablate.schedule.", "model_zoo.machines"),  # which starts processes on the other machines of an attempt
-    "mlflow": ("ablate.stores.mlflow_mirror",),
-    "optuna": ("ablate.search", "ablate.analysis.importance"),
+    "mlflow": ("ablate.stores.mlflow_mirror", "ablate.imports.mlflow_runs"),
+    "optuna": ("ablate.search", "ablate.analysis.importance", "ablate.imports.optuna_trials"),
     "sqlalchemy": ("ablate.stores.sql", "ablate.stores.tables"),
     "alembic": ("ablate.stores.",),
     "pg8000": (),

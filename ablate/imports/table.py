@@ -1,0 +1,215 @@
+"""A CSV (or TSV) table, one run a row, becomes runs: which columns were measured has to be said, the others are what was set.
+
+`arm, seed, <metric>` is such a table, and so is the runs table that the pages of Weights & Biases export.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ablate.errors import did_you_mean
+from ablate.imports.runs import (
+    NOT_NUMBERS,
+    STATES,
+    Asked,
+    Found,
+    Run,
+    State,
+    clean,
+    listed,
+    number_of,
+    read_bytes,
+    said,
+    sha256,
+    state_of,
+    text_of,
+    unique_ids,
+)
+from ablate.reader import visible
+
+MAX_CELL = 10_000_000
+"""Characters of one cell."""
+NAMES = ("run_id", "run id", "id", "name", "run_name", "run name", "run")
+"""Columns, in lower case, that name a run where no two runs share a name; the first that does."""
+STATE_COLUMNS = ("state", "status")
+STARTED_COLUMNS = ("created", "started", "start_time", "created_at", "_timestamp")
+SECONDS_COLUMNS = ("seconds", "runtime", "duration", "_runtime")
+HOST_COLUMNS = ("hostname", "host")
+COMMIT_COLUMNS = ("commit", "git_commit", "git commit")
+WANDB_COLUMNS = ("notes", "user", "tags", "sweep", "_step", "_wandb.runtime", "gpu type", "gpu count", "end time", "ended", "updated")
+"""What the runs table of Weights & Biases adds of its own."""
+
+
+FINE: tuple[State, str] = ("done", "")
+"""Of a row that says nothing of its state."""
+
+
+@dataclass(frozen=True)
+class Table:
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    lines: tuple[int, ...]
+    """Line of the file on which each row ends."""
+    digest: str
+
+    def column(self, name: str) -> list[str]:
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
+
+
+def read_csv_runs(asked: Asked) -> Found:
+    """Raises InputError with every problem of the table."""
+    return runs_of(read_table(Path(asked.source)), asked)
+
+
+def read_table(path: Path) -> Table:
+    data = read_bytes(path)
+    text = text_of(data, path=path)
+    first = text.partition("\n")[0]
+    delimiter = max(",\t;", key=first.count)
+    csv.field_size_limit(MAX_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows, lines = list[tuple[str, ...]](), list[int]()
+    try:
+        for row in reader:
+            if row and any(cell.strip() for cell in row):
+                rows.append(tuple(row))
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise said([f"line {reader.line_num}: not a CSV table: {error}"], about=str(path)) from None
+    if len(rows) < 2:
+        raise said(["it has no rows below its header" if rows else "it is empty"], about=str(path))
+    header = tuple(clean(name.strip()) for name in rows[0])
+    repeated = _repeated(header)
+    problems = [f"the column '{name}' is there {header.count(name)} times; rename all but one" for name in repeated]
+    problems += [
+        f"line {line}: {len(row)} cells below a header of {len(header)}"
+        for line, row in zip(lines[1:], rows[1:], strict=True)
+        if len(row) != len(header)
+    ]
+    if problems:
+        raise said(problems, about=str(path))
+    return Table(header, tuple(rows[1:]), tuple(lines[1:]), sha256(data))
+
+
+def runs_of(table: Table, asked: Asked, *, like_wandb: bool = False) -> Found:
+    """The rows as runs. `like_wandb`: whether columns have the meaning that Weights & Biases gives them."""
+    lower = {name.lower(): name for name in reversed(table.header)}
+    wanted = {*asked.axes, *asked.base, asked.seed, asked.size, asked.rate, asked.metric, *asked.also}
+
+    def first(names: Sequence[str]) -> str:
+        return next((lower[name] for name in names if name in lower and lower[name] not in wanted), "")
+
+    measured, problems = _metrics(table, asked)
+    states, wrong = _states(table, first(STATE_COLUMNS))
+    problems += wrong
+    if problems:
+        raise said(problems, about=asked.source)
+    label = next((name for key in NAMES if (name := first([key])) and _names(table.column(name))), "")
+    started, seconds = first(STARTED_COLUMNS), first(SECONDS_COLUMNS)
+    host, commit = first(HOST_COLUMNS), first(COMMIT_COLUMNS)
+    own = {lower[name] for name in WANDB_COLUMNS if name in lower} if like_wandb else set()
+    meta = {label, started, seconds, host, commit, first(STATE_COLUMNS), *measured, *own} - (wanted - {*measured}) | {""}
+    columns = tuple(name for name in table.header if name not in meta)  # nor the index that pandas writes without a name
+    places = [(place, name) for place, name in enumerate(table.header) if name not in meta]
+    ids = table.column(label) if label else [f"row {number}" for number in range(1, len(table.rows) + 1)]
+    times = [_time(text) for text in table.column(started)] if started else [None] * len(table.rows)
+    lengths = [_seconds(text) for text in table.column(seconds)] if seconds else [None] * len(table.rows)
+    hosts, commits = (table.column(name) if name else [""] * len(table.rows) for name in (host, commit))
+    runs = tuple(
+        Run(
+            id=name,
+            name=name,
+            state=state[0],
+            reason=state[1],
+            started=times[number],
+            seconds=lengths[number],
+            host=clean(hosts[number].strip()),
+            commit=clean(commits[number].strip()),
+            config={key: row[place] for place, key in places},
+            metrics={metric: values[number] for metric, values in measured.items() if values[number] is not None},  # type: ignore[misc]
+        )
+        for number, (row, name, state) in enumerate(zip(table.rows, unique_ids(map(clean, ids)), states, strict=True))
+    )
+    return Found(asked.kind, asked.source, runs, columns, None, digest=table.digest)
+
+
+def _metrics(table: Table, asked: Asked) -> tuple[dict[str, list[float | None]], list[str]]:
+    """Metric -> its value in each row, and what is wrong."""
+    found, problems = dict[str, list[float | None]](), list[str]()
+    if not asked.metric:
+        problems.append(f"--metric is missing: which column was measured? ({listed(_numeric(table)) or 'none of them has numbers'})")
+    for name in dict.fromkeys((asked.metric, *asked.also)):
+        if not name:
+            continue
+        if name not in table.header:
+            hint = did_you_mean(name, table.header) if len(table.header) < 5_000 else ""
+            problems.append(f"no column '{visible(name)}' (there: {listed(table.header)}){hint}")
+            continue
+        values: list[float | None] = []
+        for line, text in zip(table.lines, table.column(name), strict=True):
+            bare = text.strip()
+            number = number_of(bare) if bare else None
+            if number is None and bare and bare.lower() not in NOT_NUMBERS:
+                problems.append(f"line {line}: {visible(name)} is '{visible(bare)}', which is no number; write nan where a run diverged")
+            values.append(number)
+        found[name] = values
+    return found, problems
+
+
+def _states(table: Table, column: str) -> tuple[list[tuple[State, str]], list[str]]:
+    if not column:
+        return [FINE] * len(table.rows), []
+    found, problems = list[tuple[State, str]](), list[str]()
+    for line, text in zip(table.lines, table.column(column), strict=True):
+        state = state_of(text) if text.strip() else FINE
+        if state is None:
+            problems.append(
+                f"line {line}: {column} '{visible(text)}' is no state of a run ({', '.join(STATES)}){did_you_mean(text.lower(), STATES)}"
+            )
+        found.append(state or FINE)
+    return found, problems
+
+
+def _numeric(table: Table) -> list[str]:
+    """Columns of numbers, for who has to choose a metric."""
+    some = table.rows[:200]
+
+    def fits(place: int) -> bool:
+        texts = [row[place].strip() for row in some if row[place].strip()]
+        return bool(texts) and all(number_of(text) is not None or text.lower() in NOT_NUMBERS for text in texts)
+
+    return [name for place, name in enumerate(table.header[:5_000]) if name and fits(place)]
+
+
+def _repeated(header: Sequence[str]) -> list[str]:
+    counts: dict[str, int] = {}
+    for name in header:
+        counts[name] = counts.get(name, 0) + 1
+    return [name for name, count in counts.items() if count > 1 and name]
+
+
+def _names(texts: Sequence[str]) -> bool:
+    return all(text.strip() for text in texts) and len(set(texts)) == len(texts)
+
+
+def _time(text: str) -> float | None:
+    """Unix time of a number of seconds, or of an ISO date; UTC where it names no zone."""
+    number = number_of(text.strip())
+    if number is not None:
+        number = number / 1000 if number > 1e11 else number  # milliseconds
+        return number if math.isfinite(number) and 0 < number < 1e11 else None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _seconds(text: str) -> float | None:
+    number = number_of(text.strip())
+    return number if number is not None and math.isfinite(number) and number >= 0 else None
