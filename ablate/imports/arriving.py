@@ -65,8 +65,9 @@ def known_study(store: Store, name: str) -> Known | None:
     if record.spec.get("trainer") != IMPORTED:
         raise InputError(f"'{name}' is a study of the store that was run, not imported; choose another name with --as")
     seeds = {job: trial.seed for trial in store.standings(name) for job in trial.chain}
-    runs = {str(_run_of(attempt.details)): seeds[attempt.job] for attempt in store.attempts(seeds) if _run_of(attempt.details)}
-    return Known(record.spec, record.axes, runs)
+    told = [(attempt.job, attempt.details["imported"]) for attempt in store.attempts(seeds) if _run_of(attempt.details) and attempt.details]
+    column = next((origin["seed_column"] for _, origin in told if origin.get("seed_column")), "")
+    return Known(record.spec, record.axes, {origin["run"]: seeds[job] for job, origin in told}, column)
 
 
 def take_in(declared: Declared, found: Found, *, store: Store, known: Known | None) -> Arrived:
@@ -105,7 +106,7 @@ def _take_in(declared: Declared, found: Found, *, here: _Here, store: Store) -> 
             yield from (IdentityRow(job=job, identity=_identity(name, trials[job])) for job in fresh)
             yield from study
             yield from rows
-            yield from (row for job in fresh for row in _attempt_rows(job, trials[job], found))
+            yield from (row for job in fresh for row in _attempt_rows(job, trials[job], found, seed_column=declared.seed_column))
             yield from (row for job in fresh for row in _metric_rows(job, trials[job]))
             yield from (row for job in fresh for row in _point_rows(job, trials[job]))
 
@@ -228,12 +229,12 @@ def _trial_row(study: str, job: str, trial: Trial, *, place: int) -> TrialRow:
     )
 
 
-def _attempt_rows(job: str, trial: Trial, found: Found) -> Iterator[AttemptRow]:
+def _attempt_rows(job: str, trial: Trial, found: Found, *, seed_column: str) -> Iterator[AttemptRow]:
     """How it ended, and where it comes from."""
     run = trial.run
     if run.state == "queued":
         return
-    origin = {"kind": found.kind, "source": found.source, "run": run.id, "name": run.name}
+    origin = {"kind": found.kind, "source": found.source, "run": run.id, "name": run.name, "seed_column": seed_column}
     details: dict[str, Any] = {"imported": origin | ({"sha256": found.digest} if found.digest else {})}
     if run.commit:
         details["git"] = {"commit": run.commit}

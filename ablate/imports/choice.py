@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ablate.errors import did_you_mean
 from ablate.imports.runs import listed
 from ablate.model import Level
+from ablate.quantities import counted
 from ablate.reader import visible
 
 MANY = 20
@@ -194,8 +195,8 @@ def applied(levels: Mapping[str, Sequence[Level]], *, drawn: Collection[str]) ->
             found[name] = list(values)
         elif owner:
             found[name] = list(values)
-            notes.append(f"{name} does not apply in {sum(absent)} runs: whether it is set follows from {owner}")
+            notes.append(f"{name} does not apply in {counted(sum(absent), 'run')}: whether it is set follows from {owner}")
         else:
             found[name] = [NULL if value is None else value for value in values]
-            notes.append(f"{name} is not set in {sum(absent)} runs, which stand at its level '{NULL}'")
+            notes.append(f"{name} is not set in {counted(sum(absent), 'run')}, which counts as its level '{NULL}'")
     return found, notes

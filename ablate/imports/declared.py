@@ -14,9 +14,10 @@ from ablate.errors import InputError, did_you_mean
 from ablate.imports.choice import applied, choose
 from ablate.imports.names import axis_name, nested
 from ablate.imports.placed import MAX_CONFIG, SIZES, Trial, make_trials
-from ablate.imports.runs import Asked, Found, Run, levels_of, listed, number_of, said
+from ablate.imports.runs import Asked, Found, Run, clean, levels_of, listed, number_of, said
 from ablate.imports.seeding import Resolved, seeded
 from ablate.model import Level
+from ablate.quantities import counted
 from ablate.reader import visible
 from ablate.study import Study
 from ablate.trainers import IMPORTED
@@ -34,6 +35,8 @@ class Known:
     axes: Mapping[str, Sequence[Level]]
     seeds: Mapping[str, int]
     """Run -> the seed it was given."""
+    seed_column: str
+    """Empty where no column said the seeds."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Declared:
     trials: tuple[Trial, ...]
     columns: Mapping[str, str]
     """Axis -> the column it was."""
+    seed_column: str
+    """Empty where no column says the seeds."""
     left_out: Mapping[str, str]
     """Column -> why it is no axis."""
     notes: tuple[str, ...]
@@ -89,7 +94,15 @@ def declare(found: Found, asked: Asked, *, known: Known | None) -> Declared:
     if len(columns) > MAX_CONFIG:
         notes.append(f"of {len(columns):,} columns {MAX_CONFIG:,} are kept with each run, the axes among them")
     axes = {axis: [] if axis in drawn else list(found_levels) for axis, found_levels in ordered.items()}
-    return Declared(study, axes, trials, {axis: column for column, axis in names.items()}, choice.left_out, tuple(notes))
+    return Declared(
+        study=study,
+        axes=axes,
+        trials=trials,
+        columns={axis: column for column, axis in names.items()},
+        seed_column=numbered.column,
+        left_out=choice.left_out,
+        notes=tuple(notes),
+    )
 
 
 def _as_before(asked: Asked, found: Found, known: Known | None) -> tuple[Asked, list[str]]:
@@ -103,6 +116,7 @@ def _as_before(asked: Asked, found: Found, known: Known | None) -> tuple[Asked, 
             if now and now != before:
                 problems.append(f"'{asked.study}' was imported with --{key} {before}, not {now}; {OTHERWISE}")
         asked = replace(asked, metric=metric["name"], goal=metric["goal"], question=asked.question or known.spec["question"])
+        asked = replace(asked, seed=asked.seed or (known.seed_column if known.seed_column in found.columns else ""))
         named = {axis_name(name) for name in asked.axes}
         if named - set(known.axes):
             problems.append(f"'{asked.study}' was imported with the axes {listed(known.axes)}, not {listed(asked.axes)}; {OTHERWISE}")
@@ -125,7 +139,7 @@ def _usable(found: Found, asked: Asked) -> tuple[list[Run], list[str]]:
     runs, notes = list[Run](), list[str]()
     parents = [run.name for run in found.runs if run.is_parent and asked.metric not in run.metrics]
     if parents:
-        notes.append(f"{len(parents)} runs only hold others together and are left out: {listed(parents, most=5)}")
+        notes.append(f"left out, since they only hold others together: {listed(parents, most=5)}")
     for run in found.runs:
         if run.is_parent and asked.metric not in run.metrics:
             continue
@@ -134,7 +148,7 @@ def _usable(found: Found, asked: Asked) -> tuple[list[Run], list[str]]:
         runs.append(run)
     lacking = sum(run.reason.startswith("it finished and has no") for run in runs)
     if lacking:
-        notes.append(f"{lacking} runs finished and have no {visible(asked.metric)}: they count as failed")
+        notes.append(f"{counted(lacking, 'run')} finished without {visible(asked.metric)}, which counts as failed")
     return runs, notes
 
 
@@ -257,7 +271,7 @@ def _study(
     spec: dict[str, Any] = {
         "schema": 1,
         "name": asked.study,
-        "question": asked.question or f"Imported: runs made elsewhere ({found.kind}: {found.source})",
+        "question": clean(asked.question) or f"Imported: runs made elsewhere ({found.kind}: {found.source})",
         "trainer": IMPORTED,
         "base": nested(base),
         "axes": {axis: _bounds(levels[axis]) if axis in drawn else list(each) for axis, each in ordered.items()},
@@ -304,4 +318,4 @@ def _case_only(ordered: Mapping[str, Sequence[Level]]) -> list[str]:
 
 def _not_finite(trials: Sequence[Trial], asked: Asked) -> list[str]:
     odd = sum(not math.isfinite(trial.run.metrics.get(asked.metric, 0.0)) for trial in trials)
-    return [f"{odd} runs have no finite {visible(asked.metric)}; they are kept as they are, and enter no mean"] if odd else []
+    return [f"{counted(odd, 'run')} without a finite {visible(asked.metric)}: kept as it is, and part of no mean"] if odd else []

@@ -1,6 +1,7 @@
 """Runs of an MLflow experiment: parameters are what was set, metrics what was measured, their histories curves.
 
-A database, a folder or a server is only read: a file that is not there is not made, and an empty one gets no tables.
+A file, a folder or a server is only read: a file that is not there is not made, and an empty one gets no tables. In an empty database of
+another kind MLflow makes its tables by itself.
 """
 
 import contextlib
@@ -14,12 +15,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from ablate.errors import EnvironmentMissing, InputError, did_you_mean
 from ablate.imports.runs import Asked, Found, Run, clean, listed, said, state_of, without_credentials
 from ablate.reader import visible
 
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_ALLOW_FILE_STORE": "true"}
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 """With a server, unless the environment says otherwise; MLflow's own would go on asking for minutes."""
 ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
@@ -57,12 +59,16 @@ def read_mlflow(asked: Asked) -> Found:
 
 def _uri(source: str) -> str:
     """A tracking URI; a path is a SQLite file, or the folder of a file store."""
-    path = Path(source)
-    if "://" in source or source.startswith(("databricks", "file:")):
-        if source.startswith("sqlite:///"):
-            _refuse_no_store(Path(source.removeprefix("sqlite:///").partition("?")[0]))
+    if source.startswith("sqlite:///"):
+        _refuse_no_store(Path(source.removeprefix("sqlite:///").partition("?")[0]))
         return source
+    if "://" in source and not source.startswith("file:"):
+        return source
+    path = Path(unquote(urlparse(source).path)) if source.startswith("file:") else Path(source)
     if path.is_dir():
+        # MLflow makes an experiment of its own in any other
+        if not any(path.glob("*/meta.yaml")):
+            raise InputError(f"{path}: not a folder of MLflow's: no experiment in it has a meta.yaml")
         return path.resolve().as_uri()
     _refuse_no_store(path)
     return f"sqlite:///{path.resolve()}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ablate.imports.runs import Asked, Run, listed
 from ablate.model import MAX_SEED, Level
+from ablate.quantities import counted
 from ablate.reader import visible
 
 REPEATS = ("refuse", "last", "number")
@@ -61,7 +62,8 @@ class Seeded:
                 seeds[place] = self.known[run.id] if run.id in self.known else next(free)
         most = max(map(len, cells.values()))
         how = "no column says the seed" if self.given is None else "--repeats number"
-        note = f"{how}: runs with the same levels are numbered as seeds 0 to {most - 1}, in order of time and name"
+        numbered = f"runs with the same levels are numbered as seeds 0 to {most - 1}, in order of time and name"
+        note = f"{how}: {numbered if most > 1 else 'each run is seed 0 of its levels'}"
         return Resolved(self.runs, tuple(sorted(seeds)), seeds, [], [note])
 
     def _by_seed(self, cells: Mapping[tuple[Level, ...], list[int]], repeats: str, columns: Mapping[str, Sequence[Level]]) -> Resolved:
@@ -82,8 +84,8 @@ class Seeded:
             dropped += [self.runs[place].name for place in ordered if place != best and place not in done]
         if problems:
             problems.append(HOW)
-        notes = [f"{len(dropped)} runs that did not finish are dropped beside a repeat: {listed(dropped, most=5)}"] if dropped else []
-        notes += [f"{len(older)} runs are dropped for a later one with the same levels and seed: {listed(older, most=5)}"] if older else []
+        said = {"that did not finish: dropped beside a repeat": dropped, "dropped for a later one with the same levels and seed": older}
+        notes = [f"{counted(len(names), 'run')} {why}: {listed(names, most=5)}" for why, names in said.items() if names]
         return Resolved(self.runs, tuple(sorted(kept)), dict(enumerate(self.given)), problems, notes)
 
     def _repeated(self, places: Sequence[int], *, seed: int, columns: Mapping[str, Sequence[Level]]) -> str:
@@ -113,7 +115,9 @@ def seeded(runs: Sequence[Run], columns: Mapping[str, Sequence[Level]], *, asked
     if len(absent) == len(runs):
         return Seeded(runs, "", None, known, problems, notes)
     if absent:
-        problems.append(f"{len(absent)} runs have no {visible(column)}: {listed(absent, most=5)}; give every run a seed, or none")
+        problems.append(
+            f"{counted(len(absent), 'run')} without {visible(column)}: {listed(absent, most=5)}; give every run a seed, or none"
+        )
     odd = [value for value in values if value is not None and not _is_seed(value)]
     if odd:
         problems.append(f"column {visible(column)}: '{visible(str(odd[0]))}' is no seed, a whole number from 0 to {MAX_SEED}")

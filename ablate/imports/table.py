@@ -135,7 +135,7 @@ def runs_of(table: Table, asked: Asked, *, like_wandb: bool = False) -> Found:
         )
         for number, (row, name, state) in enumerate(zip(table.rows, unique_ids(map(clean, ids)), states, strict=True))
     )
-    return Found(asked.kind, asked.source, runs, columns, None, digest=table.digest)
+    return Found(asked.kind, clean(asked.source), runs, columns, None, digest=table.digest)
 
 
 def _metrics(table: Table, asked: Asked) -> tuple[dict[str, list[float | None]], list[str]]:

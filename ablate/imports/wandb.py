@@ -124,7 +124,7 @@ def _found(records: Sequence[tuple[str, Mapping[str, Any]]], asked: Asked, *, di
     if problems:
         raise said(problems, about=asked.source)
     columns = tuple(dict.fromkeys(key for run in runs for key in run.config))
-    return Found(asked.kind, asked.source, tuple(runs), columns, frozenset(columns), digest=digest, notes=tuple(notes))
+    return Found(asked.kind, clean(asked.source), tuple(runs), columns, frozenset(columns), digest=digest, notes=tuple(notes))
 
 
 def _run(name: str, record: Mapping[str, Any], asked: Asked) -> Run:

@@ -67,7 +67,7 @@ def test_runs_become_trials_with_curves(tracking: str, workspace: Workspace) -> 
     assert dict(os.environ) == before
     assert said["axes"] == {"optim_lr": [1e-3, 1e-4], "kind": ["mlp", "null"]}
     assert said["trials"]["states"] == {"done": 9, "failed": 2, "queued": 1}
-    assert "1 runs only hold others together and are left out: parent" in said["notes"]
+    assert "left out, since they only hold others together: parent" in said["notes"]
     rows = {(row["optim_lr"], row["kind"], row["seed"]): row for row in results_of("sweep", place=workspace)}
     assert [rows[1e-3, "mlp", seed]["loss"] for seed in range(4)] == [3.0, 3.1, None, None]
     assert rows[1e-4, "null", 1]["loss"] == 3.7

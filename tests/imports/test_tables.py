@@ -75,7 +75,7 @@ def test_law_is_that_of_the_table_itself(workspace: Workspace, tmp_path: Path) -
     table = law_table(tmp_path)
     said = typed("import", "csv", table, "--as", "law", *LOSS, "--size", "n_params", "--rate", "lr", place=workspace)
     assert "law of lr against n_params" in said
-    assert "1 runs have no finite loss" in said
+    assert "1 run without a finite loss" in said
     assert answered("law", "fit", "law", place=workspace) == answered("law", "fit", table, place=workspace)
     assert answered("next", "law", place=workspace) == answered("next", table, place=workspace)
     store = open_store(workspace.store_url)
@@ -113,6 +113,7 @@ def test_axes_are_the_columns_that_say_something_of_their_own(workspace: Workspa
     store.close()
 
 
+@pytest.mark.slow
 def test_every_verb_works_on_it(workspace: Workspace, tmp_path: Path) -> None:
     typed("import", "csv", wide_table(tmp_path), "--as", "wide", *LOSS, place=workspace)
     typed("report", "wide", "-o", str(tmp_path / "report.html"), place=workspace)
@@ -151,6 +152,19 @@ def test_importing_again_adds_what_is_new(workspace: Workspace, tmp_path: Path) 
     said = answered("import", "csv", table, "--as", "wide", place=workspace)
     assert len(said["trials"]["gone"]) == 5
     assert len(results_of("wide", place=workspace)) == 18
+
+
+def test_runs_that_run_there_wait_here_for_the_next_import(workspace: Workspace, tmp_path: Path) -> None:
+    header = ("lr", "seed", "state", "loss")
+    table = write_table(tmp_path / "runs.csv", header, [(0.1, 0, "finished", 1.0), (0.2, 0, "running", 5.0), (0.2, 1, "killed", 5.0)])
+    typed("import", "csv", table, "--as", "runs", *LOSS, "--axis", "lr", place=workspace)
+    said = typed("status", "runs", place=workspace)
+    assert "nobody works on it" not in said
+    assert [row["state"] for row in results_of("runs", place=workspace)] == ["done", "queued", "failed"]
+    assert [row["loss"] for row in results_of("runs", place=workspace)] == [1.0, None, None]
+    write_table(tmp_path / "runs.csv", header, [(0.1, 0, "finished", 1.0), (0.2, 0, "finished", 0.9), (0.2, 1, "killed", 5.0)])
+    assert answered("import", "csv", table, "--as", "runs", place=workspace)["trials"]["updated"] == 1
+    assert [row["loss"] for row in results_of("runs", place=workspace)] == [1.0, 0.9, None]
 
 
 def test_contradiction_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
@@ -204,7 +218,7 @@ def test_repeats_are_refused_or_resolved_as_asked(workspace: Workspace, tmp_path
     assert "--repeats last" in str(error.value)
     last = answered(*words, "last", "--repeats", "last", place=workspace)
     assert [row["loss"] for row in results_of("last", place=workspace)] == [1.1, 1.2, 2.0, 2.1]
-    assert any(note.startswith("1 runs that did not finish are dropped beside a repeat: c") for note in last["notes"])
+    assert any(note.startswith("1 run that did not finish: dropped beside a repeat: c") for note in last["notes"])
     typed(*words, "number", "--repeats", "number", place=workspace)
     assert [row["seed"] for row in results_of("number", place=workspace)] == [0, 1, 2, 3, 0, 1]
 
@@ -220,7 +234,7 @@ def test_levels_that_are_not_set_are_told_from_axes_that_do_not_apply(workspace:
     said = answered("import", "csv", table, "--as", "runs", *LOSS, place=workspace)
     assert said["axes"] == {"kind": ["resampler", "mlp"], "depth": [2, 4], "dropout": ["null", 0.1]}
     assert said["notes"] == ["depth does not apply in 4 runs: whether it is set follows from kind",
-                             "dropout is not set in 6 runs, which stand at its level 'null'"]  # fmt: skip
+                             "dropout is not set in 6 runs, which counts as its level 'null'"]  # fmt: skip
     found = {row["arm"]: (row["kind"], row["depth"], row["dropout"]) for row in results_of("runs", place=workspace)}
     assert found["kind=mlp"] == ("mlp", None, "null")
     assert found["kind=mlp,dropout=0.1"] == ("mlp", None, 0.1)
@@ -260,7 +274,7 @@ def test_flops_are_floats_from_size_and_tokens(workspace: Workspace, tmp_path: P
         ("arm,seed,loss\na,0,\nb,0,nan\n", (*LOSS, "--axis", "arm", "--seed-column", "s"), ["--seed-column: no column 's'"]),
         ("arm,seed,loss,state\na,0,,done\nb,0,1,failed\n", LOSS, ["no usable run: none of 2 is finished and has loss"]),
         ("arm,seed,loss\na,-1,1\nb,x,2\n", LOSS, ["column seed:", "is no seed, a whole number from 0"]),
-        ("arm,seed,loss\na,,1\nb,0,2\n", LOSS, ["1 runs have no seed: row 1"]),
+        ("arm,seed,loss\na,,1\nb,0,2\n", LOSS, ["1 run without seed: row 1"]),
         ("arm,seed,loss\na,0,1\nb,0,2\n", (*LOSS, "--axis", "amr"), ["--axis: no column 'amr'"]),
         ("arm,seed,loss\na,0,1\nb,0,2\n", (*LOSS, "--base", "arm=c"), ["no level 'c' (a, b)"]),
         (
@@ -343,6 +357,15 @@ def test_columns_called_like_ours_are_given_other_names(workspace: Workspace, tm
     assert said["columns"] == {"imported_trial": "trial", "model_config_": "model_config", "a.b": "a.b", "a_2": "a", "x2d": "2d",
                                "column": "学習率", "model_size": "model_size"}  # fmt: skip
     typed("effects", "runs", place=workspace)
+
+
+def test_column_of_seeds_is_remembered(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [(kind, number, 1.0 + number) for kind in "ab" for number in (7, 9)]
+    table = write_table(tmp_path / "runs.csv", ("kind", "repetition", "loss"), rows)
+    typed("import", "csv", table, "--as", "runs", *LOSS, "--seed-column", "repetition", place=workspace)
+    write_table(tmp_path / "runs.csv", ("kind", "repetition", "loss"), [("a", 11, 3.0), *rows])
+    assert answered("import", "csv", table, "--as", "runs", place=workspace)["trials"]["new"] == 1
+    assert sorted(row["seed"] for row in results_of("runs", place=workspace)) == [7, 7, 9, 9, 11]
 
 
 @pytest.mark.slow
