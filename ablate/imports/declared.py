@@ -125,13 +125,17 @@ def _as_before(asked: Asked, found: Found, known: Known | None) -> tuple[Asked, 
             by_name = {axis_name(name): name for name in found.columns}
             size = by_name.get(law["size"], "") if law["size"] != "num_params" else ""
             asked = replace(asked, rate=asked.rate or by_name.get(law["hyperparameter"], ""), size=asked.size or size)
-    if asked.goal not in ("min", "max"):
-        problems.append(
-            f"--goal {visible(asked.goal)}: min or max{did_you_mean(asked.goal, ('min', 'max'))}"
-            if asked.goal
-            else "--goal is missing: is a lower value of the metric better (min) or a higher one (max)?"
-        )
+    problems += goal_problems(asked.goal)
     return asked, problems
+
+
+def goal_problems(goal: str) -> list[str]:
+    """What is wrong with the goal; nothing where it is one."""
+    if goal in ("min", "max"):
+        return []
+    if goal:
+        return [f"--goal {visible(goal)}: min or max{did_you_mean(goal, ('min', 'max'))}"]
+    return ["--goal is missing: is a lower value of the metric better (min) or a higher one (max)?"]
 
 
 def _usable(found: Found, asked: Asked) -> tuple[list[Run], list[str]]:

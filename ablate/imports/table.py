@@ -107,8 +107,11 @@ def runs_of(table: Table, asked: Asked, *, like_wandb: bool = False) -> Found:
     measured, problems = _metrics(table, asked)
     states, wrong = _states(table, first(STATE_COLUMNS))
     problems += wrong
-    if problems:
-        raise said(problems, about=asked.source)
+    if problems:  # with what else is wrong, to be said at once
+        named = {"axis": asked.axes, "base": asked.base, "seed-column": [asked.seed], "size": [asked.size], "rate": [asked.rate]}
+        absent = [(option, name) for option, names in named.items() for name in names if name and name not in table.header]
+        problems += [f"--{option}: no column '{visible(name)}'{did_you_mean(name, table.header[:5_000])}" for option, name in absent]
+        raise said(problems, about=clean(asked.source))
     label = next((name for key in NAMES if (name := first([key])) and _names(table.column(name))), "")
     started, seconds = first(STARTED_COLUMNS), first(SECONDS_COLUMNS)
     host, commit = first(HOST_COLUMNS), first(COMMIT_COLUMNS)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ablate.errors import EnvironmentMissing, InputError, did_you_mean
 from ablate.imports.arriving import Arrived, known_study, take_in
-from ablate.imports.declared import Declared, declare
+from ablate.imports.declared import Declared, declare, goal_problems
 from ablate.imports.runs import KINDS, Asked, Found, listed
 from ablate.imports.seeding import REPEATS
 from ablate.imports.sources import read_runs
@@ -94,7 +94,11 @@ def import_runs(asked: Asked, workspace: Workspace) -> Imported:
             known = known_study(store, asked.study)
             store.close()
     asked = _with_metric(asked, known.spec["metric"]["name"] if known else "")
-    found = read_runs(asked)
+    try:
+        found = read_runs(asked)
+    except InputError as error:
+        wrong = goal_problems(asked.goal) if asked.goal or not (known or asked.kind == "optuna") else []
+        raise InputError("\n".join([str(error), *wrong])) from None
     declared = declare(found, asked, known=known)
     workspace.create()
     written = open_store(workspace.store_url, write=True)

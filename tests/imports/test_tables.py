@@ -267,6 +267,11 @@ def test_flops_are_floats_from_size_and_tokens(workspace: Workspace, tmp_path: P
     ("text", "words", "messages"),
     [
         ("arm,seed,loss\na,0,1\nb,0,2\n", ("--metric", "los", "--goal", "min"), ["no column 'los'", "did you mean 'loss'?"]),
+        (
+            "arm,seed,loss\na,0,1\nb,0,2\n",
+            ("--metric", "los", "--goal", "mim", "--axis", "amr", "--size", "sede"),
+            ["no column 'los'", "--goal mim", "--axis: no column 'amr'", "did you mean 'arm'", "--size: no column 'sede'"],
+        ),
         ("arm,seed,loss\na,0,1\nb,0,2\n", ("--goal", "min"), ["--metric is missing", "(seed, loss)"]),
         ("arm,seed,loss\na,0,1\nb,0,2\n", ("--metric", "loss"), ["--goal is missing"]),
         ("arm,seed,loss\na,0,1\nb,0,2\n", ("--metric", "loss", "--goal", "mim"), ["--goal mim: min or max; did you mean 'min'?"]),
