@@ -153,25 +153,35 @@ def law_fit(
 @next_app.command("next")
 def next_(
     study: LawRuns,
-    count: Annotated[int, typer.Option(min=1, help="How many runs to propose.")] = 4,
+    runs: Annotated[int, typer.Option(min=1, help="How many runs to propose for the law.")] = 4,
     per: Annotated[str, typer.Option(help="What a run's gain is set against: flop, or run (each costs the same).")] = "flop",
     metric: MetricColumn = "",
     goal: MetricGoal = "",
     target: Target = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.yaml", help="Write the study with these runs in it; of a CSV, the runs.")
+    ] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Propose the runs that narrow a law's interval most, or say that it is time to stop."""
-    from ablate.study_law import csv_next, study_next
+    """Propose the runs that narrow a law most, or say that it is time to stop, and the seeds that settle open claims."""
+    from ablate.next_study import csv_next, study_next, write
     from ablate.terminal_laws import show_next
 
     if study.endswith(".csv"):
-        found = csv_next(Path(study), metric=metric or "loss", goal=goal or "min", target=target, count=count, per=per)
+        found = csv_next(Path(study), metric=metric or "loss", goal=goal or "min", target=target, count=runs, per=per)
     else:
         refuse_for_study(study, metric=metric, goal=goal)
-        found = study_next(open_store_of(workspace, store), study_name_of(study), target=target, count=count, per=per)
-    print_json(found.to_json()) if as_json else show_next(found)
+        found = study_next(open_store_of(workspace, store), study_name_of(study), target=target, count=runs, per=per)
+    if output:
+        write(found, output)
+    if as_json:
+        print_json(found.to_json())
+        return
+    show_next(found)
+    if output:
+        print(f"\nwrote {output}")
 
 
 @law_app.command("list")

@@ -94,7 +94,7 @@ def conclude(store: Store, name: str) -> Conclusion:
         study=study,
         results=frame,
         effects=effects,
-        verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=_kept(study, trials)),
+        verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=trials_where(study, trials)),
         law=law,
         law_missing=missing,
         law_runs=runs,
@@ -184,7 +184,7 @@ def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metr
     return adjust(found)
 
 
-def _kept(study: Study, trials: Sequence[TrialRecord]) -> dict[str, set[str]]:
+def trials_where(study: Study, trials: Sequence[TrialRecord]) -> dict[str, set[str]]:
     """Condition of a claim -> the trials in which it is true."""
     config = trainer_of(study).Config
     names = config_names(config)

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from ablate.analysis.law_fit import FORMS, Form
 from ablate.analysis.laws import COUNTS, Definitions, Recipe
 from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
-from ablate.analysis.next_runs import NextRuns, Per, next_runs
 from ablate.errors import InputError, did_you_mean
 from ablate.explain import explain
 from ablate.reader import read
@@ -70,19 +69,6 @@ def csv_law(
     if points:
         return fit_points(frame, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
     return fit_runs(frame, metric=metric, goal=sense(goal), target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
-
-
-def study_next(store: Store, name: str, *, target: float | None, count: int, per: str) -> NextRuns:
-    """What to run next for the law of a study that declares one."""
-    study = _with_law(store, name)
-    assert study.law is not None
-    metric, runs = study.metric, law_frame(store, name, law=study.law, metric=study.metric.name)
-    return next_runs(runs, metric=metric.name, goal=metric.goal, target=target or study.law.target, count=count, per=_per(per))
-
-
-def csv_next(path: Path, *, metric: str, goal: str, target: float | None, count: int, per: str) -> NextRuns:
-    """The same for runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `tokens`."""
-    return next_runs(read_csv(path), metric=metric, goal=sense(goal), target=target or TARGET, count=count, per=_per(per))
 
 
 def read_definitions(path: Path, *, metric: str) -> Definitions:
@@ -158,9 +144,3 @@ def _form(text: str) -> Form:
         if form == text:
             return form
     raise InputError(f"--form {text}: one of {', '.join(FORMS)}{did_you_mean(text, FORMS)}")
-
-
-def _per(text: str) -> Per:
-    if text in ("run", "flop"):
-        return "run" if text == "run" else "flop"
-    raise InputError(f"--per {text}: run or flop{did_you_mean(text, ('run', 'flop'))}")

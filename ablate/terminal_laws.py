@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from ablate.analysis.laws import SYMBOLS
-from ablate.terminal import console, show_rows
+from ablate.terminal import console, duration, show_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ablate.analysis.law_comparison import FormFit
     from ablate.analysis.laws import Prediction
     from ablate.analysis.lr_law import LawReport
-    from ablate.analysis.next_runs import NextRuns
+    from ablate.analysis.next_runs import NextRun
     from ablate.analysis.optima import Optimum
+    from ablate.next_study import Next
 
 
 def show_law(report: "LawReport", *, simulated: bool) -> None:
@@ -49,22 +52,44 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
 
 
-def show_next(found: "NextRuns") -> None:
-    """The proposed runs in their order, each with what the interval would be after it."""
-    rows = [
-        {
-            "parameters": run.n_params,
-            "rate": run.lr,
-            "seed": run.seed,
-            "why": {"edge": "best rate at the end", "spread": "too few rates", "gain": "narrows the interval"}[run.why],
-            "cost (smallest run = 1)": run.cost,
-            "×/÷ (1 SD) after it": None if run.sd is None else exp(run.sd),
-        }
-        for run in found.runs
-    ]
-    show_rows(rows)
-    now = f"now ×/÷ {exp(found.sd):.2f} (1 SD) at the target; " if found.sd is not None else ""
-    console().print(f"\n{'stop: ' if found.stop else ''}{now}{found.reason}", soft_wrap=True)
+def show_next(found: "Next") -> None:
+    """The proposed runs in their order, each with what the interval would be after it, and what would settle each open claim."""
+    out, law = console(), found.law
+    if law is None:
+        out.print(f"no runs for a law: {found.law_note}", soft_wrap=True)
+    else:
+        show_rows([_next_row(run) for run in law.runs])
+        now = f"now ×/÷ {exp(law.sd):.2f} (1 SD) at the target; " if law.sd is not None else ""
+        out.print(f"\n{'stop: ' if law.stop else ''}{now}{law.reason}", soft_wrap=True)
+    for claim in found.claims:
+        need = claim.settling
+        out.print()
+        out.print(Text.assemble(("inconclusive", "yellow"), f": {need.what}"), soft_wrap=True)
+        if not claim.seeds:
+            out.print(f"  {need.seeds_now} seeds; {need.note}", soft_wrap=True)
+            continue
+        few, many = need.seeds_range or (None, None)
+        by_error = f", {few or 'over 1,000'} to {many or 'over 1,000'} by the error of the noise" if need.seeds_range else ""
+        cost = f"{claim.trials} trials" + (f", {claim.train_flops:.2g} FLOPs" if claim.train_flops else "")
+        cost += f", {duration(claim.seconds)} of one slot for their last stages" if claim.seconds else ""
+        said = f"{need.seeds_now} seeds; {need.seeds} would settle it {need.note}{by_error}"
+        out.print(f"  {said}\n  seeds {_span(claim.seeds)}: {cost}", soft_wrap=True)
+
+
+def _next_row(run: "NextRun") -> dict[str, Any]:
+    return {
+        "parameters": run.n_params,
+        "rate": run.lr,
+        "seed": run.seed,
+        "why": {"edge": "best rate at the end", "spread": "too few rates", "gain": "narrows the interval"}[run.why],
+        "cost (smallest run = 1)": run.cost,
+        "×/÷ (1 SD) after it": None if run.sd is None else exp(run.sd),
+    }
+
+
+def _span(seeds: "Sequence[int]") -> str:
+    whole = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    return f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
 def show_prediction(prediction: "Prediction", *, law: str, source: str) -> None:

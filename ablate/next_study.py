@@ -1,0 +1,226 @@
+"""What to run next in a study, for its law and to settle its open claims, and the study file that runs it.
+
+The file is the study itself, going on: what it has stays as it is, so that `run` executes the new trials alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+from ablate.analysis.lr_law import TARGET
+from ablate.analysis.next_runs import NextRun, NextRuns, Per, next_runs
+from ablate.analysis.settling import Settling
+from ablate.analysis.statements import levels_of, sides_of, than_of
+from ablate.analysis.verdicts import Verdict, settling
+from ablate.conclude import conclude, trials_where
+from ablate.errors import InputError, did_you_mean
+from ablate.model import MAX_SEED, Level
+from ablate.results import FINAL
+from ablate.stores import Store, TrialRecord
+from ablate.study import Claim, Law, Study
+from ablate.study_law import read_csv, sense
+from ablate.yaml_text import yaml_text
+
+HEADER = """What `ablate next` proposes for the study '{name}', which this goes on with under its own name: keep it beside the study's file.
+`ablate plan` shows what it costs, `ablate run` executes what is not done yet."""
+NOTHING = "the study '{name}' has neither a law nor an inconclusive claim, so no run would settle anything; it has {claims} claims"
+TABLE = "no study to go on with; add these to the table once they are run"
+
+
+@dataclass(frozen=True)
+class OpenClaim:
+    """What it would take to settle a claim."""
+
+    settling: Settling
+    arms: tuple[Mapping[str, Level], ...]
+    """Whose levels the claim compares, as axis -> level."""
+    seeds: tuple[int, ...]
+    """New ones for each of them; empty where it cannot be told how many."""
+    train_flops: float | None
+    """Of all new trials, by those of the arms' own; None where that is not known."""
+    seconds: float | None
+    """Of their last stages on one slot, by the finished trials of these arms."""
+
+    @property
+    def trials(self) -> int:
+        return len(self.arms) * len(self.seeds)
+
+    def to_json(self) -> dict[str, Any]:
+        cost = {"trials": self.trials, "train_flops": self.train_flops, "seconds": self.seconds}
+        return self.settling.to_json() | {"new_seeds": list(self.seeds)} | cost
+
+
+@dataclass(frozen=True)
+class Next:
+    """For a study or a table."""
+
+    law: NextRuns | None
+    """None where there is no law to narrow, and `law_note` says why."""
+    law_note: str
+    claims: tuple[OpenClaim, ...]
+    file: str
+    """YAML: the study file that runs it, or of a table the runs."""
+
+    def to_json(self) -> dict[str, Any]:
+        law = self.law.to_json() if self.law else {"runs": [], "stop": None, "reason": self.law_note, "sd": None}
+        return law | {"claims": [claim.to_json() for claim in self.claims]}
+
+
+def study_next(store: Store, name: str, *, target: float | None, count: int, per: str) -> Next:
+    """For the law of a study that declares one, and for each of its claims that is inconclusive. Refused where there is neither."""
+    conclusion = conclude(store, name)
+    study, trials = conclusion.study, store.trials(name)
+    law, note = None, "the study declares no law"
+    if study.law is not None and conclusion.law_runs is not None:
+        metric, at = study.metric, target or study.law.target
+        try:
+            law, note = next_runs(conclusion.law_runs, metric=metric.name, goal=metric.goal, target=at, count=count, per=_per(per)), ""
+        except InputError as error:
+            if not conclusion.verdicts:
+                raise
+            note = str(error)
+    kept = trials_where(study, trials)
+    open_ = [verdict for verdict in conclusion.verdicts if verdict.verdict == "inconclusive"]
+    if law is None and not open_:
+        raise InputError(NOTHING.format(name=name, claims=len(conclusion.verdicts) or "no"))
+    claims = tuple(
+        _open_claim(verdict, need, trials=trials, kept=kept, axes=conclusion.record.axes)
+        for verdict, need in zip(open_, settling(open_, metric=study.metric.name), strict=True)
+    )
+    file = _study_file(conclusion.record.spec, conclusion.record.axes, trials, law=study.law, runs=law.runs if law else (), claims=claims)
+    return Next(law, note, claims, file)
+
+
+def csv_next(path: Path, *, metric: str, goal: str, target: float | None, count: int, per: str) -> Next:
+    """For the law of runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `tokens`."""
+    found = next_runs(read_csv(path), metric=metric, goal=sense(goal), target=target or TARGET, count=count, per=_per(per))
+    rows = [{"n_params": run.n_params, "lr": run.lr, "seed": run.seed, "why": run.why} for run in found.runs]
+    return Next(found, "", (), yaml_text({"runs": rows}, header=f"What `ablate next` proposes for {path.name}: {TABLE}."))
+
+
+def write(found: Next, path: Path) -> None:
+    """Refuses to replace a file: what is written there may be the study."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(found.file)
+    except FileExistsError:
+        raise InputError(f"{path} exists already; move it away, or name another file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+
+
+def _open_claim(
+    verdict: Verdict,
+    need: Settling,
+    *,
+    trials: Sequence[TrialRecord],
+    kept: Mapping[str, set[str]],
+    axes: Mapping[str, list[Level]],
+) -> OpenClaim:
+    claim = verdict.claim
+    about = [trial for trial in trials if (claim.when is None or trial.id in kept[claim.when]) and _compares(claim, trial, axes)]
+    arms = {trial.arm: {axis: level for axis, level in trial.levels.items() if level is not None} for trial in about}
+    seeds = _unused({trial.seed for trial in about}, need.more or 0)
+    flops = {trial.arm: trial.train_flops for trial in about}
+    known = all(flops.values())
+    seconds = [trial.seconds for trial in about if trial.state in FINAL and trial.seconds is not None]
+    return OpenClaim(
+        need,
+        tuple(arms.values()),
+        seeds,
+        train_flops=len(seeds) * sum(flops.values()) if known and seeds else None,
+        seconds=len(seeds) * len(arms) * sum(seconds) / len(seconds) if seconds and seeds else None,
+    )
+
+
+def _compares(claim: Claim, trial: TrialRecord, axes: Mapping[str, list[Level]]) -> bool:
+    """Whether the claim looks at trials at these levels."""
+    known = levels_of(claim.axis, axes)
+    if claim.expect in ("best_level", "interior_optimum"):
+        return True
+    sides = [sides_of(claim, known), *([than_of(claim, axes)] if claim.expect == "larger_effect_than" else [])]
+    return any(trial.levels.get(side.axis) in (side.level, side.against) for side in sides)
+
+
+def _unused(seeds: set[int], count: int) -> tuple[int, ...]:
+    fresh = (seed for seed in range(MAX_SEED) if seed not in seeds)
+    return tuple(seed for seed, _ in zip(fresh, range(count), strict=False))
+
+
+def _study_file(
+    spec: Mapping[str, Any],
+    axes: Mapping[str, list[Level]],
+    trials: Sequence[TrialRecord],
+    *,
+    law: Law | None,
+    runs: Sequence[NextRun],
+    claims: Sequence[OpenClaim],
+) -> str:
+    """The study as it was declared, with the proposed arms and seeds."""
+    study = Study.model_validate(spec)
+    written = {key: value if key in ("base", "axes") else _said(value) for key, value in spec.items()}
+    written = {key: value for key, value in written.items() if value not in (None, [], {}, False)}
+    blocks: list[dict[str, Any]] = list(written["design"])
+    if runs and law:
+        rate = law.hyperparameter
+        new = [(_arm_at(run, trials, law=law), run.seed) for run in runs]
+        levels = [*axes[rate], *(level for level in dict.fromkeys(arm[rate] for arm, _ in new) if level not in axes[rate])]
+        written["axes"] = {**spec["axes"], rate: _relisted(spec["axes"][rate], levels)}
+        if len(levels) > len(axes[rate]):
+            blocks = _listed((_levels(trial), trial.seed) for trial in trials)  # a grid would take the new rates at every size
+        blocks += _listed(new)
+    blocks += _listed((arm, seed) for claim in claims for arm in claim.arms for seed in claim.seeds)
+    for block in blocks:
+        if block.get("seeds") == list(study.seeds):
+            del block["seeds"]
+    return yaml_text(written | {"design": blocks}, header=HEADER.format(name=study.name))
+
+
+def _said(value: Any) -> Any:
+    """Without what the author left out."""
+    if isinstance(value, Mapping):
+        return {key: _said(part) for key, part in value.items() if part is not None}
+    return [_said(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _listed(trials: Iterable[tuple[Mapping[str, Level], int]]) -> list[dict[str, Any]]:
+    """Blocks of listed arms, one for each set of seeds."""
+    seeds: dict[tuple[tuple[str, Level], ...], list[int]] = {}
+    for arm, seed in trials:
+        own = seeds.setdefault(tuple(arm.items()), [])
+        own.extend([seed] if seed not in own else [])
+    blocks: dict[tuple[int, ...], list[dict[str, Level]]] = {}
+    for levels, own in seeds.items():
+        blocks.setdefault(tuple(own), []).append(dict(levels))
+    return [{"kind": "list", "arms": arms, "seeds": list(own)} for own, arms in blocks.items()]
+
+
+def _levels(trial: TrialRecord) -> dict[str, Level]:
+    return {axis: level for axis, level in trial.levels.items() if level is not None}
+
+
+def _arm_at(run: NextRun, trials: Sequence[TrialRecord], *, law: Law) -> dict[str, Level]:
+    """A trial of that size at the run's rate, which is one of the study's where it is one."""
+    size = next(trial for trial in trials if _size(trial, law) == run.n_params)
+    rates = [trial.levels[law.hyperparameter] for trial in trials]
+    same = (rate for rate in rates if isinstance(rate, float) and isclose(rate, run.lr, rel_tol=1e-9))
+    return _levels(size) | {law.hyperparameter: next(same, float(f"{run.lr:.6g}"))}
+
+
+def _size(trial: TrialRecord, law: Law) -> float:
+    level = trial.num_params if law.size == "num_params" else trial.levels[law.size]
+    return float(level or 0)
+
+
+def _relisted(axis: Any, levels: Sequence[Level]) -> Any:
+    """The axis with these levels, its condition kept."""
+    when = axis.get("when") if isinstance(axis, Mapping) else None
+    return list(levels) if when is None else {"list": list(levels), "when": when}
+
+
+def _per(text: str) -> Per:
+    if text in ("run", "flop"):
+        return "run" if text == "run" else "flop"
+    raise InputError(f"--per {text}: run or flop{did_you_mean(text, ('run', 'flop'))}")

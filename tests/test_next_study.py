@@ -1,0 +1,126 @@
+"""What `next` proposes for a study, and that the file it writes is the study going on: only what is new is still to be run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablate.design import make_arms
+from ablate.errors import InputError
+from ablate.load import load_study
+from ablate.next_study import Next, csv_next, study_next, write
+from ablate.planner import make_plan
+from ablate.stores import open_store
+from ablate.workspace import Workspace
+from tests.conftest import make_study
+from tests.stores.ran import run, workspace_at
+
+LAW = {
+    "axes": {"num_params": [1e7, 1e8, 1e9], "peak_lr": {"log": [1e-4, 8e-3], "points": 5}},
+    "base": {"steps": 1, "noise_sd": 0.002},
+    "law": {"hyperparameter": "peak_lr", "size": "num_params"},
+    "seeds": 1,
+}
+
+
+def proposed(workspace: Workspace, name: str, *, count: int = 4, per: str = "flop") -> Next:
+    store = open_store(workspace.store_url)
+    try:
+        return study_next(store, name, target=None, count=count, per=per)
+    finally:
+        store.close()
+
+
+def trials_of(file: Path) -> dict[str, tuple[str, int]]:
+    study = load_study(file)
+    return {trial.id: (trial.arm, trial.seed) for trial in make_plan(study, make_arms(study)).trials}
+
+
+def done(workspace: Workspace, name: str) -> set[str]:
+    store = open_store(workspace.store_url)
+    try:
+        return {trial.id for trial in store.trials(name) if trial.state == "done"}
+    finally:
+        store.close()
+
+
+def test_file_for_a_law_holds_all_trials_that_there_are_and_the_proposed_ones(tmp_path: Path) -> None:
+    workspace = workspace_at(tmp_path / "w")
+    study = make_study(name="rates", **LAW)
+    run(study, workspace)
+    found = proposed(workspace, "rates")
+    assert found.law is not None
+    write(found, tmp_path / "next.yaml")
+    planned, before = trials_of(tmp_path / "next.yaml"), done(workspace, "rates")
+    assert before <= set(planned)
+    assert len(planned) == len(before) + len(found.law.runs)
+    going_on = load_study(tmp_path / "next.yaml")
+    assert going_on.name == "rates"
+    run(going_on, workspace)
+    assert done(workspace, "rates") == set(planned)
+    again = proposed(workspace, "rates")
+    assert again.law is not None
+    assert again.law.sd is not None
+    assert found.law.sd is None or again.law.sd < found.law.sd
+
+
+def claims_study(**changes: Any) -> Any:
+    claims = [
+        {"axis": "image_size", "expect": "increases"},
+        {"axis": "num_tokens", "expect": "equivalent", "within": 0.5, "when": "image_size == 224"},
+    ]
+    axes = {"image_size": [112, 224], "num_tokens": [16, 64, 144]}
+    base = {"steps": 1, "noise_sd": 3.0}
+    return make_study(name="open", axes=axes, base=base, metric={"name": "score/4", "goal": "max"}, claims=claims, seeds=3, **changes)
+
+
+def test_open_claims_get_the_seeds_that_settle_them_for_their_own_arms_alone(tmp_path: Path) -> None:
+    workspace = workspace_at(tmp_path / "w")
+    run(claims_study(), workspace)
+    found = proposed(workspace, "open")
+    assert found.law is None
+    assert found.law_note == "the study declares no law"
+    sizes, tokens = found.claims
+    assert (len(sizes.arms), len(tokens.arms)) == (6, 2)
+    assert {arm["num_tokens"] for arm in tokens.arms} == {16, 144}
+    assert {arm["image_size"] for arm in tokens.arms} == {224}
+    for claim in found.claims:
+        assert claim.settling.more == len(claim.seeds)
+        assert claim.seeds[:2] == (3, 4)
+        assert claim.train_flops is not None
+        assert claim.to_json()["trials"] == len(claim.arms) * len(claim.seeds)
+    write(found, tmp_path / "next.yaml")
+    new = set(trials_of(tmp_path / "next.yaml").values()) - {(arm, seed) for arm, seed in trials_of_study(claims_study()).values()}
+    assert len(new) >= max(claim.trials for claim in found.claims)
+    assert all(seed >= 3 for _, seed in new)
+
+
+def trials_of_study(study: Any) -> dict[str, tuple[str, int]]:
+    return {trial.id: (trial.arm, trial.seed) for trial in make_plan(study, make_arms(study)).trials}
+
+
+def test_study_with_nothing_open_is_told_so(tmp_path: Path) -> None:
+    workspace = workspace_at(tmp_path / "w")
+    run(make_study(name="plain", axes={"num_tokens": [16, 64]}, base={"steps": 1}), workspace)
+    with pytest.raises(InputError, match="neither a law nor an inconclusive claim"):
+        proposed(workspace, "plain")
+
+
+def test_law_of_too_little_does_not_hide_open_claims(tmp_path: Path) -> None:
+    workspace = workspace_at(tmp_path / "w")
+    claims = [{"axis": "peak_lr", "expect": "increases"}]
+    axes = {"num_params": [1e7, 1e8], "peak_lr": [1e-3, 2e-3]}
+    run(make_study(name="both", **LAW | {"axes": axes, "base": {"steps": 1, "noise_sd": 0.5}, "seeds": 2}, claims=claims), workspace)
+    found = proposed(workspace, "both")
+    assert found.law is None or found.law.runs
+    assert len(found.claims) == 1
+
+
+def test_table_gets_its_runs_as_yaml_and_no_file_is_replaced(tmp_path: Path) -> None:
+    rows = [f"{size},{rate},0,{3 + (i - 2.2) ** 2 / 100}" for size in (1e7, 1e8) for i, rate in enumerate((1e-4, 2e-4, 4e-4, 8e-4, 16e-4))]
+    (tmp_path / "runs.csv").write_text("\n".join(["n_params,lr,seed,loss", *rows]))
+    found = csv_next(tmp_path / "runs.csv", metric="loss", goal="min", target=None, count=2, per="run")
+    write(found, tmp_path / "next.yaml")
+    assert "runs:" in (tmp_path / "next.yaml").read_text()
+    with pytest.raises(InputError, match="exists already"):
+        write(found, tmp_path / "next.yaml")
