@@ -78,7 +78,8 @@ def law_predict(
     """Say the peak learning rate for a model of this size, with weight decay and batch where the law has them."""
     from ablate.analysis.laws import unread_notes
     from ablate.analysis.published import PUBLISHED, predict
-    from ablate.large_run import fitted_run, published_run, write
+    from ablate.large_run import fitted_run, published_run
+    from ablate.tables import write_new
     from ablate.terminal_laws import show_prediction
 
     if law in PUBLISHED:
@@ -92,7 +93,7 @@ def law_predict(
         source = f"study {law}" + (" (simulated)" if simulated else "")
         run = fitted_run(report, prediction, name=law, source=source, simulated=simulated) if emit else None
     if run and emit:
-        write(run, emit)
+        write_new(run.to_yaml(), emit)
     if as_json:
         print_json({"law": law, "source": source, "simulated": simulated} | prediction.to_json())
         return
@@ -166,7 +167,8 @@ def next_(
     store: StoreUrl = None,
 ) -> None:
     """Propose the runs that narrow a law most, or say that it is time to stop, and the seeds that settle open claims."""
-    from ablate.next_study import csv_next, study_next, write
+    from ablate.next_study import csv_next, study_next
+    from ablate.tables import write_new
     from ablate.terminal_laws import show_next
 
     if study.endswith(".csv"):
@@ -175,7 +177,7 @@ def next_(
         refuse_for_study(study, metric=metric, goal=goal)
         found = study_next(open_store_of(workspace, store), study_name_of(study), target=target, count=runs, per=per)
     if output:
-        write(found, output)
+        write_new(found.file, output)
     if as_json:
         print_json(found.to_json())
         return

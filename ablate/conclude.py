@@ -29,7 +29,8 @@ from ablate.report import StudyReport
 from ablate.results import at_baselines, curves_frame, law_frame, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
-from ablate.study_law import law_so_far, read_csv, sense
+from ablate.study_law import law_so_far
+from ablate.tables import read_csv, sense
 from ablate.trainers import trainer_of
 
 SHOTS = (0, 4, 8)

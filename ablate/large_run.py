@@ -5,7 +5,6 @@ A number that nobody measured is null, and its origin says so: a large run that 
 
 from dataclasses import asdict, dataclass
 from math import exp, isfinite
-from pathlib import Path
 from typing import Any
 
 from ablate.analysis.law_fit import LawFit
@@ -102,17 +101,6 @@ def fitted_run(report: LawReport, prediction: Prediction, *, name: str, source: 
     reviews = _basis(report, fit, prediction), _cost(report, prediction)
     batch = None if prediction.batch_tokens is None else Setting(prediction.batch_tokens, "tokens a step as asked; not tuned")
     return _large_run(prediction, name, source, fit.definitions, batch=batch, reviews=reviews, simulated=simulated)
-
-
-def write(run: LargeRun, path: Path) -> None:
-    """Refuses to replace a file: what is written there may have been edited."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(run.to_yaml())
-    except FileExistsError:
-        raise InputError(f"{path} exists already; move it away, or name another file") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
 
 
 def _large_run(

@@ -20,7 +20,7 @@ from ablate.model import MAX_SEED, Level
 from ablate.results import FINAL
 from ablate.stores import Store, TrialRecord
 from ablate.study import Claim, Law, Study
-from ablate.study_law import read_csv, sense
+from ablate.tables import read_csv, sense
 from ablate.yaml_text import yaml_text
 
 HEADER = """What `ablate next` proposes for the study '{name}', which this goes on with under its own name: keep it beside the study's file.
@@ -98,17 +98,6 @@ def csv_next(path: Path, *, metric: str, goal: str, target: float | None, count:
     found = next_runs(read_csv(path), metric=metric, goal=sense(goal), target=target or TARGET, count=count, per=_per(per))
     rows = [{"n_params": run.n_params, "lr": run.lr, "seed": run.seed, "why": run.why} for run in found.runs]
     return Next(found, "", (), yaml_text({"runs": rows}, header=f"What `ablate next` proposes for {path.name}: {TABLE}."))
-
-
-def write(found: Next, path: Path) -> None:
-    """Refuses to replace a file: what is written there may be the study."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(found.file)
-    except FileExistsError:
-        raise InputError(f"{path} exists already; move it away, or name another file") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
 
 
 def _open_claim(

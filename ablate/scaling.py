@@ -18,19 +18,18 @@ from ablate.analysis.loss_laws import RESAMPLED, Budget, LossAt, LossLaw, fit_lo
 from ablate.analysis.mixture_forms import Form
 from ablate.analysis.mixture_laws import MixtureLaw, fit_mixture_law
 from ablate.analysis.mixture_optimum import BestMixture, limits_of
-from ablate.analysis.optima import Goal
 from ablate.analysis.published_losses import PUBLISHED_LOSSES
 from ablate.analysis.size_report import SizeReport, compare_sizes
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
 from ablate.shares import read_shares
 from ablate.study_runs import StudyRuns, moving_axes
+from ablate.tables import read_csv, sense
 
 BOOTSTRAP = 1000
 MIX_RESAMPLES = 200
 FORMS: dict[str, Form] = {"additive": "additive", "exponential": "exponential", "regmix": "linear", "joint": "joint"}
 """As the command line says them."""
-GOALS: tuple[Goal, ...] = ("min", "max")
 FROM_FLOPS = "train_flops / 6 N"
 Watch = Callable[[int, int], None]
 """Hears how many resamples are done, and of how many."""
@@ -140,7 +139,8 @@ def mixture_report(
     progress: Watch | None = None,
 ) -> MixtureReport:
     """The law of the mix and its best mix; where the law has a term for a size that is not said, at the largest size of the runs."""
-    problems = [problem for problem in (_unknown("--form", form, FORMS), _unknown("--goal", goal, GOALS)) if problem]
+    problems = [problem for problem in [_unknown("--form", form, FORMS)] if problem]
+    problems += _said(lambda: sense(goal), replacing=("", ""))
     if len(set(sources)) < max(2, len(sources)):
         problems.append(f"--sources {','.join(sources)}: a mix needs two sources or more, each once")
     else:
@@ -155,7 +155,7 @@ def mixture_report(
                 proportions=sources,
                 metric=metric,
                 form=kind,
-                goal=_goal(goal) if goal in GOALS else "min",
+                goal="max" if goal == "max" else "min",
                 n_params=columns.get("n_params"),
                 tokens=columns.get("tokens"),
             )
@@ -183,18 +183,18 @@ def scales_report(rows: Rows, *, baseline: Level, metric: str, goal: str) -> Sca
     """`rows` hold `arm, n_params, seed`, the metric and optionally `state` and `compute`."""
     why = "no column compute, and none of tokens to count 6 N D with"
     found = compare_sizes(
-        rows.frame, baseline=baseline, metric=metric, goal=_goal(goal), no_compute=rows.source.columns.get("compute", why), notes=rows.notes
+        rows.frame, baseline=baseline, metric=metric, goal=sense(goal), no_compute=rows.source.columns.get("compute", why), notes=rows.notes
     )
     return ScalesReport(rows.source, found)
 
 
 def csv_rows(path: Path, *, columns: Mapping[str, str] | None = None) -> Rows:
-    return Rows(_read(path), Source(str(path), simulated=False, columns=columns or {}))
+    return Rows(read_csv(path), Source(str(path), simulated=False, columns=columns or {}))
 
 
 def csv_scales(path: Path, *, size: str, arm: str, baseline: str, metric: str, goal: str, compute: str) -> ScalesReport:
     """`arm, n_params, seed, <metric>`; compute from its column, else 6 N D in FLOPs where there is a column of tokens."""
-    frame = _read(path)
+    frame = read_csv(path)
     problems = _said(lambda: require_columns(frame, [arm, size, "seed", metric, *([compute] if compute else [])]), replacing=("", ""))
     known = list(map(str, dict.fromkeys(frame[arm]))) if arm in frame else []
     there = f" (there: {', '.join(known)})" if known else ""
@@ -303,28 +303,6 @@ def study_scales(runs: StudyRuns, *, size: str, arm: str, baseline: str, metric:
     return scales_report(
         Rows(frame[columns], Source(runs.name, runs.simulated, used), tuple(notes)), baseline=level, metric=metric, goal=goal
     )
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise InputError(f"no file {path}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; name a CSV file") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path} is empty; the first line names the columns") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV table: {error}") from error
-    if frame.empty:
-        raise InputError(f"{path} has no rows below its columns ({', '.join(map(str, frame.columns))})")
-    return frame
-
-
-def _goal(text: str) -> Goal:
-    if problem := _unknown("--goal", text, GOALS):
-        raise InputError(problem)
-    return "min" if text == "min" else "max"
 
 
 def _unknown(option: str, found: str, allowed: Sequence[str] | Mapping[str, Any]) -> str:

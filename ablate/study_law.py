@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from pydantic import ValidationError
@@ -16,6 +15,7 @@ from ablate.reader import read
 from ablate.results import law_frame
 from ablate.stores import Store, find_study
 from ablate.study import LawDefinitions, Study
+from ablate.tables import read_csv, sense
 
 NO_LAW = (
     "the study '{name}' declares no law; add `law: {{hyperparameter: AXIS}}` with the learning rate's axis to its file and run it again"
@@ -98,23 +98,6 @@ def definitions_of(written: LawDefinitions, *, metric: str) -> Definitions:
         metric=metric,
         recipe=Recipe(written.warmup_fraction, written.batch_tokens, written.tokens),
     )
-
-
-def read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype={"arm": str})  # an arm called 1 is a name like any other
-    except FileNotFoundError:
-        raise InputError(f"no file {path}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV table: {error}") from error
-
-
-def sense(goal: str) -> Literal["min", "max"]:
-    if goal == "min":
-        return "min"
-    if goal == "max":
-        return "max"
-    raise InputError(f"--goal {goal}: min or max{did_you_mean(goal, ('min', 'max'))}")
 
 
 def _with_law(store: Store, name: str) -> Study:

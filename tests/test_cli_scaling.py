@@ -323,7 +323,7 @@ def test_scales_without_the_base_at_three_computes_has_no_factor_and_says_why(tm
         ({}, [], ["say with --baseline ARM", "(there: base, early, steady, worse)"]),
         ({}, ["--baseline", "bse", "--metric", "los"], ["no column 'los'", "no arm 'bse'"]),
         ({}, ["--arm", "arms"], ["no column 'arms'", "say with --baseline ARM"]),
-        ({}, ["--baseline", "base", "--goal", "low"], ["--goal low: min, max"]),
+        ({}, ["--baseline", "base", "--goal", "low"], ["--goal low: min or max"]),
         ({}, ["--baseline", "base", "--metric", "los", "--size", "n_param"], ["no column 'los'", "no column 'n_param'", "did you mean"]),
         ({"width": 8}, ["--baseline", "base", "--size", "width"], ["column width: 1 distinct size"]),
         ({"seed": 0}, ["--baseline", "base"], ["several values of loss"]),

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from math import exp
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ from ablate.analysis.laws import Definitions, Recipe
 from ablate.analysis.lr_law import LawReport, fit_points
 from ablate.analysis.published import MM1, PUBLISHED, predict
 from ablate.errors import InputError
-from ablate.large_run import LargeRun, fitted_run, published_run, write
+from ablate.large_run import LargeRun, fitted_run, published_run
 from ablate.reader import read
 
 MEANT = Definitions(
@@ -115,13 +114,3 @@ def test_published_run_has_no_interval_and_reads_back(name: str) -> None:
 def test_published_run_of_mm1_has_its_recipe() -> None:
     values = written(published_run(MM1, predict("mm1", 30e9)))
     assert (values["warmup_steps"]["value"], values["batch_tokens"]["value"]) == (2000, 512 * 4096)
-
-
-def test_write_replaces_no_file(tmp_path: Path) -> None:
-    write(run(), tmp_path / "run.yaml")
-    before = (tmp_path / "run.yaml").read_text(encoding="utf-8")
-    with pytest.raises(InputError, match="exists already"):
-        write(run(tokens=6e11), tmp_path / "run.yaml")
-    assert (tmp_path / "run.yaml").read_text(encoding="utf-8") == before
-    with pytest.raises(InputError, match="No such file or directory"):
-        write(run(), tmp_path / "nowhere" / "run.yaml")

@@ -8,9 +8,10 @@ import pytest
 from ablate.design import make_arms
 from ablate.errors import InputError
 from ablate.load import load_study
-from ablate.next_study import Next, csv_next, study_next, write
+from ablate.next_study import Next, csv_next, study_next
 from ablate.planner import make_plan
 from ablate.stores import open_store
+from ablate.tables import write_new
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 from tests.stores.ran import run, workspace_at
@@ -50,7 +51,7 @@ def test_file_for_a_law_holds_all_trials_that_there_are_and_the_proposed_ones(tm
     run(study, workspace)
     found = proposed(workspace, "rates")
     assert found.law is not None
-    write(found, tmp_path / "next.yaml")
+    write_new(found.file, tmp_path / "next.yaml")
     planned, before = trials_of(tmp_path / "next.yaml"), done(workspace, "rates")
     assert before <= set(planned)
     assert len(planned) == len(before) + len(found.law.runs)
@@ -89,7 +90,7 @@ def test_open_claims_get_the_seeds_that_settle_them_for_their_own_arms_alone(tmp
         assert claim.seeds[:2] == (3, 4)
         assert claim.train_flops is not None
         assert claim.to_json()["trials"] == len(claim.arms) * len(claim.seeds)
-    write(found, tmp_path / "next.yaml")
+    write_new(found.file, tmp_path / "next.yaml")
     new = set(trials_of(tmp_path / "next.yaml").values()) - {(arm, seed) for arm, seed in trials_of_study(claims_study()).values()}
     assert len(new) >= max(claim.trials for claim in found.claims)
     assert all(seed >= 3 for _, seed in new)
@@ -120,7 +121,7 @@ def test_table_gets_its_runs_as_yaml_and_no_file_is_replaced(tmp_path: Path) -> 
     rows = [f"{size},{rate},0,{3 + (i - 2.2) ** 2 / 100}" for size in (1e7, 1e8) for i, rate in enumerate((1e-4, 2e-4, 4e-4, 8e-4, 16e-4))]
     (tmp_path / "runs.csv").write_text("\n".join(["n_params,lr,seed,loss", *rows]))
     found = csv_next(tmp_path / "runs.csv", metric="loss", goal="min", target=None, count=2, per="run")
-    write(found, tmp_path / "next.yaml")
+    write_new(found.file, tmp_path / "next.yaml")
     assert "runs:" in (tmp_path / "next.yaml").read_text()
     with pytest.raises(InputError, match="exists already"):
-        write(found, tmp_path / "next.yaml")
+        write_new(found.file, tmp_path / "next.yaml")

@@ -1,0 +1,45 @@
+"""The tables that people bring to the analysis, and the files that it writes for them."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from ablate.errors import InputError, did_you_mean
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV with a line of names and at least one row; refused with what is wrong with the file."""
+    try:
+        frame = pd.read_csv(path, dtype={"arm": str})  # an arm called 1 is a name like any other
+    except FileNotFoundError:
+        raise InputError(f"no file {path}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder; name a CSV file") from None
+    except pd.errors.EmptyDataError:
+        raise InputError(f"{path} is empty; the first line names the columns") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a CSV table: {error}") from error
+    if frame.empty:
+        raise InputError(f"{path} has no rows below its columns ({', '.join(map(str, frame.columns))})")
+    return frame
+
+
+def sense(goal: str) -> Literal["min", "max"]:
+    """Which way is better, as `--goal` says it."""
+    if goal == "min":
+        return "min"
+    if goal == "max":
+        return "max"
+    raise InputError(f"--goal {goal}: min or max{did_you_mean(goal, ('min', 'max'))}")
+
+
+def write_new(text: str, path: Path) -> None:
+    """Refuses to replace a file: what is written there may have been edited."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} exists already; move it away, or name another file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None

@@ -1,0 +1,49 @@
+"""Tables that people bring: what is wrong with a file is said in a sentence, and no file of theirs is replaced."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import InputError
+from ablate.tables import read_csv, sense, write_new
+
+
+def test_arms_called_by_numbers_are_names(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("arm,seed,loss\n1,0,2.5\n02,0,2.25\n")
+    frame = read_csv(tmp_path / "runs.csv")
+    assert (list(frame["arm"]), list(frame["loss"])) == (["1", "02"], [2.5, 2.25])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no file"),
+        (b"", "is empty; the first line names the columns"),
+        (b"arm,seed\n", "has no rows below its columns"),
+        (b"a,b\n1,2\n1,2,3\n", "not a CSV table"),
+        (b"\xff\xfe\x00", "not a CSV table"),
+    ],
+)
+def test_broken_table_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "runs.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        read_csv(path)
+    with pytest.raises(InputError, match="is a folder"):
+        read_csv(tmp_path)
+
+
+def test_goal_is_one_of_two() -> None:
+    assert (sense("min"), sense("max")) == ("min", "max")
+    with pytest.raises(InputError, match="--goal mix: min or max; did you mean"):
+        sense("mix")
+
+
+def test_write_new_replaces_no_file(tmp_path: Path) -> None:
+    write_new("a", tmp_path / "run.yaml")
+    with pytest.raises(InputError, match="exists already"):
+        write_new("b", tmp_path / "run.yaml")
+    assert (tmp_path / "run.yaml").read_text() == "a"
+    with pytest.raises(InputError, match="No such file or directory"):
+        write_new("b", tmp_path / "nowhere" / "run.yaml")
