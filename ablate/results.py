@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ablate.analysis.optima import DIVERGED
 from ablate.errors import InputError, did_you_mean
 from ablate.stores import Store, TrialRecord, find_study
 from ablate.study import Law
@@ -52,7 +53,7 @@ def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFram
             "lr": float(row.levels[law.hyperparameter]),
             "seed": row.seed,
             metric: _final(row, metric),
-            "status": row.state,
+            "status": DIVERGED if row.state == "failed" and row.cause == "nan" else row.state,
         }
         | {column: _level_or_metric(row, name) for column, name in named.items()}
         for row in store.trials(study)

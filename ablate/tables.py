@@ -5,7 +5,9 @@ from typing import Literal
 
 import pandas as pd
 
+from ablate.analysis.optima import DIVERGED
 from ablate.errors import InputError, did_you_mean
+from ablate.imports.runs import STATES, state_of
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -22,7 +24,19 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not a CSV table: {error}") from error
     if frame.empty:
         raise InputError(f"{path} has no rows below its columns ({', '.join(map(str, frame.columns))})")
+    for column in ("state", "status"):
+        if column in frame:
+            frame[column] = _states(frame[column], column=column, path=path)
     return frame
+
+
+def _states(said: "pd.Series[str]", *, column: str, path: Path) -> "pd.Series[str]":
+    """What a source calls the end of a run, in our words; a row without a word counts as done."""
+    words = {str(word): str(word).strip().lower() for word in said.dropna().unique()}
+    if strange := [word for word, plain in words.items() if state_of(plain) is None]:
+        raise InputError(f"{path}: column {column}: {', '.join(map(repr, strange[:5]))} is no state of a run ({', '.join(STATES)})")
+    ours = {word: plain if plain == DIVERGED else ended[0] for word, plain in words.items() if (ended := state_of(plain))}
+    return said.astype(object).map(lambda word: "done" if pd.isna(word) else ours[str(word)])
 
 
 def sense(goal: str) -> Literal["min", "max"]:

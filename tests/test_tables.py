@@ -14,6 +14,14 @@ def test_arms_called_by_numbers_are_names(tmp_path: Path) -> None:
     assert (list(frame["arm"]), list(frame["loss"])) == (["1", "02"], [2.5, 2.25])
 
 
+def test_states_are_read_in_the_words_of_their_sources(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("arm,status\na,Finished\nb,diverged\nc,CRASHED\nd,\ne,failed\n")
+    assert list(read_csv(tmp_path / "runs.csv")["status"]) == ["done", "diverged", "lost", "done", "failed"]
+    (tmp_path / "runs.csv").write_text("arm,state\na,fine\n")
+    with pytest.raises(InputError, match=r"column state: 'fine' is no state of a run \(done, finished, complete"):
+        read_csv(tmp_path / "runs.csv")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

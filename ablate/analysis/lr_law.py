@@ -13,7 +13,7 @@ from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.law_comparison import FormFit, SlopeComparison, compare_forms, compare_slopes
 from ablate.analysis.law_fit import Form, LawFit, LeftOut, fit_power_law, leave_largest_out
 from ablate.analysis.laws import Definitions, Prediction, decades_outside, extrapolation_notes, positive, rate_label, size_label
-from ablate.analysis.optima import OPTIONAL, Goal, Optimum, cells_of, find_optima, finished_runs, rate_step
+from ablate.analysis.optima import DIVERGED, OPTIONAL, Goal, Optimum, cells_of, find_optima, finished_runs, rate_step
 from ablate.analysis.published import PUBLISHED
 from ablate.errors import InputError
 
@@ -100,7 +100,7 @@ def fit_runs(
         raise InputError(f"column n_params: {len(sizes)} sizes with a finished run; a law needs at least two, better four")
     table = finished_runs(runs, metric=metric, goal=goal)
     request = _Request(target, at or {}, form, definitions, tau_prior)
-    return _report(optima, request, metric=metric, goal=goal, warnings=_run_warnings(table, optima))
+    return _report(optima, request, metric=metric, goal=goal, warnings=_run_warnings(runs, table, optima))
 
 
 def fit_points(
@@ -224,7 +224,7 @@ def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
     return found
 
 
-def _run_warnings(table: pd.DataFrame, optima: Sequence[Optimum]) -> list[str]:
+def _run_warnings(runs: pd.DataFrame, table: pd.DataFrame, optima: Sequence[Optimum]) -> list[str]:
     cells = cells_of(table)
     found = list(chain.from_iterable(_optimum_warnings(optimum, cells[optimum.cell]) for optimum in optima))
     seeds = table.dropna(subset="value").groupby(["n_params", *OPTIONAL, "lr"], dropna=False)["seed"].nunique()
@@ -234,6 +234,9 @@ def _run_warnings(table: pd.DataFrame, optima: Sequence[Optimum]) -> list[str]:
         found.append("one seed a rate: the optima's errors are told from how the rates lie around one curve")
     elif seeds.nunique() > 1:
         found.append(f"unequal seeds: {seeds.min()} to {seeds.max()} a rate; means over different seeds are compared")
+    if failed := int((runs["status"] == "failed").sum()) if "status" in runs else 0:
+        said = f"{failed} failed runs are left out: only what diverged is worse than all others"
+        found.append(said + f" (status `{DIVERGED}`, or finished without a finite metric)")
     if diverged := int(table["value"].isna().sum()):
         found.append(f"{diverged} diverged runs count as worse than all others and are left out of the curves")
     for column in OPTIONAL:
@@ -258,10 +261,19 @@ def _optimum_warnings(optimum: Optimum, runs: pd.DataFrame) -> Iterable[str]:
             diverged = (low if optimum.status == "edge_low" else high) or best
             said = f"{size}: {rate_label(best)} {left_out}, because {rate_label(diverged)} beside it diverged"
             yield f"{said}; try {rate_label(sqrt(best * diverged))}"
+        case "interior" if optimum.near_optimal and optimum.near_optimal[0] == rates[0]:
+            yield f"{size}: {_open_end('lowest', rates[0], rates[0] / rate_step(rates))}"
+        case "interior" if optimum.near_optimal and optimum.near_optimal[-1] == rates[-1]:
+            yield f"{size}: {_open_end('highest', rates[-1], rates[-1] * rate_step(rates))}"
         case "flat" | "nonconvex":
             yield f"{size}: the metric does not change around the best rate, left out of the fit; try a wider grid"
         case "too_few":
             yield f"{size}: fewer than three rates with a finite metric, left out of the fit"
+
+
+def _open_end(which: str, rate: float, beyond: float) -> str:
+    told = f"the {which} rate {rate_label(rate)} cannot be told from the best"
+    return f"{told}, so the optimum may lie beyond it, whatever its error; try {rate_label(beyond)}"
 
 
 def cell_label(optimum: Optimum) -> str:

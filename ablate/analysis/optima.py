@@ -21,8 +21,9 @@ from ablate.analysis.effects import USABLE
 from ablate.analysis.local_curve import SharedCurve, Vertex, Window, fit_shared_curve
 from ablate.errors import InputError
 
-FINISHED = (*USABLE, "failed", "diverged")
-"""States whose missing metric means a diverged run; of the others (queued, running, lost, ...) nothing is known yet."""
+DIVERGED = "diverged"
+FINISHED = (*USABLE, DIVERGED)
+"""States whose missing metric means a diverged run; of the others (queued, running, failed for another cause, ...) nothing is known."""
 
 OPTIONAL = ("tokens", "batch_tokens")
 """Columns that a law may read beside the size."""
@@ -178,7 +179,8 @@ def _on_a_shared_curve(alone: Sequence[Optimum], cells: Mapping[Cell, pd.DataFra
         for optimum, vertex, window in zip(inside, curve.vertices, windows, strict=True)
     }
     if all(optimum.lr is not None for optimum in moved.values()):
-        return Found(tuple(moved.get(optimum.cell, optimum) for optimum in alone), curve)
+        found = (moved.get(optimum.cell, optimum) for optimum in alone)
+        return Found(tuple(_near(optimum, cells[optimum.cell], noise=curve.noise_sd, sign=sign) for optimum in found), curve)
     # what lies beyond its rates shapes no curve
     beyond = {cell: optimum for cell, optimum in moved.items() if optimum.lr is None}
     return _on_a_shared_curve([beyond.get(optimum.cell, optimum) for optimum in alone], cells, sign=sign)
@@ -206,6 +208,15 @@ def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, sign: int) -> Op
     return replace(optimum, lr=exp(vertex.ln_lr), se_ln=vertex.se_ln, curvature=vertex.curvature, value=sign * vertex.loss)
 
 
+def _near(optimum: Optimum, runs: pd.DataFrame, *, noise: float | None, sign: int) -> Optimum:
+    """With the rates that the curve's noise cannot tell from the best, where the size alone had none to go by."""
+    rates = [rate for rate in _rates(runs, sign=sign) if isfinite(rate.loss)]
+    if noise is None or not rates or _noise_sd(runs[runs["lr"].isin([rate.lr for rate in rates])]) is not None:
+        return optimum
+    best = min(rates, key=lambda rate: rate.loss)
+    return replace(optimum, near_optimal=_near_optimal(rates, best=best, noise=noise))
+
+
 class _Rate(NamedTuple):
     """The runs of one cell at one rate; `loss` is the mean metric turned so that small is good, inf if it diverged."""
 
@@ -215,8 +226,7 @@ class _Rate(NamedTuple):
 
 
 def _optimum(cell: Cell, runs: pd.DataFrame, *, sign: int) -> Optimum:
-    grid = np.unique(runs["lr"].to_numpy(dtype=float))
-    rates = [_rate(float(lr), runs["value"][runs["lr"] == lr], sign=sign) for lr in grid]
+    rates = _rates(runs, sign=sign)
     finite = [rate for rate in rates if isfinite(rate.loss)]
     counts: Mapping[str, Any] = cell._asdict() | {"n_runs": len(runs), "n_diverged": int(runs["value"].isna().sum())}
     if not finite:
@@ -255,6 +265,11 @@ def _optimum(cell: Cell, runs: pd.DataFrame, *, sign: int) -> Optimum:
     if high is None or not isfinite(high.loss):
         return replace(edge, status="edge_high")
     return _vertex(edge, (low, best, high), noise=noise, sign=sign)
+
+
+def _rates(runs: pd.DataFrame, *, sign: int) -> list[_Rate]:
+    grid = np.unique(runs["lr"].to_numpy(dtype=float))
+    return [_rate(float(lr), runs["value"][runs["lr"] == lr], sign=sign) for lr in grid]
 
 
 def _rate(lr: float, values: "pd.Series[float]", *, sign: int) -> _Rate:

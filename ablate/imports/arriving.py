@@ -14,7 +14,7 @@ from ablate.fingerprint import LENGTH, fingerprint, slug
 from ablate.holding import held
 from ablate.imports.declared import Declared, Known
 from ablate.imports.placed import Trial
-from ablate.imports.runs import Found, listed, said
+from ablate.imports.runs import DIVERGED_THERE, Found, listed, said
 from ablate.journal import make_point
 from ablate.stores import Store
 from ablate.stores.rows import AttemptRow, DeclarationRow, IdentityRow, JobRow, MetricRow, PointRow, Row, StudyRow, TrialRow
@@ -200,6 +200,8 @@ def _job_row(job: str, trial: Trial) -> JobRow:
 
 
 def _cause(trial: Trial) -> str | None:
+    if trial.run.reason == DIVERGED_THERE:
+        return "nan"
     return {"failed": "user", "lost": "lost", "pruned": "pruned"}.get(trial.run.state)
 
 

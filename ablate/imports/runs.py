@@ -15,11 +15,12 @@ from ablate.repository import redacted
 
 KINDS = ("csv", "mlflow", "optuna", "wandb")
 State = Literal["done", "failed", "lost", "pruned", "queued"]
+DIVERGED_THERE = "it diverged there"
 STATES: Mapping[str, tuple[State, str]] = {
     **dict.fromkeys(("done", "finished", "complete", "completed", "success", "succeeded", "ok", "cached"), ("done", "")),
     **dict.fromkeys(("failed", "fail", "failure", "error"), ("failed", "it failed there")),
     **dict.fromkeys(("killed", "cancelled", "canceled", "stopped"), ("failed", "it was killed there")),
-    "diverged": ("failed", "it diverged there"),
+    "diverged": ("failed", DIVERGED_THERE),
     **dict.fromkeys(("crashed", "lost", "preempted"), ("lost", "it was lost there")),
     "pruned": ("pruned", "it was pruned there"),
     **dict.fromkeys(("running", "preempting"), ("queued", "it was still running there when it was imported")),

@@ -158,12 +158,31 @@ def test_fit_runs_diverged_runs_are_counted_and_do_not_move_the_law() -> None:
     frame = runs()
     diverged = frame["lr"] > frame["n_params"].map(MM1.lr) * 10
     frame.loc[diverged, "loss"] = np.nan
-    frame.loc[diverged, "status"] = "failed"
+    frame.loc[diverged, "status"] = "diverged"
     report = fit_runs(frame, metric="loss", goal="min")
     assert report.fit is not None
     assert report.fit.slope == pytest.approx(-0.4214, abs=1e-8)
     assert sum(optimum.n_diverged for optimum in report.optima) == 8
     assert any("8 diverged runs" in warning for warning in report.warnings)
+
+
+def test_fit_runs_end_of_the_grid_that_is_as_good_as_the_best_is_a_warning() -> None:
+    """Two seeds whose noise is as large as what the ends of a grid of three rates cost."""
+    noisy = runs(seeds=2, noise=0.02, steps=1, seed=3)
+    inside = [optimum for optimum in fit_runs(noisy, metric="loss", goal="min").optima if optimum.status == "interior"]
+    assert any(optimum.near_optimal[0] == noisy["lr"][noisy["n_params"] == optimum.n_params].min() for optimum in inside)
+    assert any("cannot be told from the best" in warning for warning in fit_runs(noisy, metric="loss", goal="min").warnings)
+    assert not any("cannot be told" in warning for warning in fit_runs(runs(seeds=3, noise=1e-4), metric="loss", goal="min").warnings)
+
+
+def test_fit_runs_failure_for_another_cause_is_no_divergence() -> None:
+    frame = runs(seeds=3)
+    crashed = frame.index[(frame["n_params"] == 9e6) & (frame["seed"] == 1)]
+    frame.loc[crashed, ["loss", "status"]] = [np.nan, "failed"]
+    report = fit_runs(frame, metric="loss", goal="min")
+    assert sum(optimum.n_diverged for optimum in report.optima) == 0
+    assert report.optima[0].status == "interior"
+    assert any("7 failed runs are left out" in warning for warning in report.warnings)
 
 
 def test_fit_runs_every_size_at_its_edge_answers_null_and_says_why() -> None:

@@ -83,6 +83,19 @@ def test_law_is_that_of_the_table_itself(workspace: Workspace, tmp_path: Path) -
     store.close()
 
 
+def test_law_knows_runs_that_diverged_from_those_that_failed(workspace: Workspace, tmp_path: Path) -> None:
+    rows = [
+        (size, rate, 0, "" if rate == 16e-4 else 3 + (at - 2.2) ** 2 / 100, end if rate == 16e-4 else "finished")
+        for size, end in ((1e6, "diverged"), (1e7, "diverged"), (1e8, "failed"))
+        for at, rate in enumerate((1e-4, 2e-4, 4e-4, 8e-4, 16e-4))
+    ]
+    table = write_table(tmp_path / "law.csv", ("n_params", "lr", "seed", "loss", "status"), rows)
+    typed("import", "csv", table, "--as", "law", *LOSS, "--size", "n_params", "--rate", "lr", place=workspace)
+    found = answered("law", "fit", "law", place=workspace)
+    assert [optimum["n_diverged"] for optimum in found["optima"]] == [1, 1, 0]
+    assert found == answered("law", "fit", table, place=workspace)
+
+
 def test_axes_are_the_columns_that_say_something_of_their_own(workspace: Workspace, tmp_path: Path) -> None:
     said = answered("import", "csv", wide_table(tmp_path), "--as", "wide", *LOSS, place=workspace)
     assert said["axes"] == {"optim.lr": [1e-4, 3e-4, 1e-3], "width": [64, 128]}
