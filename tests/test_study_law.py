@@ -1,0 +1,52 @@
+"""The law of a study in a store: what its file says of forms, tokens and definitions reaches the fit."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate.errors import InputError
+from ablate.stores import open_store
+from ablate.study_law import Asked, fit_study_law
+from tests.conftest import make_study
+from tests.stores.ran import run, workspace_at
+
+LAW = {
+    "hyperparameter": "peak_lr",
+    "size": "num_params",
+    "form": "N+D",
+    "tokens": "steps",
+    "definitions": {
+        "counts": "non_embedding",
+        "batch": "fixed",
+        "horizon": "1 and 2 steps",
+        "schedule": "none",
+        "weight_decay": "none",
+        "warmup_fraction": 0.1,
+    },
+}
+
+
+def test_law_of_a_study_reads_its_own_form_tokens_and_definitions(tmp_path: Path) -> None:
+    """The synthetic optimum is MM1's law and knows no steps."""
+    axes = {"num_params": [1e7, 1e8, 1e9], "steps": [1, 2], "peak_lr": {"log": [5e-5, 2e-3], "points": 8}}
+    study = make_study(name="horizons", axes=axes, base={"noise_sd": 1e-5}, law=LAW)
+    workspace = workspace_at(tmp_path)
+    run(study, workspace)
+    store = open_store(workspace.store_url)
+    report = fit_study_law(store, "horizons", Asked(tokens=2, tau_prior=0.15))
+    assert report.fit is not None
+    assert report.prediction is not None
+    assert [(optimum.n_params, optimum.tokens) for optimum in report.optima] == [(n, d) for n in (1e7, 1e8, 1e9) for d in (1, 2)]
+    assert report.fit.slopes == pytest.approx({"n_params": -0.4214, "tokens": 0.0}, abs=0.01)
+    assert report.fit.definitions is not None
+    assert report.fit.definitions.recipe is not None
+    assert report.fit.definitions.recipe.warmup_fraction == 0.1
+    assert report.fit.prior == "half-normal on tau, scale 0.15"
+    compared = {slope.law for slope in report.slopes if slope.p is not None}
+    assert compared == {"no change", "step_law"}  # of those that read N and D, only it says that N counts no embeddings
+    plain = fit_study_law(store, "horizons", Asked(form="N"))
+    assert plain.fit is not None
+    assert plain.fit.form == "N"
+    with pytest.raises(InputError, match=r"--form N\+X: one of N, N\+D, N\+B, C"):
+        fit_study_law(store, "horizons", Asked(form="N+X"))
+    store.close()
