@@ -74,6 +74,8 @@ class Conclusion:
                     "reason": verdict.reason,
                     "seeds": verdict.seeds,
                     "seeds_range": verdict.seeds_range,
+                    "p": verdict.p,
+                    "p_holm": verdict.p_holm,
                     "effect": asdict(verdict.effect) if verdict.effect else None,
                 }
                 for verdict in self.verdicts

@@ -28,6 +28,8 @@ class Sizes:
     """|A| - |B| as it looks: both turned so that their means are positive."""
     seeds: int | None
     """Seeds that would settle what is open, if it is as it looks; None above 1,000, or where there is no interval."""
+    p: float | None = None
+    """Of what is decided, two-sided: 5 % is its line."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,10 @@ def compare_sizes(own: Mapping[Any, float], other: Mapping[Any, float], *, metri
     if excess.ci is None or total.ci is None:
         return Sizes("open", excess, None)
     if within is not None and any(-within < ci[0] and ci[1] < within for ci in (excess.ci, total.ci)):
-        return Sizes("alike", excess, None)
+        # either interval may show it, so two tries
+        return Sizes("alike", excess, None, min(1.0, 4 * min(one.p_within(within) or 0.0 for one in (excess, total))))
     if total.ci[0] > 0 and not excess.ci[0] <= 0 <= excess.ci[1]:
-        return Sizes("larger" if excess.ci[0] > 0 else "smaller", excess, None)
+        return Sizes("larger" if excess.ci[0] > 0 else "smaller", excess, None, max(excess.p or 0.0, total.p or 0.0))
     return Sizes("open", excess, _seeds([excess, total], alpha=1 - confidence))
 
 

@@ -66,6 +66,12 @@ class Effect:
         half = _critical(self.df, confidence) * self.se
         return self.mean_diff - half, self.mean_diff + half
 
+    def p_within(self, margin: float) -> float | None:
+        """Of two one-sided t tests that the true difference lies outside ±`margin`; None where `ci` is."""
+        if self.mean_diff is None or not self.se:
+            return None
+        return float(special.stdtr(self.df, -(margin - abs(self.mean_diff)) / self.se))
+
     def reversed(self) -> "Effect":
         """`baseline` minus `level`."""
         return replace(

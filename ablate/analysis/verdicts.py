@@ -30,15 +30,16 @@ For `larger_effect_than` A is the claim's own difference and B that of `than`, e
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Literal, NamedTuple
 
 import pandas as pd
+from scipy import special
 
 from ablate.analysis.compound import compare_sizes, locate_best
-from ablate.analysis.effects import Effect, Interval, adjust, level_effects, seed_differences
-from ablate.analysis.power import MAX_SEEDS
+from ablate.analysis.effects import Effect, Interval, adjust, holm, level_effects, seed_differences
+from ablate.analysis.power import ALPHA, MAX_SEEDS
 from ablate.analysis.settling import Seeds, Settling, seeds_for_difference, seeds_for_distance, settles
 from ablate.analysis.statements import Sides, between, change, levels_of, listed, numeric, sides_of, statement, than_of
 from ablate.errors import did_you_mean
@@ -64,6 +65,10 @@ class Verdict:
     """That would settle what is inconclusive, in all, if it is as it looks; None where that is above 1,000 or cannot be told."""
     seeds_range: tuple[int | None, int | None] | None = None
     """The same at both ends of the SD's 95 % interval; None where it is not known."""
+    p: float | None = None
+    """Of what is decided, taken alone, as a p whose line is 5 %; None where nothing is."""
+    p_holm: float | None = None
+    """The same over all claims of the study, of which those that are open count as 1 (Holm 1979)."""
 
 
 class Decision(NamedTuple):
@@ -74,6 +79,7 @@ class Decision(NamedTuple):
     reason: str
     seeds: int | None = None
     seeds_range: tuple[int | None, int | None] | None = None
+    p: float | None = None
 
 
 def verdicts(
@@ -90,7 +96,23 @@ def verdicts(
     def about(claim: Claim) -> pd.DataFrame:
         return results if claim.when is None else results[results["trial"].isin((kept or {})[claim.when])]
 
-    return tuple(judge(claim, results=about(claim), metric=metric, levels=levels, unit=unit) for claim in claims)
+    return family(judge(claim, results=about(claim), metric=metric, levels=levels, unit=unit) for claim in claims)
+
+
+def family(judged: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """With Holm's p over the claims, which were declared together. A verdict stays what its own interval says; where it would not stand
+    among so many claims, its reason says so."""
+    judged = tuple(judged)
+    corrected = holm([1.0 if verdict.p is None else verdict.p for verdict in judged]) if judged else []
+    return tuple(
+        verdict if verdict.p is None else _in_family(verdict, p_holm=p_holm, claims=len(judged))
+        for verdict, p_holm in zip(judged, corrected, strict=True)
+    )
+
+
+def _in_family(verdict: Verdict, *, p_holm: float, claims: int) -> Verdict:
+    weak = f"; taken alone: over the {claims} claims of the study Holm's p is {p_holm:.2g}" if p_holm >= ALPHA else ""
+    return replace(verdict, p_holm=p_holm, reason=verdict.reason + weak)
 
 
 def judge(
@@ -111,7 +133,7 @@ def judge(
     data = _Data(results, claim.metric or metric.name, tuple(levels), confidence)
     said = statement(claim, levels=levels, metric=metric.name)
     decided = data.missing(claim) or _decide(data, claim, levels, goal=metric.goal, unit=unit)
-    return Verdict(claim, decided.outcome, decided.effect, decided.reason, said, decided.seeds, decided.seeds_range)
+    return Verdict(claim, decided.outcome, decided.effect, decided.reason, said, decided.seeds, decided.seeds_range, decided.p)
 
 
 def settling(found: Iterable[Verdict], *, metric: str) -> tuple[Settling, ...]:
@@ -227,11 +249,11 @@ def _larger(data: _Data, sides: Sides, other: Sides, *, within: float | None, un
     said = f"{numbers_of(own, unit=unit)}, against {numbers_of(rival, unit=unit)}; larger by {numbers_of(sizes.excess, unit=unit)}"
     match sizes.order:
         case "alike":
-            return Decision("equivalent", own, f"{said}, inside ±{within:g}")
+            return Decision("equivalent", own, f"{said}, inside ±{within:g}", p=sizes.p)
         case "larger":
-            return Decision("supported", own, said)
+            return Decision("supported", own, said, p=sizes.p)
         case "smaller":
-            return Decision("contradicted", own, said)
+            return Decision("contradicted", own, said, p=sizes.p)
     if not sizes.excess.ci:
         return Decision("inconclusive", own, f"{said}; {sizes.excess.note}")
     return Decision("inconclusive", own, f"{said}; {_seeds(sizes.seeds)}", sizes.seeds)
@@ -251,12 +273,12 @@ def _interior(
     holm = "" if found.p is None else f", one-sided Holm p = {found.p:.2g} over"
     if found.place == "end":
         said = f"{found.best} is better than {listed(tried)}; closest is {closest.baseline}: {numbers_of(closest, unit=unit)}{holm} 2 ends"
-        return Decision("contradicted", closest, said)
+        return Decision("contradicted", closest, said, p=_doubled(found.p))
     said = f"{found.best}: " + " and ".join(f"{numbers_of(effect, unit=unit)} against {effect.baseline}" for effect in found.against)
     if found.p is not None:
         said += f"{holm} {len(tried)} {'level' if len(tried) == 1 else 'levels'}"
     if found.place == "inside":
-        return Decision("supported", closest, said)
+        return Decision("supported", closest, said, p=_doubled(found.p))
     return Decision("inconclusive", closest, f"{said}; {closest.note if found.p is None else _seeds(found.seeds)}", found.seeds)
 
 
@@ -264,17 +286,16 @@ def judge_order(effect: Effect, *, sign: int, within: float | None, unit: str = 
     """The claim that the level's metric is higher (`sign` 1) or lower (-1) than the baseline's."""
     narrow = effect.interval(EQUIVALENCE_CONFIDENCE)
     if within is not None and narrow and -within < narrow[0] and narrow[1] < within:
-        return Decision(
-            "equivalent", effect, f"{numbers_of(effect, unit=unit, confidence=EQUIVALENCE_CONFIDENCE)} (90 %), inside ±{within:g}"
-        )
+        inside = f"{numbers_of(effect, unit=unit, confidence=EQUIVALENCE_CONFIDENCE)} (90 %), inside ±{within:g}"
+        return Decision("equivalent", effect, inside, p=effect.p_within(within))
     said = numbers_of(effect, unit=unit)
     if effect.ci is None:
         return Decision("inconclusive", effect, f"{said}; {effect.note}")
     low, high = sorted((sign * effect.ci[0], sign * effect.ci[1]))
     if low > 0:
-        return Decision("supported", effect, said)
+        return Decision("supported", effect, said, p=effect.p)
     if high < 0:
-        return Decision("contradicted", effect, said)
+        return Decision("contradicted", effect, said, p=effect.p)
     return _open(effect, said, seeds_for_difference(effect))
 
 
@@ -293,9 +314,10 @@ def _equivalence(effect: Effect, *, within: float | None, unit: str) -> Decision
         return Decision("inconclusive", effect, f"{said}; {effect.note}")
     if -within < narrow[0] and narrow[1] < within:
         inside = f"{numbers_of(effect, unit=unit, confidence=EQUIVALENCE_CONFIDENCE)} (90 %), inside ±{within:g}"
-        return Decision("supported", effect, inside)
+        return Decision("supported", effect, inside, p=effect.p_within(within))
     if effect.ci[0] > within or effect.ci[1] < -within:
-        return Decision("contradicted", effect, f"{said}, wholly outside ±{within:g}")
+        p = _doubled(1 - (effect.p_within(within) or 0.0))
+        return Decision("contradicted", effect, f"{said}, wholly outside ±{within:g}", p=p)
     return _open(effect, f"{said}, against ±{within:g}", seeds_for_distance(effect, within=within))
 
 
@@ -310,9 +332,10 @@ def _best(effects: Sequence[Effect], *, goal: Literal["min", "max"], within: flo
         said += f", Holm p = {rival.p_holm:.2g} over {len(effects)}"
     beaten = [effect for effect in measured if effect.p_holm is not None and effect.p_holm < alpha and sign * (effect.mean_diff or 0) < 0]
     if beaten:
-        return Decision("contradicted", rival, said)
+        return Decision("contradicted", rival, said, p=min(effect.p_holm or 0.0 for effect in beaten))
     if all(_as_good(effect, sign=sign, within=within, alpha=alpha) for effect in effects):
-        return Decision("supported", rival, said + ("" if within is None else f", margin {within:g}"))
+        p = max(_p_as_good(effect, sign=sign, within=within) for effect in effects)
+        return Decision("supported", rival, said + ("" if within is None else f", margin {within:g}"), p=p)
     return _open(rival, said, seeds_for_difference(rival))
 
 
@@ -322,6 +345,19 @@ def _as_good(effect: Effect, *, sign: int, within: float | None, alpha: float) -
     narrow = effect.interval(EQUIVALENCE_CONFIDENCE)
     not_worse = within is not None and narrow is not None and min(sign * narrow[0], sign * narrow[1]) > -within
     return not_worse or (effect.p_holm < alpha and sign * effect.mean_diff > 0)
+
+
+def _p_as_good(effect: Effect, *, sign: int, within: float | None) -> float:
+    """The smaller of those that it is better, and that it is worse by less than the margin."""
+    better = effect.p_holm if effect.p_holm is not None and sign * (effect.mean_diff or 0.0) > 0 else 1.0
+    if within is None or effect.mean_diff is None or not effect.se:
+        return better
+    return min(better, float(special.stdtr(effect.df, -(within + sign * effect.mean_diff) / effect.se)))
+
+
+def _doubled(p: float | None) -> float | None:
+    """Of a one-sided test at 2.5 %."""
+    return None if p is None else min(1.0, 2 * p)
 
 
 def _seeds(needed: int | None) -> str:

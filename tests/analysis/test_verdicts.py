@@ -4,7 +4,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from ablate.analysis.effects import paired_effect
 from ablate.analysis.verdicts import Verdict, judge, verdicts
 from ablate.errors import InputError
 from ablate.study import Claim, Contrast, Metric
@@ -272,3 +274,33 @@ def test_verdicts_condition_leaves_only_the_trials_in_which_it_is_true() -> None
     assert [each.verdict for each in found] == ["supported", "contradicted", "inconclusive"]
     assert found[0].statement == "score increases from size = 16 to 32, where kind == 'a'"
     assert found[2].reason == "no trial where kind == 'z'"
+
+
+def test_p_within_is_that_of_two_one_sided_tests() -> None:
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    values = np.array([0.1, -0.2, 0.3, 0.05])
+    effect = paired_effect(dict(enumerate(values)), dict.fromkeys(range(4), 0.0), axis="a", metric="m")
+    assert effect.p_within(0.5) == pytest.approx(DescrStatsW(values).ttost_mean(-0.5, 0.5)[0])
+    assert effect.p_within(0.01) == pytest.approx(DescrStatsW(values).ttost_mean(-0.01, 0.01)[0])
+
+
+def test_claims_declared_together_have_holm_p_and_say_where_a_verdict_would_not_stand() -> None:
+    """One clear claim, one that holds alone with p = 0.03, two that are open."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"arm": list("ab") * 6, "seed": np.repeat(range(6), 2), "state": "done"})
+    noise = rng.normal(size=12)
+    frame["m"] = noise + np.where(frame["arm"] == "b", 0.0, 0.0)
+    differences = {"clear": [5.0, 5.1, 4.9, 5.2, 5.0, 4.8], "weak": [1.0, 0.2, 1.4, 0.1, 2.0, 0.2], "open": [1, -1, 2, -2, 0.5, 0.1]}
+    for name, values in differences.items():
+        frame[name] = np.where(frame["arm"] == "b", np.repeat(values, 2), 0.0)
+    claims = [Claim(axis="arm", expect="increases", level="b", against="a", metric=name) for name in ("clear", "weak", "open", "open")]
+    found = verdicts(frame, claims=claims, metric=Metric(name="clear", goal="max"), levels={"arm": ["a", "b"]})
+    alone = [stats.ttest_1samp(differences[name], 0.0).pvalue for name in ("clear", "weak")]
+    assert [verdict.verdict for verdict in found] == ["supported", "supported", "inconclusive", "inconclusive"]
+    assert [verdict.p for verdict in found[:2]] == pytest.approx(alone)
+    assert [verdict.p_holm for verdict in found[:2]] == pytest.approx([4 * alone[0], 3 * alone[1]])
+    assert found[2].p_holm is None
+    assert 0.01 < alone[1] < 0.05 < 3 * alone[1]
+    assert f"taken alone: over the 4 claims of the study Holm's p is {3 * alone[1]:.2g}" in found[1].reason
+    assert "taken alone" not in found[0].reason
