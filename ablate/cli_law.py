@@ -45,6 +45,10 @@ Target = Annotated[
     float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
 ]
 
+LawForm = Annotated[
+    str, typer.Option(help="What the law reads: N, N+D (training tokens), N+B (tokens a step) or C; default: the study's, or N.")
+]
+
 law_app = typer.Typer(help="Hyperparameter laws: fit one, or ask a published one.", no_args_is_help=True)
 next_app = typer.Typer()
 """Mounted without a name: its verb stands beside the others."""
@@ -112,9 +116,7 @@ def law_fit(
     tokens: Tokens = None,
     batch: Batch = None,
     compute: Compute = None,
-    form: Annotated[
-        str, typer.Option(help="What the law reads: N, N+D (training tokens), N+B (tokens a step) or C; default: the study's, or N.")
-    ] = "",
+    form: LawForm = "",
     points: Annotated[
         bool, typer.Option("--points", help="CSV of known optima: n_params, eta and optionally se_ln, tokens, batch_tokens.")
     ] = False,
@@ -159,6 +161,10 @@ def next_(
     metric: MetricColumn = "",
     goal: MetricGoal = "",
     target: Target = None,
+    tokens: Tokens = None,
+    batch: Batch = None,
+    compute: Compute = None,
+    form: LawForm = "",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.yaml", help="Write the study with these runs in it; of a CSV, the runs.")
     ] = None,
@@ -168,14 +174,16 @@ def next_(
 ) -> None:
     """Propose the runs that narrow a law most, or say that it is time to stop, and the seeds that settle open claims."""
     from ablate.next_study import csv_next, study_next
+    from ablate.study_law import Asked
     from ablate.tables import write_new
     from ablate.terminal_laws import show_next
 
+    asked = Asked(target=target, tokens=tokens, batch_tokens=batch, compute=compute, form=form or None)
     if study.endswith(".csv"):
-        found = csv_next(Path(study), metric=metric or "loss", goal=goal or "min", target=target, count=runs, per=per)
+        found = csv_next(Path(study), asked, metric=metric or "loss", goal=goal or "min", count=runs, per=per)
     else:
         refuse_for_study(study, metric=metric, goal=goal)
-        found = study_next(open_store_of(workspace, store), study_name_of(study), target=target, count=runs, per=per)
+        found = study_next(open_store_of(workspace, store), study_name_of(study), asked, count=runs, per=per)
     if output:
         write_new(found.file, output)
     if as_json:

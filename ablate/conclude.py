@@ -26,7 +26,7 @@ from ablate.fingerprint import fingerprint
 from ablate.guards import Guards, guards_of
 from ablate.history import trained_with, versions_text
 from ablate.report import StudyReport
-from ablate.results import at_baselines, curves_frame, law_frame, results_frame
+from ablate.results import at_baselines, curves_frame, law_runs, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
 from ablate.study_law import law_so_far
@@ -86,10 +86,11 @@ class Conclusion:
 
 def conclude(store: Store, name: str) -> Conclusion:
     """Raises InputError for an unknown study. One with nothing finished has no effects, and its claims are inconclusive."""
-    record, frame, trials = find_study(store, name), results_frame(store, name), store.trials(name)
+    record, trials = find_study(store, name), store.trials(name)
+    frame = results_frame(store, name, trials=trials)
     paired = at_baselines(frame, axes=record.axes)
     study = Study.model_validate(record.spec)
-    runs = law_frame(store, name, law=study.law, metric=study.metric.name) if study.law else None
+    runs = law_runs(trials, law=study.law, metric=study.metric.name, axes=record.axes) if study.law else None
     law, missing = law_so_far(study, runs)
     effects = _effects(paired, axes=record.axes, metric=study.metric)
     return Conclusion(
@@ -100,7 +101,7 @@ def conclude(store: Store, name: str) -> Conclusion:
         verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=trials_where(study, trials)),
         law=law,
         law_missing=missing,
-        law_runs=runs,
+        law_runs=runs.frame if runs else None,
         registration=registration(store, name, trials=trials),
         guards=guards_of(study, results=paired, axes=record.axes, trials=trials, effects=effects),
     )

@@ -80,7 +80,8 @@ def guards_of(
     ordered = sorted(measured, key=lambda name: name != metric)
     signals = tuple(signal_to_noise(results, metric=name) for name in ordered)
     paired = paired_noise(results, metric=metric) if metric in measured else None
-    found = tuple(_confounds(study, results=results, axes=axes, trials=trials))
+    odd: list[str] = []
+    found = tuple(_confounds(study, results=results, axes=axes, trials=trials, odd=odd))
     moved = tuple(_moved(study, results=results, axes=axes, trials=trials)) if metric in measured else ()
     guarded = Guards(
         metric=metric,
@@ -92,7 +93,7 @@ def guards_of(
         moved=moved,
         warnings=(),
     )
-    return replace(guarded, warnings=tuple(_warnings(guarded)))
+    return replace(guarded, warnings=(*_warnings(guarded), *odd))
 
 
 def _reported(results: pd.DataFrame, name: str) -> bool:
@@ -112,13 +113,24 @@ def _mde_pooled(effects: Sequence[Effect], paired: PairedNoise | None) -> float 
 
 
 def _confounds(
-    study: Study, *, results: pd.DataFrame, axes: Mapping[str, Sequence[Any]], trials: Sequence[TrialRecord]
+    study: Study, *, results: pd.DataFrame, axes: Mapping[str, Sequence[Any]], trials: Sequence[TrialRecord], odd: list[str]
 ) -> Iterable[Confound]:
-    """Each level against its baseline where the other axes stand at theirs; over all their cells where that was not run."""
+    """Each level against its baseline where the other axes stand at theirs; over all their cells where that was not run.
+
+    `odd` gathers what cannot be guarded because its numbers are none of its kind.
+    """
     costs = {trial.id: trial.train_flops for trial in trials}
     size = study.law.size if study.law else None  # sizes that a law goes over differ in compute by intent
     frame = results.assign(train_flops=results["trial"].map(costs)) if "train_flops" not in results else results
-    what = [name for name in GUARDED if name in frame and _reported(frame, name)]
+    what = []
+    for name in GUARDED:
+        if name in frame and _reported(frame, name):
+            try:
+                confounds(frame.assign(arm="all"), baseline="all", what=[name])
+            except InputError as error:
+                odd.append(f"not guarded: {error}")
+            else:
+                what.append(name)
     for axis, levels in axes.items():
         if axis == size:
             continue

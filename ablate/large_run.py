@@ -140,7 +140,9 @@ def _large_run(
             decay.torch_adamw if decay else None, "the same decay: torch multiplies it by the rate itself" if decay else no_decay
         ),
         warmup_fraction=share,
-        warmup_steps=Setting(warmup, "the share above of the steps" if warmup else "not known without share, batch and horizon"),
+        warmup_steps=Setting(
+            warmup, "the share above of the steps" if warmup is not None else "not known without share, batch and horizon"
+        ),
         batch_tokens=batch,
         horizon_tokens=horizon,
         review=(*reviews, _to_match(meant)),

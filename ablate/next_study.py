@@ -5,21 +5,23 @@ The file is the study itself, going on: what it has stays as it is, so that `run
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose
+from math import inf, isclose, log
 from pathlib import Path
 from typing import Any
 
 from ablate.analysis.lr_law import TARGET
 from ablate.analysis.next_runs import NextRun, NextRuns, Per, next_runs
+from ablate.analysis.optima import Cell
 from ablate.analysis.settling import Settling
 from ablate.analysis.statements import levels_of, sides_of, than_of
 from ablate.analysis.verdicts import Verdict, settling
 from ablate.conclude import conclude, trials_where
 from ablate.errors import InputError, did_you_mean
 from ablate.model import MAX_SEED, Level
-from ablate.results import FINAL
+from ablate.results import FINAL, law_cell
 from ablate.stores import Store, TrialRecord
 from ablate.study import Claim, Law, Study
+from ablate.study_law import Asked, form_of
 from ablate.tables import read_csv, sense
 from ablate.yaml_text import yaml_text
 
@@ -68,15 +70,22 @@ class Next:
         return law | {"claims": [claim.to_json() for claim in self.claims]}
 
 
-def study_next(store: Store, name: str, *, target: float | None, count: int, per: str) -> Next:
+def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -> Next:
     """For the law of a study that declares one, and for each of its claims that is inconclusive. Refused where there is neither."""
     conclusion = conclude(store, name)
     study, trials = conclusion.study, store.trials(name)
     law, note = None, "the study declares no law"
     if study.law is not None and conclusion.law_runs is not None:
-        metric, at = study.metric, target or study.law.target
+        metric, target = study.metric, study.law.target if asked.target is None else asked.target
+        how: dict[str, Any] = {
+            "target": target,
+            "at": asked.at,
+            "form": form_of(asked.form or study.law.form),
+            "count": count,
+            "per": _per(per),
+        }
         try:
-            law, note = next_runs(conclusion.law_runs, metric=metric.name, goal=metric.goal, target=at, count=count, per=_per(per)), ""
+            law, note = next_runs(conclusion.law_runs, metric=metric.name, goal=metric.goal, **how), ""
         except InputError as error:
             if not conclusion.verdicts:
                 raise
@@ -93,10 +102,12 @@ def study_next(store: Store, name: str, *, target: float | None, count: int, per
     return Next(law, note, claims, file)
 
 
-def csv_next(path: Path, *, metric: str, goal: str, target: float | None, count: int, per: str) -> Next:
-    """For the law of runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `tokens`."""
-    found = next_runs(read_csv(path), metric=metric, goal=sense(goal), target=target or TARGET, count=count, per=_per(per))
-    rows = [{"n_params": run.n_params, "lr": run.lr, "seed": run.seed, "why": run.why} for run in found.runs]
+def csv_next(path: Path, asked: Asked, *, metric: str, goal: str, count: int, per: str) -> Next:
+    """For the law of runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `status`, `tokens` and `batch_tokens`."""
+    target, form = TARGET if asked.target is None else asked.target, form_of(asked.form or "N")
+    frame = read_csv(path)
+    found = next_runs(frame, metric=metric, goal=sense(goal), target=target, at=asked.at, form=form, count=count, per=_per(per))
+    rows = [{name: value for name, value in run.to_json().items() if name not in ("cost", "sd", "gain")} for run in found.runs]
     return Next(found, "", (), yaml_text({"runs": rows}, header=f"What `ablate next` proposes for {path.name}: {TABLE}."))
 
 
@@ -191,16 +202,16 @@ def _levels(trial: TrialRecord) -> dict[str, Level]:
 
 
 def _arm_at(run: NextRun, trials: Sequence[TrialRecord], *, law: Law) -> dict[str, Level]:
-    """A trial of that size at the run's rate, which is one of the study's where it is one."""
-    size = next(trial for trial in trials if _size(trial, law) == run.n_params)
+    """A trial of that cell at the run's rate, which is one of the study's where it is one."""
+    near = min(trials, key=lambda trial: _apart(law_cell(trial, law=law), run.cell))
     rates = [trial.levels[law.hyperparameter] for trial in trials]
     same = (rate for rate in rates if isinstance(rate, float) and isclose(rate, run.lr, rel_tol=1e-9))
-    return _levels(size) | {law.hyperparameter: next(same, float(f"{run.lr:.6g}"))}
+    return _levels(near) | {law.hyperparameter: next(same, float(f"{run.lr:.6g}"))}
 
 
-def _size(trial: TrialRecord, law: Law) -> float:
-    level = trial.num_params if law.size == "num_params" else trial.levels[law.size]
-    return float(level or 0)
+def _apart(cell: Mapping[str, float], other: Cell) -> float:
+    """In ln units; cells of one study differ by more than what was measured of them does."""
+    return sum(abs(log(cell[name] / value)) if cell[name] > 0 else inf for name, value in other._asdict().items() if value is not None)
 
 
 def _relisted(axis: Any, levels: Sequence[Level]) -> Any:

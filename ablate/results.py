@@ -7,7 +7,7 @@ curves    `trial, arm, seed, metric, step, value`
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -21,10 +21,10 @@ FINAL = ("done", "cached", "pruned")
 FORMATS = ("csv", "json", "parquet", "markdown", "latex")
 
 
-def results_frame(store: Store, study: str) -> pd.DataFrame:
-    """One row a trial, in the order of the plan."""
+def results_frame(store: Store, study: str, *, trials: Sequence[TrialRecord] | None = None) -> pd.DataFrame:
+    """One row a trial, in the order of the plan. `trials`: the study's, where they were read already."""
     record = find_study(store, study)
-    rows = store.trials(study)
+    rows = store.trials(study) if trials is None else trials
     metrics = sorted({key for row in rows for key in row.metrics})
     columns = [*KEYS, *record.axes, *metrics]
     frame = pd.DataFrame([_row(row, record.axes, metrics) for row in rows], columns=columns)
@@ -44,22 +44,48 @@ def at_baselines(frame: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]]) -> p
     return filled
 
 
-def law_frame(store: Store, study: str, *, law: Law, metric: str) -> pd.DataFrame:
-    """The runs a law is fitted to: size, rate, seed, metric and status of every trial, and its tokens where the law says which they are."""
-    named = {column: name for column in ("tokens", "batch_tokens") if (name := getattr(law, column))}
+class LawRuns(NamedTuple):
+    """The runs a law is fitted to."""
+
+    frame: pd.DataFrame
+    held: Mapping[str, Any]
+    """Axes that vary within a size and say nothing of rate or tokens -> the baseline at which alone the runs are taken."""
+
+
+def law_runs(trials: Sequence[TrialRecord], *, law: Law, metric: str, axes: Mapping[str, Sequence[Any]]) -> LawRuns:
+    """`axes`: axis -> its levels, the baseline first."""
+    mine = (law.hyperparameter, law.size, law.tokens, law.batch_tokens)
+    by_size: dict[float, list[TrialRecord]] = {}
+    for row in trials:
+        by_size.setdefault(law_cell(row, law=law)["n_params"], []).append(row)
+    vary = {axis for axis in axes if axis not in mine and any(len({row.levels.get(axis) for row in rows}) > 1 for rows in by_size.values())}
+    held = {axis: axes[axis][0] for axis in axes if axis in vary and axes[axis]}
+    kept = [row for row in trials if all(row.levels.get(axis) in (level, None) for axis, level in held.items())]
+    return LawRuns(_law_frame(kept, law=law, metric=metric), held)
+
+
+def _law_frame(trials: Iterable[TrialRecord], *, law: Law, metric: str) -> pd.DataFrame:
+    """Size, rate, seed, metric and status of every trial, and its tokens where the law says which they are."""
+    named = [column for column in ("tokens", "batch_tokens") if getattr(law, column)]
     rows = [
         {
-            "n_params": float(row.num_params if law.size == "num_params" else row.levels[law.size]),
+            **law_cell(row, law=law),
             "lr": float(row.levels[law.hyperparameter]),
             "seed": row.seed,
             metric: _final(row, metric),
             "status": DIVERGED if row.state == "failed" and row.cause == "nan" else row.state,
         }
-        | {column: _level_or_metric(row, name) for column, name in named.items()}
-        for row in store.trials(study)
+        for row in trials
         if row.levels[law.hyperparameter] is not None and (law.size == "num_params" or row.levels[law.size] is not None)
     ]
     return pd.DataFrame(rows, columns=["n_params", "lr", "seed", metric, "status", *named])
+
+
+def law_cell(row: TrialRecord, *, law: Law) -> dict[str, float]:
+    """Its size, and its tokens and tokens a step where the law says which they are; NaN where the trial does not say."""
+    size = row.num_params if law.size == "num_params" else row.levels.get(law.size)
+    named = {column: name for column in ("tokens", "batch_tokens") if (name := getattr(law, column))}
+    return {"n_params": _number(size) * 1.0} | {column: _level_or_metric(row, name) for column, name in named.items()}
 
 
 def curves_frame(store: Store, study: str, *, metrics: Iterable[str] | None = None) -> pd.DataFrame:
@@ -98,7 +124,8 @@ def _row(row: TrialRecord, axes: Iterable[str], metrics: Iterable[str]) -> dict[
 
 
 def _level_or_metric(row: TrialRecord, name: str) -> float:
-    return float(row.levels[name]) if row.levels.get(name) is not None else _number(row.metrics.get(name))
+    level = row.levels.get(name)
+    return _number(row.metrics.get(name)) if level is None else float(level)
 
 
 def _final(row: TrialRecord, metric: str) -> float:

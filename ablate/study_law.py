@@ -1,9 +1,8 @@
 """A study's runs, or those of a CSV, meet the analysis of laws: the fit, what it says of a large run, and which runs to make next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
 from pydantic import ValidationError
 
 from ablate.analysis.law_fit import FORMS, Form
@@ -12,7 +11,7 @@ from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
 from ablate.errors import InputError, did_you_mean
 from ablate.explain import explain
 from ablate.reader import read
-from ablate.results import law_frame
+from ablate.results import LawRuns, law_runs
 from ablate.stores import Store, find_study
 from ablate.study import LawDefinitions, Study
 from ablate.tables import read_csv, sense
@@ -44,12 +43,15 @@ class Asked:
 
 def fit_study_law(store: Store, name: str, asked: Asked | None = None) -> LawReport:
     """The law of a study that declares one. Raises InputError where it does not, or has too little to fit."""
-    study = _with_law(store, name)
-    assert study.law is not None
-    return _fit(study, law_frame(store, name, law=study.law, metric=study.metric.name), asked or Asked())
+    record = find_study(store, name)
+    study = Study.model_validate(record.spec)
+    if study.law is None:
+        raise InputError(NO_LAW.format(name=name))
+    runs = law_runs(store.trials(name), law=study.law, metric=study.metric.name, axes=record.axes)
+    return _fit(study, runs, asked or Asked())
 
 
-def law_so_far(study: Study, runs: pd.DataFrame | None) -> tuple[LawReport | None, str]:
+def law_so_far(study: Study, runs: LawRuns | None) -> tuple[LawReport | None, str]:
     """The law, or why there is none yet."""
     if study.law is None or runs is None:
         return None, NO_LAW.format(name=study.name)
@@ -63,9 +65,9 @@ def csv_law(
     path: Path, asked: Asked, *, metric: str = "loss", goal: str = "min", points: bool = False, definitions: Path | None = None
 ) -> LawReport:
     """The law of runs made elsewhere: `n_params, lr, seed, <metric>`, or known optima `n_params, eta`."""
-    frame, form = read_csv(path), _form(asked.form or "N")
+    frame, form = read_csv(path), form_of(asked.form or "N")
     meant = None if definitions is None else read_definitions(definitions, metric=metric)
-    target, prior = asked.target or TARGET, asked.tau_prior
+    target, prior = TARGET if asked.target is None else asked.target, asked.tau_prior
     if points:
         return fit_points(frame, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
     return fit_runs(frame, metric=metric, goal=sense(goal), target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
@@ -100,29 +102,24 @@ def definitions_of(written: LawDefinitions, *, metric: str) -> Definitions:
     )
 
 
-def _with_law(store: Store, name: str) -> Study:
-    study = Study.model_validate(find_study(store, name).spec)
-    if study.law is None:
-        raise InputError(NO_LAW.format(name=name))
-    return study
-
-
-def _fit(study: Study, runs: pd.DataFrame, asked: Asked) -> LawReport:
+def _fit(study: Study, runs: LawRuns, asked: Asked) -> LawReport:
     law, metric = study.law, study.metric
     assert law is not None
-    return fit_runs(
-        runs,
+    report = fit_runs(
+        runs.frame,
         metric=metric.name,
         goal=metric.goal,
-        target=asked.target or law.target,
+        target=law.target if asked.target is None else asked.target,
         at=asked.at,
-        form=_form(asked.form or law.form),
+        form=form_of(asked.form or law.form),
         definitions=definitions_of(law.definitions, metric=metric.name) if law.definitions else None,
         tau_prior=asked.tau_prior,
     )
+    held = [f"{axis} varies within a size and is no part of the law: only its runs at {level} count" for axis, level in runs.held.items()]
+    return replace(report, warnings=(*held, *report.warnings))
 
 
-def _form(text: str) -> Form:
+def form_of(text: str) -> Form:
     for form in FORMS:
         if form == text:
             return form

@@ -11,6 +11,7 @@ from ablate.load import load_study
 from ablate.next_study import Next, csv_next, study_next
 from ablate.planner import make_plan
 from ablate.stores import open_store
+from ablate.study_law import Asked
 from ablate.tables import write_new
 from ablate.workspace import Workspace
 from tests.conftest import make_study
@@ -24,10 +25,10 @@ LAW = {
 }
 
 
-def proposed(workspace: Workspace, name: str, *, count: int = 4, per: str = "flop") -> Next:
+def proposed(workspace: Workspace, name: str, *, count: int = 4, per: str = "flop", tokens: float | None = None) -> Next:
     store = open_store(workspace.store_url)
     try:
-        return study_next(store, name, target=None, count=count, per=per)
+        return study_next(store, name, Asked(tokens=tokens), count=count, per=per)
     finally:
         store.close()
 
@@ -120,7 +121,7 @@ def test_law_of_too_little_does_not_hide_open_claims(tmp_path: Path) -> None:
 def test_table_gets_its_runs_as_yaml_and_no_file_is_replaced(tmp_path: Path) -> None:
     rows = [f"{size},{rate},0,{3 + (i - 2.2) ** 2 / 100}" for size in (1e7, 1e8) for i, rate in enumerate((1e-4, 2e-4, 4e-4, 8e-4, 16e-4))]
     (tmp_path / "runs.csv").write_text("\n".join(["n_params,lr,seed,loss", *rows]))
-    found = csv_next(tmp_path / "runs.csv", metric="loss", goal="min", target=None, count=2, per="run")
+    found = csv_next(tmp_path / "runs.csv", Asked(), metric="loss", goal="min", count=2, per="run")
     write_new(found.file, tmp_path / "next.yaml")
     assert "runs:" in (tmp_path / "next.yaml").read_text()
     with pytest.raises(InputError, match="exists already"):

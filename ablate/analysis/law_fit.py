@@ -120,13 +120,13 @@ class LawFit:
 
     def lr(self, n_params: float | None = None, **others: float | None) -> float:
         """Best rate; a law of more than N needs `tokens`, `batch_tokens` or `compute` too."""
-        return exp(self._at(self._place({"n_params": n_params, **others})))
+        return exp(self._at(self.place({"n_params": n_params, **others})))
 
     def interval(self, n_params: float | None = None, *, level: float = LEVEL, **others: float | None) -> tuple[float, float] | None:
         """Prediction interval of the optimum of one such model; None without scatter to build it from."""
         if self.no_interval or self.line is None:
             return None
-        low, high = self.line.interval(self._place({"n_params": n_params, **others}), level=level, kind="prediction")
+        low, high = self.line.interval(self.place({"n_params": n_params, **others}), level=level, kind="prediction")
         return exp(low), exp(high)
 
     def predict(
@@ -145,7 +145,7 @@ class LawFit:
             "compute": compute,
         }
         given = {quantity: positive(value, what=quantity) for quantity, value in asked.items() if value is not None}
-        place = self._place(given)
+        place = self.place(given)
         rate, interval = exp(self._at(place)), None
         if self.line is not None and not self.no_interval:
             low, high = self.line.interval(place, level=level, kind="prediction")
@@ -193,7 +193,7 @@ class LawFit:
         notes = extrapolation_notes(decades, self.range_of(quantity), quantity=quantity)
         return notes if quantity == "n_params" else tuple(f"{SYMBOLS[quantity]} {note}" for note in notes)
 
-    def _place(self, given: Mapping[Any, float | None]) -> list[float]:
+    def place(self, given: Mapping[Any, float | None]) -> list[float]:
         """ln of what the law reads, in its order."""
         known = {quantity: value for quantity, value in given.items() if value is not None}
         if self.form == "C" and "compute" not in known and {"n_params", "tokens"} <= known.keys():

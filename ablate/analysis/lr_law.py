@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import chain
 from math import log, sqrt
 from typing import Any
@@ -34,17 +35,17 @@ class LawReport:
     """None where the optima were given, not found."""
     goal: Goal | None = None
 
-    @property
+    @cached_property
     def leave_largest_out(self) -> LeftOut | None:
         """None with fewer than three sizes."""
         return None if self.fit is None else leave_largest_out(self.fit)
 
-    @property
+    @cached_property
     def forms(self) -> tuple[FormFit, ...]:
         """N; N and D; N and batch; C over the same optima."""
         return compare_forms(self.optima)
 
-    @property
+    @cached_property
     def slopes(self) -> tuple[SlopeComparison, ...]:
         """The fit's slopes against none and against the published laws that read the same."""
         return () if self.fit is None else compare_slopes(self.fit, published=PUBLISHED.values())

@@ -6,19 +6,19 @@ its FLOPs: the shared curve says how well any set of runs would place the optima
 and the line through them what that leaves at the target. The scatter between sizes is no run's to remove, so gains end: the stop rule.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import log, sqrt
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.law_fit import LawFit, fit_power_law
+from ablate.analysis.law_fit import Form, LawFit, fit_power_law, ln_table
 from ablate.analysis.laws import positive
 from ablate.analysis.local_curve import SharedCurve
 from ablate.analysis.lr_law import TARGET
-from ablate.analysis.optima import Goal, Optimum, find_curve, finished_runs, rate_step
+from ablate.analysis.optima import Cell, Goal, Optimum, cells_of, find_curve, finished_runs, rate_step
 from ablate.errors import InputError
 
 REACH = 1.75
@@ -37,17 +37,26 @@ Kind = Literal["edge", "spread", "gain"]
 
 @dataclass(frozen=True)
 class NextRun:
-    n_params: float
+    cell: Cell
+    """Size, and tokens and batch where the runs say theirs."""
     lr: float
     seed: int
-    """The lowest that this size and rate have not had."""
+    """The lowest that this cell and rate have not had."""
     why: Kind
     cost: float
-    """In runs of the smallest size."""
+    """In runs of the cheapest cell."""
     sd: float | None
     """Predicted SD of ln lr at the target after this run and those before it; None before there is a curve."""
     gain: float | None
     """By what share of the SD this run lowers it."""
+
+    @property
+    def n_params(self) -> float:
+        return self.cell.n_params
+
+    def to_json(self) -> dict[str, Any]:
+        cell = {name: value for name, value in self.cell._asdict().items() if value is not None}
+        return cell | {name: getattr(self, name) for name in ("lr", "seed", "why", "cost", "sd", "gain")}
 
 
 @dataclass(frozen=True)
@@ -61,45 +70,60 @@ class NextRuns:
     """SD of ln lr at the target by the runs there are."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"runs": [asdict(run) for run in self.runs], "stop": self.stop, "reason": self.reason, "sd": self.sd}
+        return {"runs": [run.to_json() for run in self.runs], "stop": self.stop, "reason": self.reason, "sd": self.sd}
 
 
-def next_runs(runs: pd.DataFrame, *, metric: str, goal: Goal, target: float = TARGET, count: int = 4, per: Per = "flop") -> NextRuns:
-    """The next `count` runs for a law from `n_params, lr, seed, <metric>`, optionally `status` and `tokens`.
+def next_runs(
+    runs: pd.DataFrame,
+    *,
+    metric: str,
+    goal: Goal,
+    target: float = TARGET,
+    at: Mapping[str, float] | None = None,
+    form: Form = "N",
+    count: int = 4,
+    per: Per = "flop",
+) -> NextRuns:
+    """The next `count` runs for a law from `n_params, lr, seed, <metric>`, optionally `status`, `tokens` and `batch_tokens`.
 
-    `per`: gain for a run, or for its FLOPs, 6 N tokens (or 6 N, where tokens are not given).
+    `at`: what the form reads at the target beside its size. `per`: gain for a run, or for its FLOPs, 6 N tokens (or 6 N, where tokens are
+    not given).
     """
     if not 1 <= count <= MOST:
         raise InputError(f"count: {count} is not between 1 and {MOST}")
     table, found = finished_runs(runs, metric=metric, goal=goal), find_curve(runs, metric=metric, goal=goal)
-    if len(found.optima) < 2:
-        raise InputError(f"column n_params: {len(found.optima)} sizes with a finished run; a law needs at least two, better four")
-    plan = _Plan(table, costs=_costs(runs, table), target=positive(target, what="target"), per=per)
+    if (sizes := len({optimum.n_params for optimum in found.optima})) < 2:
+        raise InputError(f"column n_params: {sizes} sizes with a finished run; a law needs at least two, better four")
+    if not pd.api.types.is_integer_dtype(table["seed"]):
+        raise InputError("column seed: whole numbers are needed here, so that a new run can be given one that is free")
+    positive(target, what="target")
+    cells = cells_of(table)
+    plan = _Plan(cells, costs=_costs(cells), per=per)
     repairs = [repair for optimum in found.optima for repair in plan.repairs(optimum, shared=found.curve is not None)]
     if repairs or found.curve is None:
         said = "a size without an optimum says nothing of the law: these come first" if repairs else "no rate is left to try"
         return NextRuns(tuple(repairs[:count]), stop=False, reason=said, sd=None)
     inside = [optimum for optimum in found.optima if optimum.lr is not None]
-    return plan.greedy(inside, found.curve, fit_power_law(inside), count=count)
+    fit = fit_power_law(inside, form=form)
+    return plan.greedy(inside, found.curve, fit, there=fit.place({"n_params": target, **(at or {})}), count=count)
 
 
-def _costs(runs: pd.DataFrame, table: pd.DataFrame) -> dict[float, float]:
-    """Size -> FLOPs of a run, in those of the cheapest."""
-    tokens = runs.groupby(runs["n_params"].astype(float))["tokens"].mean() if "tokens" in runs else None
-    flops = {float(size): float(size) * (1.0 if tokens is None else float(tokens[size])) for size in table["n_params"].unique()}
-    return {size: value / min(flops.values()) for size, value in flops.items()}
+def _costs(cells: Iterable[Cell]) -> dict[Cell, float]:
+    """Cell -> FLOPs of a run, in those of the cheapest."""
+    flops = {cell: cell.n_params * (cell.tokens or 1.0) for cell in cells}
+    return {cell: value / min(flops.values()) for cell, value in flops.items()}
 
 
 @dataclass(frozen=True)
 class _Plan:
-    table: pd.DataFrame
-    costs: Mapping[float, float]
-    target: float
+    cells: Mapping[Cell, pd.DataFrame]
+    """The finished runs of each."""
+    costs: Mapping[Cell, float]
     per: Per
 
     def repairs(self, optimum: Optimum, *, shared: bool) -> Sequence[NextRun]:
-        """What a size needs before its optimum can be placed."""
-        rates = self._rates(optimum.n_params)
+        """What a cell needs before its optimum can be placed."""
+        rates = self._rates(optimum.cell)
         low, high = optimum.bound
         best = optimum.grid_best or rates[0]
         step = rate_step(rates) if len(rates) > 1 else 2.0
@@ -116,31 +140,28 @@ class _Plan:
                 ahead = best / step if optimum.grid_best is None else best * step
         return [self._run(optimum, rate, why="spread") for rate in _beyond(rates, ahead, best=best, step=step)[:1]]
 
-    def greedy(self, optima: Sequence[Optimum], curve: SharedCurve, fit: LawFit, *, count: int) -> NextRuns:
-        sizes = [optimum.n_params for optimum in optima]
+    def greedy(self, optima: Sequence[Optimum], curve: SharedCurve, fit: LawFit, *, there: Sequence[float], count: int) -> NextRuns:
+        """`there`: ln of what the law reads at the target."""
         made = [
             (index, log(rate))
             for index, optimum in enumerate(optima)
-            for rate in self.table[(self.table["n_params"] == optimum.n_params) & self.table["value"].notna()]["lr"]
+            for rate in self.cells[optimum.cell].dropna(subset="value")["lr"]
             if abs(log(rate / (optimum.lr or rate))) <= REACH
         ]
-        scatter = max(fit.tau or 0.0, USUAL_SCATTER)
-        before = self._sd(curve, sizes, made, scatter=scatter)
+        around = np.array(ln_table(optima, fit.form)) - np.array(there)
+        spread = _Spread(curve, [optimum.n_params for optimum in optima], around, scatter=max(fit.tau or 0.0, USUAL_SCATTER))
+        before = spread.sd(made)
         if before is None:
             return NextRuns((), stop=False, reason="no run is left to tell the noise by: give a size a second seed", sd=None)
-        candidates = [
-            (index, rate) for index, optimum in enumerate(optima) for rate in self._rates(optimum.n_params, around=optimum.lr or 1.0)
-        ]
+        candidates = [(index, rate) for index, optimum in enumerate(optima) for rate in self._rates(optimum.cell, around=optimum.lr or 1.0)]
         chosen: list[NextRun] = []
         now, taken = before, list(made)
         for _ in range(max(count, STOP_RUNS)):
-            tried = {
-                (index, rate): self._sd(curve, sizes, [*taken, (index, log(rate))], scatter=scatter) or now for index, rate in candidates
-            }
-            worth = {key: (now - sd) / (self.costs[sizes[key[0]]] if self.per == "flop" else 1.0) for key, sd in tried.items()}
+            tried = {(index, rate): spread.sd([*taken, (index, log(rate))]) or now for index, rate in candidates}
+            worth = {key: (now - sd) / (self.costs[optima[key[0]].cell] if self.per == "flop" else 1.0) for key, sd in tried.items()}
             best = max(worth, key=lambda key: worth[key])
             run = self._run(optima[best[0]], best[1], why="gain")
-            repeats = sum(1 for other in chosen if (other.n_params, other.lr) == (run.n_params, run.lr))
+            repeats = sum(1 for other in chosen if (other.cell, other.lr) == (run.cell, run.lr))
             chosen.append(replace(run, seed=run.seed + repeats, sd=tried[best], gain=1 - tried[best] / now))
             now, taken = tried[best], [*taken, (best[0], log(best[1]))]
         enough = 1 - (chosen[STOP_RUNS - 1].sd or before) / before < STOP_GAIN
@@ -150,31 +171,47 @@ class _Plan:
         )
         return NextRuns(tuple(chosen[:count]), stop=enough, reason=reason, sd=before)
 
-    def _sd(self, curve: SharedCurve, sizes: Sequence[float], made: Sequence[tuple[int, float]], *, scatter: float) -> float | None:
-        """Of ln lr at the target: the line's generalised least squares under the optima's covariance, and the scatter."""
-        covariance = curve.vertex_covariance(sizes, made)
-        if covariance is None:
-            return None
-        weights = np.linalg.inv(covariance + scatter**2 * np.eye(len(sizes)))
-        design = np.column_stack([np.ones(len(sizes)), np.log(np.asarray(sizes) / self.target)])
-        return sqrt(float(np.linalg.inv(design.T @ weights @ design)[0, 0]) + scatter**2)
-
-    def _rates(self, size: float, *, around: float | None = None) -> list[float]:
-        """The rates of a size; with `around` those within reach of it, and the next ones beyond the grid."""
-        rates = sorted(float(rate) for rate in self.table.loc[self.table["n_params"] == size, "lr"].unique())
+    def _rates(self, cell: Cell, *, around: float | None = None) -> list[float]:
+        """The rates of a cell; with `around` those within reach of it, and the next ones beyond the grid."""
+        runs = self.cells[cell]
+        rates = sorted(float(rate) for rate in runs["lr"].unique())
         if around is None:
             return rates
         step = rate_step(rates)
-        diverged = self.table[(self.table["n_params"] == size) & self.table["value"].isna()]["lr"]
+        diverged = runs[runs["value"].isna()]["lr"]
         ends = float(diverged.min()) if len(diverged) else float("inf")
         wider = [rates[0] / step, *rates, rates[-1] * step]
         return [rate for rate in wider if abs(log(rate / around)) <= REACH and rate < ends]
 
     def _run(self, optimum: Optimum, lr: float, *, why: Kind) -> NextRun:
-        same = np.isclose(np.log(self.table["lr"]), log(lr), atol=1e-9) & (self.table["n_params"] == optimum.n_params)
-        had = {int(seed) for seed in self.table.loc[same, "seed"]}
+        runs = self.cells[optimum.cell]
+        had = {int(seed) for seed in runs.loc[np.isclose(np.log(runs["lr"]), log(lr), atol=1e-9), "seed"]}
         seed = next(number for number in range(len(had) + 1) if number not in had)
-        return NextRun(optimum.n_params, lr, seed, why, self.costs[optimum.n_params], None, None)
+        return NextRun(optimum.cell, lr, seed, why, self.costs[optimum.cell], None, None)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """What the line through the optima leaves open at the target."""
+
+    curve: SharedCurve
+    sizes: Sequence[float]
+    """Parameters of each optimum."""
+    around: "np.ndarray[Any, np.dtype[np.float64]]"
+    """ln of what the law reads at each optimum, minus that at the target."""
+    scatter: float
+
+    def sd(self, made: Sequence[tuple[int, float]]) -> float | None:
+        """Of ln lr at the target: the line's generalised least squares under the optima's covariance, and the scatter.
+
+        `made`: index of the optimum and ln lr of each run. None without noise to go by.
+        """
+        covariance = self.curve.vertex_covariance(self.sizes, made)
+        if covariance is None:
+            return None
+        weights = np.linalg.inv(covariance + self.scatter**2 * np.eye(len(self.sizes)))
+        design = np.column_stack([np.ones(len(self.sizes)), self.around])
+        return sqrt(float(np.linalg.inv(design.T @ weights @ design)[0, 0]) + self.scatter**2)
 
 
 def _beyond(rates: Sequence[float], ahead: float, *, best: float, step: float) -> Sequence[float]:

@@ -12,7 +12,7 @@ from ablate.analysis.laws import Prediction, size_label
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.published import MM1, predict
 from ablate.errors import InputError
-from ablate.results import law_frame
+from ablate.results import law_runs
 from ablate.stores import StudyRecord
 from dashboards.address import Query, href
 from dashboards.reader import Reader, Snapshot, Version
@@ -128,7 +128,8 @@ def runs_figure(reader: Reader, snapshot: Snapshot, *, report: LawReport | None,
     study, record, declared = snapshot.study, snapshot.record, snapshot.study.law
     if declared is None or report is None:
         return blank("no finished runs to draw yet")
-    runs = reader.read(lambda store: law_frame(store, study.name, law=declared, metric=study.metric.name))
+    trials = reader.read(lambda store: store.trials(study.name))
+    runs = law_runs(trials, law=declared, metric=study.metric.name, axes=record.axes).frame
     figure = law_figures.loss_against_rate(runs, optima=report.optima, metric=study.metric.name, simulated=record.simulated, dark=dark)
     return fit_card(figure, view=record.name).update_layout(height=HEIGHT)
 
