@@ -7,7 +7,7 @@ freedom. Nothing is credited for seeds that move both levels alike, so a study m
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import inf, prod, sqrt
 from typing import Any, Literal
 
 from ablate.analysis.power import ALPHA, POWER, detectable_difference, detectable_shift
@@ -86,10 +86,19 @@ def detect(plan: Plan, *, axes: Mapping[str, Sequence[Level]], noise: SeedNoise)
     if design == {"fractional"}:
         found = [_main_effect(axis, plan=plan, effects=len(varied), sd=sd) for axis in varied]
     else:
-        whole = [arm for arm in plan.arms if set(plan.study.seeds) <= set(arm.seeds or plan.study.seeds)]
-        cells = cells_in_common(whole, axes=axes)
-        found = [_paired(axis, cells=cells[axis], seeds=len(plan.study.seeds), sd=sd) for axis in varied]
+        blocks = [(len(seeds), cells_in_common(arms, axes=axes)) for seeds, arms in _blocks(plan).items()]
+        found = [min((_paired(axis, cells=cells[axis], seeds=seeds, sd=sd) for seeds, cells in blocks), key=_worth) for axis in varied]
     return Detection(plan.study.metric.name, noise, tuple(found))
+
+
+def _blocks(plan: Plan) -> dict[frozenset[int], list[Arm]]:
+    """Seeds that some arm has -> the arms that have all of them. Where arms have unequal seeds, an effect shows best in one of these."""
+    own = [frozenset(arm.seeds or plan.study.seeds) for arm in plan.arms]
+    return {seeds: [arm for arm, has in zip(plan.arms, own, strict=True) if seeds <= has] for seeds in dict.fromkeys(own)}
+
+
+def _worth(found: Detectable) -> tuple[bool, float, int]:
+    return not found.cells, inf if found.difference is None else found.difference, -found.seeds
 
 
 def known_noise(measured: SeedNoise | None, *, declared: float | None) -> SeedNoise:

@@ -13,7 +13,7 @@ from ablate.analysis.lr_law import TARGET
 from ablate.analysis.next_runs import NextRun, NextRuns, Per, next_runs
 from ablate.analysis.optima import Cell
 from ablate.analysis.settling import Settling
-from ablate.analysis.statements import levels_of, sides_of, than_of
+from ablate.analysis.statements import Sides, between, levels_of, numeric, sides_of, than_of
 from ablate.analysis.verdicts import Verdict, settling
 from ablate.conclude import conclude, trials_where
 from ablate.errors import InputError, did_you_mean
@@ -27,6 +27,7 @@ from ablate.yaml_text import yaml_text
 
 HEADER = """What `ablate next` proposes for the study '{name}', which this goes on with under its own name: keep it beside the study's file.
 `ablate plan` shows what it costs, `ablate run` executes what is not done yet."""
+ENDED = (*FINAL, "failed", "stale")
 NOTHING = "the study '{name}' has neither a law nor an inconclusive claim, so no run would settle anything; it has {claims} claims"
 TABLE = "no study to go on with; add these to the table once they are run"
 
@@ -98,7 +99,8 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
         _open_claim(verdict, need, trials=trials, kept=kept, axes=conclusion.record.axes)
         for verdict, need in zip(open_, settling(open_, metric=study.metric.name), strict=True)
     )
-    file = _study_file(conclusion.record.spec, conclusion.record.axes, trials, law=study.law, runs=law.runs if law else (), claims=claims)
+    runs = () if law is None or law.stop else law.runs
+    file = _study_file(conclusion.record.spec, conclusion.record.axes, trials, law=study.law, runs=runs, claims=claims)
     return Next(law, note, claims, file)
 
 
@@ -120,9 +122,10 @@ def _open_claim(
     axes: Mapping[str, list[Level]],
 ) -> OpenClaim:
     claim = verdict.claim
-    about = [trial for trial in trials if (claim.when is None or trial.id in kept[claim.when]) and _compares(claim, trial, axes)]
-    arms = {trial.arm: {axis: level for axis, level in trial.levels.items() if level is not None} for trial in about}
-    seeds = _unused({trial.seed for trial in about}, need.more or 0)
+    about = _compared(claim, [trial for trial in trials if claim.when is None or trial.id in kept[claim.when]], axes)
+    arms = {trial.arm: _levels(trial) for trial in about}
+    waiting = {trial.seed for trial in about if trial.state not in ENDED}  # their ends may settle it
+    seeds = _unused({trial.seed for trial in about}, max(0, (need.more or 0) - len(waiting)))
     flops = {trial.arm: trial.train_flops for trial in about}
     known = all(flops.values())
     seconds = [trial.seconds for trial in about if trial.state in FINAL and trial.seconds is not None]
@@ -135,13 +138,33 @@ def _open_claim(
     )
 
 
-def _compares(claim: Claim, trial: TrialRecord, axes: Mapping[str, list[Level]]) -> bool:
-    """Whether the claim looks at trials at these levels."""
+def _compared(claim: Claim, trials: Sequence[TrialRecord], axes: Mapping[str, list[Level]]) -> list[TrialRecord]:
+    """The trials at whose levels the claim looks, in the cells of the other axes where it can compare them."""
     known = levels_of(claim.axis, axes)
-    if claim.expect in ("best_level", "interior_optimum"):
-        return True
-    sides = [sides_of(claim, known), *([than_of(claim, axes)] if claim.expect == "larger_effect_than" else [])]
-    return any(trial.levels.get(side.axis) in (side.level, side.against) for side in sides)
+    match claim.expect:
+        case "best_level":
+            level = sides_of(claim, known).level
+            pairs = [Sides(claim.axis, level, other) for other in known if other != level]
+        case "interior_optimum":
+            ends = [end(numeric(known)) for end in (min, max)]
+            pairs = [Sides(claim.axis, level, end) for level in between(claim, known) for end in ends]
+        case "larger_effect_than":
+            pairs = [sides_of(claim, known), than_of(claim, axes)]
+        case _:
+            pairs = [sides_of(claim, known)]
+    found = {trial.id for pair in pairs for trial in _in_both(pair, trials, axes)}
+    return [trial for trial in trials if trial.id in found]
+
+
+def _in_both(pair: Sides, trials: Sequence[TrialRecord], axes: Mapping[str, list[Level]]) -> Iterable[TrialRecord]:
+    """Those of the cells that both levels have; an axis that does not apply stands at its baseline, as effects pair them."""
+    cells: dict[tuple[Level, ...], dict[Level, list[TrialRecord]]] = {}
+    for trial in trials:
+        levels = {axis: trial.levels.get(axis) if trial.levels.get(axis) is not None else known[0] for axis, known in axes.items() if known}
+        at = levels.pop(pair.axis)
+        if at in (pair.level, pair.against):
+            cells.setdefault(tuple(levels.values()), {}).setdefault(at, []).append(trial)
+    return (trial for sides in cells.values() if len(sides) == 2 for some in sides.values() for trial in some)
 
 
 def _unused(seeds: set[int], count: int) -> tuple[int, ...]:
@@ -168,9 +191,9 @@ def _study_file(
         new = [(_arm_at(run, trials, law=law), run.seed) for run in runs]
         levels = [*axes[rate], *(level for level in dict.fromkeys(arm[rate] for arm, _ in new) if level not in axes[rate])]
         written["axes"] = {**spec["axes"], rate: _relisted(spec["axes"][rate], levels)}
-        if len(levels) > len(axes[rate]):
-            blocks = _listed((_levels(trial), trial.seed) for trial in trials)  # a grid would take the new rates at every size
-        blocks += _listed(new)
+        # arm by arm: a grid would take the new rates at every size, and a condition could leave the proposed arms out
+        blocks = [*_listed((_levels(trial), trial.seed) for trial in trials), *_listed(new)]
+        written.pop("where", None)
     blocks += _listed((arm, seed) for claim in claims for arm in claim.arms for seed in claim.seeds)
     for block in blocks:
         if block.get("seeds") == list(study.seeds):

@@ -49,16 +49,15 @@ def prospects(
     study: Study, *, levels: Mapping[str, Sequence[Level]], found: Sequence[Detectable], noise_of: NoiseOf
 ) -> tuple[Prospect, ...]:
     """One for each claim. `levels`: axis -> labels, the baseline first; `found`: what each axis can show."""
-    cells = {axis.axis: axis.cells for axis in found}
-    seeds = len(study.seeds)
+    shown = {axis.axis: axis for axis in found}
     return tuple(
         _prospect(
             claim,
             said=statement(claim, levels=levels, metric=study.metric.name),
             metric=claim.metric or study.metric.name,
             noise=noise_of(claim.metric or study.metric.name),
-            cells=cells.get(claim.axis, 0),
-            seeds=seeds,
+            cells=shown[claim.axis].cells if claim.axis in shown else 0,
+            seeds=shown[claim.axis].seeds if claim.axis in shown else len(study.seeds),
         )
         for claim in study.claims
     )

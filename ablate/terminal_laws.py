@@ -44,8 +44,8 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         said = f"without the largest size, the law puts its best rate at {left.predicted:.3g} {interval}"
         out.print(f"{said}; it lies at {left.found:.3g}, ×{exp(left.ln_error):.2f}", soft_wrap=True)
     if report.prediction:
-        # its notes stand among the warnings below
-        show_prediction(replace(report.prediction, notes=()), law="fitted", source="from the sizes above")
+        notes = tuple(note for note in report.prediction.notes if not any(note in warning for warning in report.warnings))
+        show_prediction(replace(report.prediction, notes=notes), law="fitted", source="from the sizes above")
         if (regret := report.prediction.regret) and report.metric:
             out.print(f"  where the best rate lies at an end of the interval, this one is worse by {max(regret):.2g} in {report.metric}")
     for warning in report.warnings:
@@ -58,9 +58,13 @@ def show_next(found: "Next") -> None:
     if law is None:
         out.print(f"no runs for a law: {found.law_note}", soft_wrap=True)
     else:
-        show_rows([_next_row(run) for run in law.runs])
         now = f"now ×/÷ {exp(law.sd):.2f} (1 SD) at the target; " if law.sd is not None else ""
-        out.print(f"\n{'stop: ' if law.stop else ''}{now}{law.reason}", soft_wrap=True)
+        if law.stop:
+            out.print(Text.assemble(("stop", "bold"), f": {now}{law.reason}"), soft_wrap=True)
+            out.print("\nwhat would narrow it most all the same, and is written to no file:", style="dim")
+        show_rows([_next_row(run) for run in law.runs])
+        if not law.stop:
+            out.print(f"\n{now}{law.reason}", soft_wrap=True)
     for claim in found.claims:
         need = claim.settling
         out.print()

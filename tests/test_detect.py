@@ -49,6 +49,18 @@ def test_detect_one_at_a_time_has_one_cell() -> None:
     assert [found.cells for found in detection(axes=axes, seeds=3, design="one_at_a_time").axes] == [1, 1]
 
 
+def test_detect_counts_the_seeds_that_listed_arms_have() -> None:
+    """Two arms of a grid get ten seeds: their own difference is seen as ten seeds see it, that of the others as three do."""
+    axes = {"num_tokens": [16, 64], "image_size": [224, 336]}
+    more = {"kind": "list", "arms": [{}, {"num_tokens": 64}], "seeds": 10}
+    tokens, size = detection(axes=axes, seeds=3, design=["grid", more]).axes
+    (alone,) = detection(axes={"num_tokens": [16, 64]}, seeds=10).axes
+    assert (tokens.seeds, tokens.cells, tokens.difference) == (10, 1, alone.difference)
+    assert (size.seeds, size.cells) == (3, 2)
+    (own,) = detection(axes={"num_tokens": [16, 64]}, design={"kind": "list", "arms": [{}, {"num_tokens": 64}], "seeds": [5, 6, 7]}).axes
+    assert (own.seeds, own.cells) == (3, 1)
+
+
 def test_detect_where_counts_only_cells_in_which_both_levels_stand() -> None:
     axes = {"num_tokens": [16, 64], "image_size": [224, 336, 448]}
     tokens, size = detection(axes=axes, seeds=3, where=["num_tokens < 64 or image_size < 448"]).axes

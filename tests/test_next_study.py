@@ -18,8 +18,8 @@ from tests.conftest import make_study
 from tests.stores.ran import run, workspace_at
 
 LAW = {
-    "axes": {"num_params": [1e7, 1e8, 1e9], "peak_lr": {"log": [1e-4, 8e-3], "points": 5}},
-    "base": {"steps": 1, "noise_sd": 0.002},
+    "axes": {"num_params": [1e7, 1e8, 1e9], "peak_lr": {"log": [2e-5, 2e-3], "points": 7}},
+    "base": {"steps": 1, "noise_sd": 0.06},
     "law": {"hyperparameter": "peak_lr", "size": "num_params"},
     "seeds": 1,
 }
@@ -63,7 +63,19 @@ def test_file_for_a_law_holds_all_trials_that_there_are_and_the_proposed_ones(tm
     again = proposed(workspace, "rates")
     assert again.law is not None
     assert again.law.sd is not None
-    assert found.law.sd is None or again.law.sd < found.law.sd
+    assert found.law.sd is not None
+    assert again.law.sd < found.law.sd
+
+
+def test_law_that_no_run_narrows_says_stop_and_writes_none(tmp_path: Path) -> None:
+    workspace = workspace_at(tmp_path / "w")
+    run(make_study(name="clear", **LAW | {"base": {"steps": 1, "noise_sd": 1e-5}}), workspace)
+    found = proposed(workspace, "clear")
+    assert found.law is not None
+    assert found.law.stop
+    assert "planned with a scatter between sizes of 0.15" in found.law.reason
+    write_new(found.file, tmp_path / "next.yaml")
+    assert set(trials_of(tmp_path / "next.yaml")) == done(workspace, "clear")
 
 
 def claims_study(**changes: Any) -> Any:
@@ -106,6 +118,47 @@ def test_study_with_nothing_open_is_told_so(tmp_path: Path) -> None:
     run(make_study(name="plain", axes={"num_tokens": [16, 64]}, base={"steps": 1}), workspace)
     with pytest.raises(InputError, match="neither a law nor an inconclusive claim"):
         proposed(workspace, "plain")
+
+
+@pytest.mark.parametrize(
+    ("claim", "arms"),
+    [
+        ({"axis": "image_size", "expect": "increases"}, {"base", "image_size=224"}),
+        ({"axis": "num_tokens", "expect": "best_level", "level": 64}, {"base", "num_tokens=64", "num_tokens=144"}),
+        (
+            {"axis": "image_size", "expect": "larger_effect_than", "than": {"axis": "connector"}},
+            {"base", "image_size=224", "connector=c_abstractor"},
+        ),
+    ],
+)
+def test_claim_buys_no_arm_that_it_does_not_compare(tmp_path: Path, claim: dict[str, Any], arms: set[str]) -> None:
+    """One change at a time: every arm of another axis stands at this axis's baseline, and says nothing of the claim."""
+    axes = {"image_size": [112, 224], "num_tokens": [16, 64, 144], "connector": ["avg_pool", "c_abstractor"]}
+    how: dict[str, Any] = {"axes": axes, "base": {"steps": 1, "noise_sd": 3.0}, "metric": {"name": "score/4", "goal": "max"}, "seeds": 3}
+    study = make_study(name="single", claims=[claim], design="one_at_a_time", **how)
+    workspace = workspace_at(tmp_path / "w")
+    run(study, workspace)
+    (found,) = proposed(workspace, "single").claims
+    named = {tuple(arm.levels.items()): arm.name for arm in make_arms(study)}
+    assert {named[tuple(arm.items())] for arm in found.arms} == arms
+
+
+def test_law_of_tokens_gets_its_runs_in_the_cell_that_needs_them(tmp_path: Path) -> None:
+    """Of one size the longer runs lack an optimum: the grid ends before it."""
+    axes = {"num_params": [1e7, 1e8, 1e9], "steps": [1, 2], "peak_lr": {"log": [1e-4, 8e-3], "points": 5}}
+    law = {"hyperparameter": "peak_lr", "size": "num_params", "form": "N+D", "tokens": "steps"}
+    where = ["num_params < 5e8 or steps == 1 or peak_lr > 5e-4"]  # the best rate at 1e9 is 9e-5 by the stated law
+    study = make_study(name="cells", axes=axes, base={"noise_sd": 0.002}, law=law, where=where, seeds=1)
+    workspace = workspace_at(tmp_path / "w")
+    run(study, workspace)
+    found = proposed(workspace, "cells", tokens=2)
+    assert found.law is not None
+    assert {(each.cell.n_params, each.cell.tokens) for each in found.law.runs} <= {(n, d) for n in (1e7, 1e8, 1e9) for d in (1.0, 2.0)}
+    edges = [each for each in found.law.runs if each.why == "edge"]
+    assert (1e9, 2.0) in {(each.cell.n_params, each.cell.tokens) for each in edges}
+    write_new(found.file, tmp_path / "next.yaml")
+    planned, before = trials_of(tmp_path / "next.yaml"), done(workspace, "cells")
+    assert len(planned) == len(before) + len(found.law.runs)
 
 
 def test_law_of_too_little_does_not_hide_open_claims(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def _form_warnings(report: LawReport) -> Iterable[str]:
 
 
 def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
-    sizes = len(fit.used)
+    sizes = len({optimum.n_params for optimum in fit.used})
     low, high = fit.n_range
     found = [fit.no_interval] if fit.no_interval else []
     if sizes < 8:

@@ -169,6 +169,9 @@ class _Plan:
         reason = f"{STOP_RUNS} more runs would narrow the interval by {share}: " + (
             "what is left is the scatter between sizes, so add sizes instead" if enough else "go on"
         )
+        if (fit.tau or 0.0) < USUAL_SCATTER:
+            found = "none was found" if fit.tau is None else f"{fit.tau:.2g} was found"
+            reason += f"; planned with a scatter between sizes of {USUAL_SCATTER:g} (ln units), as in public runs, since {found} here"
         return NextRuns(tuple(chosen[:count]), stop=enough, reason=reason, sd=before)
 
     def _rates(self, cell: Cell, *, around: float | None = None) -> list[float]:

@@ -15,7 +15,7 @@ from scipy import special
 
 from ablate.analysis.effects import Effect
 from ablate.analysis.noise import spread_bounds
-from ablate.analysis.power import ALPHA, MAX_SEEDS, POWER, seeds_for_margin
+from ablate.analysis.power import ALPHA, MAX_SEEDS, POWER, seeds_for_margin, seeds_needed
 
 
 class Seeds(NamedTuple):
@@ -72,6 +72,24 @@ def seeds_for_distance(effect: Effect, *, within: float) -> Seeds | None:
     if distance <= 0:
         return _with_range(lambda sd: _fewest(-distance / sd), sd=effect.sd, df=effect.df)
     return _with_range(lambda sd: seeds_for_margin(mean, within=within, sd=sd), sd=effect.sd, df=effect.df)
+
+
+def seeds_as_good(effect: Effect, *, sign: int, within: float | None, alpha: float) -> Seeds | None:
+    """To show at `alpha` that the level is better than its rival, or by one test at 5 % that it is not worse by the margin; the fewer.
+
+    `sign`: 1 where more is better. None where the effect has no interval.
+    """
+    if effect.mean_diff is None or not effect.sd:
+        return None
+    mean = sign * effect.mean_diff
+
+    def needed(sd: float) -> int | None:
+        either = [seeds_needed(mean, sd=sd, alpha=alpha)]
+        if within is not None and mean + within > 0:
+            either.append(seeds_needed(mean + within, sd=sd, alpha=2 * ALPHA))
+        return min((count for count in either if count is not None), default=None)
+
+    return _with_range(needed, sd=effect.sd, df=effect.df)
 
 
 def settles(seeds: Seeds | None) -> str:

@@ -31,7 +31,7 @@ For `larger_effect_than` A is the claim's own difference and B that of `than`, e
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import floor, log10
+from math import floor, inf, log10
 from typing import Literal, NamedTuple
 
 import pandas as pd
@@ -40,7 +40,7 @@ from scipy import special
 from ablate.analysis.compound import compare_sizes, locate_best
 from ablate.analysis.effects import Effect, Interval, adjust, holm, level_effects, seed_differences
 from ablate.analysis.power import ALPHA, MAX_SEEDS
-from ablate.analysis.settling import Seeds, Settling, seeds_for_difference, seeds_for_distance, settles
+from ablate.analysis.settling import Seeds, Settling, seeds_as_good, seeds_for_difference, seeds_for_distance, settles
 from ablate.analysis.statements import Sides, between, change, levels_of, listed, numeric, sides_of, statement, than_of
 from ablate.errors import did_you_mean
 from ablate.model import Level
@@ -144,12 +144,19 @@ def settling(found: Iterable[Verdict], *, metric: str) -> tuple[Settling, ...]:
 def _settling(verdict: Verdict, *, metric: str) -> Settling:
     now = verdict.effect.n if verdict.effect else 0
     if verdict.seeds is not None:
-        more, note = max(0, verdict.seeds - now), "if the difference is as it looks, with power 0.8"
-    elif now < 2:
-        more, note = None, "two seeds give a first estimate of the noise" if verdict.effect else verdict.reason
+        more, note = max(0, verdict.seeds - now), "if the difference is as it looks, with power 0.8" + _maybe_nothing(verdict.effect)
+    elif now == 1:
+        more, note = 1, "a second seed gives a first estimate of the noise"
     else:
-        more, note = None, verdict.reason.rpartition("; ")[2]
+        more, note = None, verdict.reason
     return Settling(verdict.statement, metric, now, verdict.seeds, more, verdict.seeds_range, note)
+
+
+def _maybe_nothing(effect: Effect | None) -> str:
+    """Seeds for a difference that lies inside its own error are bought for what may be nothing."""
+    if effect is None or effect.mean_diff is None or not effect.se or abs(effect.mean_diff) > effect.se:
+        return ""
+    return "; but it is smaller than its standard error and may be nothing: a margin (`within`) would let fewer seeds show that"
 
 
 def _decide(data: "_Data", claim: Claim, levels: Mapping[str, Sequence[Level]], *, goal: Literal["min", "max"], unit: str) -> "Decision":
@@ -336,7 +343,11 @@ def _best(effects: Sequence[Effect], *, goal: Literal["min", "max"], within: flo
     if all(_as_good(effect, sign=sign, within=within, alpha=alpha) for effect in effects):
         p = max(_p_as_good(effect, sign=sign, within=within) for effect in effects)
         return Decision("supported", rival, said + ("" if within is None else f", margin {within:g}"), p=p)
-    return _open(rival, said, seeds_for_difference(rival))
+    open_ = [effect for effect in effects if not _as_good(effect, sign=sign, within=within, alpha=alpha)]
+    needs = [seeds_as_good(effect, sign=sign, within=within, alpha=alpha / len(effects)) for effect in open_]
+    known = [need for need in needs if need is not None]
+    most = max(known, key=lambda need: inf if need.likely is None else need.likely) if len(known) == len(needs) else None
+    return _open(rival, said, most)
 
 
 def _as_good(effect: Effect, *, sign: int, within: float | None, alpha: float) -> bool:
