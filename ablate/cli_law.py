@@ -45,6 +45,13 @@ Target = Annotated[
     float | None, typer.Option(parser=parse_size, metavar="SIZE", help="Size to extrapolate to; default: the study's, or 30e9.")
 ]
 
+DefinitionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.yaml",
+        help="What the numbers mean, as a study's law.definitions, for a CSV or a study that does not say it; to compare with other laws.",
+    ),
+]
 LawForm = Annotated[
     str, typer.Option(help="What the law reads: N, N+D (training tokens), N+B (tokens a step) or C; default: the study's, or N.")
 ]
@@ -68,6 +75,7 @@ def law_predict(
     tokens: Tokens = None,
     batch: Batch = None,
     compute: Compute = None,
+    definitions: DefinitionsFile = None,
     emit: Annotated[
         Path | None,
         typer.Option(
@@ -91,7 +99,7 @@ def law_predict(
         prediction = replace(prediction, notes=(*unread_notes({"batch_tokens": batch}, reads=()), *prediction.notes))
         run = published_run(PUBLISHED[law], prediction) if emit else None
     else:
-        report, simulated = _study_law(law, workspace, store)
+        report, simulated = _study_law(law, workspace, store, definitions)
         assert report.fit is not None
         prediction = report.fit.predict(params, tokens=tokens, batch_tokens=batch, compute=compute)
         source = f"study {law}" + (" (simulated)" if simulated else "")
@@ -128,10 +136,7 @@ def law_fit(
             "default: none.",
         ),
     ] = None,
-    definitions: Annotated[
-        Path | None,
-        typer.Option(help="CSV only: a YAML file that says what the numbers mean, as a study's law.definitions; to compare with others."),
-    ] = None,
+    definitions: DefinitionsFile = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
@@ -141,12 +146,14 @@ def law_fit(
     from ablate.study_law import Asked, csv_law, fit_study_law
     from ablate.terminal_laws import show_law
 
-    asked = Asked(target=target, tokens=tokens, batch_tokens=batch, compute=compute, form=form or None, tau_prior=tau_prior)
+    asked = Asked(
+        target=target, tokens=tokens, batch_tokens=batch, compute=compute, form=form or None, tau_prior=tau_prior, definitions=definitions
+    )
     if study.endswith(".csv"):
-        fitted = csv_law(Path(study), asked, metric=metric or "loss", goal=goal or "min", points=points, definitions=definitions)
+        fitted = csv_law(Path(study), asked, metric=metric or "loss", goal=goal or "min", points=points)
         simulated = False
     else:
-        refuse_for_study(study, metric=metric, goal=goal, points=points, definitions=definitions)
+        refuse_for_study(study, metric=metric, goal=goal, points=points)
         opened, name = open_store_of(workspace, store), study_name_of(study)
         fitted = fit_study_law(opened, name, asked)
         simulated = find_study(opened, name).simulated
@@ -208,18 +215,22 @@ def law_list(as_json: Json = False) -> None:
         show_rows([{"law": law.name, "formula": law.formula, "range": ranges_label(law), "source": law.source} for law in laws])
 
 
-def _study_law(name: str, folder: Path, store: str | None) -> "tuple[LawReport, bool]":
+def _study_law(name: str, folder: Path, store: str | None, definitions: Path | None) -> "tuple[LawReport, bool]":
     """The law of a study, and whether it is simulated."""
     from ablate.analysis.published import PUBLISHED
     from ablate.stores import find_study
-    from ablate.study_law import fit_study_law
+    from ablate.study_law import Asked, fit_study_law
 
     if not workspace_of(folder, store).has_store:
         raise InputError(
             f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no store with a study of that name"
         )
     opened = open_store_of(folder, store)
-    report = fit_study_law(opened, study_name_of(name))
+    if study_name_of(name) not in {record.name for record in opened.studies()}:
+        raise InputError(
+            f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no study of that name in the store"
+        )
+    report = fit_study_law(opened, study_name_of(name), Asked(definitions=definitions))
     if report.fit is None:
         raise InputError(
             f"the study '{name}' has no law yet: fewer than two sizes with an optimum inside their grid (ablate law fit {name})"

@@ -96,7 +96,7 @@ def fitted_run(report: LawReport, prediction: Prediction, *, name: str, source: 
     if fit.definitions is None:
         raise InputError(
             f"the law of '{name}' does not say what N counts, nor its batch, horizon, schedule and weight decay, which a large run has to "
-            "match; add `law.definitions` to the study's file and run it again (docs/study-format.md, `law`)"
+            "match; say them with --definitions FILE.yaml, or in the study's file (`law.definitions`), and it is written (docs/laws.md)"
         )
     reviews = _basis(report, fit, prediction), _cost(report, prediction)
     batch = None if prediction.batch_tokens is None else Setting(prediction.batch_tokens, "tokens a step as asked; not tuned")

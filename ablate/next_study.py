@@ -22,7 +22,7 @@ from ablate.results import FINAL, law_cell
 from ablate.stores import Store, TrialRecord
 from ablate.study import Claim, Law, Study
 from ablate.study_law import Asked, form_of
-from ablate.tables import read_csv, sense
+from ablate.tables import naming, read_csv, sense
 from ablate.yaml_text import yaml_text
 
 HEADER = """What `ablate next` proposes for the study '{name}', which this goes on with under its own name: keep it beside the study's file.
@@ -107,8 +107,9 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
 def csv_next(path: Path, asked: Asked, *, metric: str, goal: str, count: int, per: str) -> Next:
     """For the law of runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `status`, `tokens` and `batch_tokens`."""
     target, form = TARGET if asked.target is None else asked.target, form_of(asked.form or "N")
-    frame = read_csv(path)
-    found = next_runs(frame, metric=metric, goal=sense(goal), target=target, at=asked.at, form=form, count=count, per=_per(per))
+    frame, better, by = read_csv(path), sense(goal), _per(per)
+    with naming(path):
+        found = next_runs(frame, metric=metric, goal=better, target=target, at=asked.at, form=form, count=count, per=by)
     rows = [{name: value for name, value in run.to_json().items() if name not in ("cost", "sd", "gain")} for run in found.runs]
     return Next(found, "", (), yaml_text({"runs": rows}, header=f"What `ablate next` proposes for {path.name}: {TABLE}."))
 

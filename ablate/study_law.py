@@ -14,7 +14,7 @@ from ablate.reader import read
 from ablate.results import LawRuns, law_runs
 from ablate.stores import Store, find_study
 from ablate.study import LawDefinitions, Study
-from ablate.tables import read_csv, sense
+from ablate.tables import naming, read_csv, sense
 
 NO_LAW = (
     "the study '{name}' declares no law; add `law: {{hyperparameter: AXIS}}` with the learning rate's axis to its file and run it again"
@@ -34,6 +34,8 @@ class Asked:
     form: str | None = None
     tau_prior: float | None = None
     """Scale of a half-normal prior on the scatter between sizes, ln units."""
+    definitions: Path | None = None
+    """File with what the numbers mean, for runs whose study does not say it."""
 
     @property
     def at(self) -> dict[str, float]:
@@ -61,16 +63,15 @@ def law_so_far(study: Study, runs: LawRuns | None) -> tuple[LawReport | None, st
         return None, str(error)
 
 
-def csv_law(
-    path: Path, asked: Asked, *, metric: str = "loss", goal: str = "min", points: bool = False, definitions: Path | None = None
-) -> LawReport:
+def csv_law(path: Path, asked: Asked, *, metric: str = "loss", goal: str = "min", points: bool = False) -> LawReport:
     """The law of runs made elsewhere: `n_params, lr, seed, <metric>`, or known optima `n_params, eta`."""
-    frame, form = read_csv(path), form_of(asked.form or "N")
-    meant = None if definitions is None else read_definitions(definitions, metric=metric)
+    frame, form, better = read_csv(path), form_of(asked.form or "N"), sense(goal)
+    meant = None if asked.definitions is None else read_definitions(asked.definitions, metric=metric)
     target, prior = TARGET if asked.target is None else asked.target, asked.tau_prior
-    if points:
-        return fit_points(frame, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
-    return fit_runs(frame, metric=metric, goal=sense(goal), target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
+    with naming(path):
+        if points:
+            return fit_points(frame, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
+        return fit_runs(frame, metric=metric, goal=better, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
 
 
 def read_definitions(path: Path, *, metric: str) -> Definitions:
@@ -105,6 +106,11 @@ def definitions_of(written: LawDefinitions, *, metric: str) -> Definitions:
 def _fit(study: Study, runs: LawRuns, asked: Asked) -> LawReport:
     law, metric = study.law, study.metric
     assert law is not None
+    if law.definitions and asked.definitions:
+        raise InputError(f"--definitions {asked.definitions}: the study '{study.name}' says itself what its law's numbers mean")
+    meant = definitions_of(law.definitions, metric=metric.name) if law.definitions else None
+    if asked.definitions:
+        meant = read_definitions(asked.definitions, metric=metric.name)
     report = fit_runs(
         runs.frame,
         metric=metric.name,
@@ -112,7 +118,7 @@ def _fit(study: Study, runs: LawRuns, asked: Asked) -> LawReport:
         target=law.target if asked.target is None else asked.target,
         at=asked.at,
         form=form_of(asked.form or law.form),
-        definitions=definitions_of(law.definitions, metric=metric.name) if law.definitions else None,
+        definitions=meant,
         tau_prior=asked.tau_prior,
     )
     held = [f"{axis} varies within a size and is no part of the law: only its runs at {level} count" for axis, level in runs.held.items()]

@@ -1,5 +1,8 @@
 """The tables that people bring to the analysis, and the files that it writes for them."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +16,18 @@ from ablate.imports.runs import STATES, state_of
 def read_csv(path: Path) -> pd.DataFrame:
     """A CSV with a line of names and at least one row; refused with what is wrong with the file."""
     try:
-        frame = pd.read_csv(path, dtype={"arm": str})  # an arm called 1 is a name like any other
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with a cell too many would lose it
+            # an arm called 1 is a name like any other; no column becomes the index because rows are longer than the header
+            frame = pd.read_csv(path, dtype={"arm": str}, index_col=False, sep=_separator(path))
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; name a CSV file") from None
     except pd.errors.EmptyDataError:
         raise InputError(f"{path} is empty; the first line names the columns") from None
+    except pd.errors.ParserWarning:
+        raise InputError(f"{path}: rows have more cells than the first line has names; is one quoted that holds a comma?") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a CSV table: {error}") from error
     if frame.empty:
@@ -28,6 +36,24 @@ def read_csv(path: Path) -> pd.DataFrame:
         if column in frame:
             frame[column] = _states(frame[column], column=column, path=path)
     return frame
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Faults of a table's rows are said with the table's name."""
+    try:
+        yield
+    except InputError as error:
+        if error.problems:
+            raise
+        raise InputError("\n".join(line if str(path) in line else f"{path}: {line}" for line in str(error).splitlines())) from error
+
+
+def _separator(path: Path) -> str:
+    """Of the first line: commas, or what spreadsheets of other countries write."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline()
+    return max((",", ";", "\t"), key=first.count)
 
 
 def _states(said: "pd.Series[str]", *, column: str, path: Path) -> "pd.Series[str]":

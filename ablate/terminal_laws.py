@@ -35,6 +35,7 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         if slope.difference is not None and slope.p is not None:
             said = f"slope in {SYMBOLS[slope.quantity]} minus that of {slope.law} ({slope.published_slope:+.3f})"
             out.print(f"  {said}: {slope.difference:+.3f} (p = {slope.p:.2g}, df = {slope.df})")
+            out.print(f"    {slope.note}", soft_wrap=True) if slope.note else None
     if any(optimum.tokens or optimum.batch_tokens for optimum in report.optima) and report.fit:
         out.print()
         show_rows([_form_row(form) for form in report.forms])

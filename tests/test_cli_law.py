@@ -15,6 +15,7 @@ import yaml
 from ablate.analysis.published import MM1, PUBLISHED
 from ablate.analysis.published_losses import PUBLISHED_LOSSES
 from ablate.cli import main
+from ablate.stores import open_store
 
 Ablate = Callable[..., str]
 KEYS = {
@@ -219,3 +220,20 @@ def test_fit_of_large_integers_does_not_overflow(tmp_path: Path, ablate: Ablate)
     file.write_text("\n".join(["n_params,tokens,eta", *rows]))
     found = json.loads(ablate("fit", str(file), "--points", "--form", "C", "--json"))
     assert found["law"]["slopes"] == pytest.approx({"compute": -0.1})
+
+
+def test_law_of_no_such_name_lists_those_there_are(ablate: Ablate, tmp_path: Path) -> None:
+    open_store(f"sqlite:///{tmp_path}/ablate.db", write=True).close()
+    said = ablate("predict", "--law", "deepsek", "--params", "1B", "--workspace", str(tmp_path), code=2)
+    assert "did you mean 'deepseek'?, and no study of that name in the store" in said
+
+
+def test_target_of_nothing_is_refused(ablate: Ablate, tmp_path: Path) -> None:
+    file = horizons(tmp_path / "runs.csv")
+    assert "runs.csv: n_params: 0.0 is not a positive" in ablate("fit", str(file), "--target", "0", code=2)
+
+
+def test_prediction_by_compute_says_how_far_it_is_extrapolated(ablate: Ablate, tmp_path: Path) -> None:
+    said = ablate("fit", str(horizons(tmp_path / "runs.csv")), "--form", "C", "--target", "7B", "--tokens", "1T")
+    assert "C extrapolated by" in said
+    assert "weight decay is MM1's 0.1 of the rate, not fitted" in said

@@ -97,7 +97,7 @@ def test_review_has_three_sentences_with_basis_cost_and_what_must_match() -> Non
 
 
 def test_law_without_definitions_emits_nothing() -> None:
-    with pytest.raises(InputError, match=r"add `law\.definitions` to the study's file"):
+    with pytest.raises(InputError, match=r"say them with --definitions FILE\.yaml, or in the study's file"):
         run(None)
 
 

@@ -5,13 +5,28 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import InputError
-from ablate.tables import read_csv, sense, write_new
+from ablate.tables import naming, read_csv, sense, write_new
 
 
 def test_arms_called_by_numbers_are_names(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text("arm,seed,loss\n1,0,2.5\n02,0,2.25\n")
     frame = read_csv(tmp_path / "runs.csv")
     assert (list(frame["arm"]), list(frame["loss"])) == (["1", "02"], [2.5, 2.25])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators_of_spreadsheets_are_read(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "runs.csv").write_text("arm,seed,loss\na,0,2.5\n".replace(",", separator))
+    assert read_csv(tmp_path / "runs.csv").to_dict("records") == [{"arm": "a", "seed": 0, "loss": 2.5}]
+
+
+def test_faults_of_rows_name_their_table(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    with pytest.raises(InputError, match=r"runs\.csv: one\n.*runs\.csv: two"), naming(path):
+        raise InputError("one\ntwo")
+    with pytest.raises(InputError) as said, naming(path):
+        raise InputError(f"{path} is empty")
+    assert str(said.value).count("runs.csv") == 1
 
 
 def test_states_are_read_in_the_words_of_their_sources(tmp_path: Path) -> None:
@@ -29,6 +44,7 @@ def test_states_are_read_in_the_words_of_their_sources(tmp_path: Path) -> None:
         (b"", "is empty; the first line names the columns"),
         (b"arm,seed\n", "has no rows below its columns"),
         (b"a,b\n1,2\n1,2,3\n", "not a CSV table"),
+        (b"a,b\n1,2,3\n1,2,3\n", "rows have more cells than the first line has names"),
         (b"\xff\xfe\x00", "not a CSV table"),
     ],
 )

@@ -68,6 +68,7 @@ class SlopeComparison:
     """Two-sided; None where the fit has no standard error."""
     df: int
     note: str = ""
+    """Why they are not compared, or what else differs between the two."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,7 +85,7 @@ def compare_slopes(fit: LawFit, *, published: Iterable[PublishedLaw]) -> tuple[S
     """
     against_none = [_compared(fit, NO_CHANGE, quantity, 0.0) for quantity in fit.slopes]
     others = [
-        _compared(fit, law.name, quantity, law.slope_in(quantity), note=_not_comparable(fit, law))
+        _compared(fit, law.name, quantity, law.slope_in(quantity), note=_not_comparable(fit, law), beside=_beside(fit, law))
         for law in published
         if law.has_slopes and set(law.reads) == set(fit.slopes)
         for quantity in fit.slopes
@@ -101,11 +102,19 @@ def _not_comparable(fit: LawFit, law: PublishedLaw) -> str:
     return ""
 
 
-def _compared(fit: LawFit, law: str, quantity: Quantity, published: float, *, note: str = "") -> SlopeComparison:
+def _beside(fit: LawFit, law: PublishedLaw) -> str:
+    """What the two were trained with: a slope may differ because of it."""
+    ours, theirs = fit.definitions, law.definitions
+    if ours is None:
+        return ""
+    return f"batch here: {ours.batch}, there: {theirs.batch}; horizon here: {ours.horizon}, there: {theirs.horizon}"
+
+
+def _compared(fit: LawFit, law: str, quantity: Quantity, published: float, *, note: str = "", beside: str = "") -> SlopeComparison:
     if note:
         return SlopeComparison(law, quantity, published, None, None, None, fit.df, note)
     difference, se = fit.slopes[quantity] - published, fit.se_slopes[quantity]
     if se is None or fit.df < 1 or not isfinite(se) or se <= 0:
         return SlopeComparison(law, quantity, published, difference, None, None, fit.df, fit.no_interval)
     t = difference / se
-    return SlopeComparison(law, quantity, published, difference, t, 2 * float(stats.t.sf(abs(t), fit.df)), fit.df)
+    return SlopeComparison(law, quantity, published, difference, t, 2 * float(stats.t.sf(abs(t), fit.df)), fit.df, beside)
