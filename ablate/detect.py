@@ -94,7 +94,8 @@ def detect(plan: Plan, *, axes: Mapping[str, Sequence[Level]], noise: SeedNoise)
 def _blocks(plan: Plan) -> dict[frozenset[int], list[Arm]]:
     """Seeds that some arm has -> the arms that have all of them. Where arms have unequal seeds, an effect shows best in one of these."""
     own = [frozenset(arm.seeds or plan.study.seeds) for arm in plan.arms]
-    return {seeds: [arm for arm, has in zip(plan.arms, own, strict=True) if seeds <= has] for seeds in dict.fromkeys(own)}
+    blocks = {seeds: [arm for arm, has in zip(plan.arms, own, strict=True) if seeds <= has] for seeds in dict.fromkeys(own)}
+    return blocks or {frozenset(plan.study.seeds): []}  # a search has chosen none yet
 
 
 def _worth(found: Detectable) -> tuple[bool, float, int]:

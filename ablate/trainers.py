@@ -17,6 +17,7 @@ The shipped trainers import nothing of `ablate`, so the seam is structural: prot
 """
 
 import importlib
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,7 +38,7 @@ TRAINERS = {
 """Name -> module: a trainer itself, or one that makes a trainer of what a study says under that name (`trainer_for`)."""
 IMPORTED = "imported"
 """The trainer of studies that `ablate import` made of runs from elsewhere: no file may name it."""
-MODULES = {**TRAINERS, IMPORTED: "ablate.imported"}
+MODULES = ChainMap(TRAINERS, {IMPORTED: "ablate.imported"})
 
 
 class Stage(Protocol):
