@@ -121,9 +121,9 @@ def _print_source(source: "Source", what: str, token_range: tuple[float, float] 
 def _budget_row(budget: "Budget") -> dict[str, object]:
     return {
         "FLOPs": quantity_label(budget.compute, quantity="compute"),
-        "best N": size_label(budget.n_params),
+        "best N": None if budget.n_params is None else size_label(budget.n_params),
         "N, 95 %": _sizes(budget.n_interval),
-        "best D": size_label(budget.tokens),
+        "best D": None if budget.tokens is None else size_label(budget.tokens),
         "D, 95 %": _sizes(budget.token_interval),
         "loss": budget.loss,
         "loss, 95 %": _interval(budget.loss_interval),

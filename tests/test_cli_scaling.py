@@ -123,6 +123,16 @@ def test_law_loss_of_few_rows_has_no_spread_and_says_so(tmp_path: Path, ablate: 
     assert "no spread of the constants: 8 rows" in " ".join(found["law"]["warnings"])
 
 
+def test_law_loss_of_a_loss_that_rises_with_size_has_no_optimum_and_says_why(tmp_path: Path, ablate: Ablate) -> None:
+    rising = planted(8).assign(loss=lambda runs: 1 + 1e-3 * runs["n_params"] ** 0.1 + 1e-3 * runs["tokens"] ** 0.1)
+    arguments = ["law", "loss", written(tmp_path, rising), "--compute", "1e21"]
+    found = answer_of(ablate(*arguments, "--json"))
+    assert (found["law"]["a"], found["law"]["b"], found["budgets"][0]["n_params"]) == (None, None, None)
+    said = ablate(*arguments)
+    assert "no exponents a and b: alpha and beta are both 0" in said
+    assert " FLOPs: no optimum: " in said
+
+
 def test_law_loss_of_exact_values_warns_of_its_narrow_intervals(tmp_path: Path, ablate: Ablate) -> None:
     found = answer_of(ablate("law", "loss", written(tmp_path, planted(12, noise=0.0)), "--bootstrap", "20", "--json"))
     assert {name: found["law"][name] for name in PLANTED} == pytest.approx(PLANTED, rel=1e-6)

@@ -3,7 +3,7 @@
 theta is e, a, b, alpha, beta, with a and b at the centre of the data. Legend: the Huber loss is summed in units of delta^2.
 """
 
-from math import exp
+from math import ceil, exp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,9 @@ from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
 
+CONSTANTS = ("E", "A", "B", "alpha", "beta")
+LEFT_OUT = 0.05
+"""Share of the rows, those with the fewest tokens per parameter, that the robustness check leaves out."""
 MAX_EXPONENT = 4.0
 """Bound of alpha and beta; published ones lie between 0.2 and 0.8."""
 NO_EXPONENT = 1e-6
@@ -47,6 +50,16 @@ def arranged(table: Floats) -> Runs:
 def take(runs: Runs, rows: NDArray[np.intp]) -> Runs:
     """Some of the runs, centred as all are: one start serves every resample."""
     return Runs(runs.n[rows], runs.d[rows], runs.y[rows], runs.x[rows], runs.z[rows], runs.centre)
+
+
+def fewest_tokens(runs: Runs) -> NDArray[np.intp]:
+    """The rows with the lowest D / N, ties in the order of the sorted rows."""
+    return np.argsort(runs.d / runs.n, kind="stable")[: ceil(LEFT_OUT * len(runs.y))]
+
+
+def enough(runs: Runs, rows: NDArray[np.intp]) -> bool:
+    """Whether these rows determine a law."""
+    return len(np.unique(rows)) > len(CONSTANTS) and len(np.unique(runs.n[rows])) > 1 and len(np.unique(runs.d[rows])) > 1
 
 
 def best_fit(runs: Runs, *, delta: float) -> Floats:

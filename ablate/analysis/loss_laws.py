@@ -7,16 +7,16 @@ ln L is a log-sum-exp. The order of the rows changes nothing. N and D count what
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import ceil, exp, log, sqrt
+from math import exp, log, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ablate.analysis.columns import all_numbers
 from ablate.analysis.laws import decades_outside, extrapolation_notes, positive, size_label
 from ablate.analysis.loss_fit import (
+    CONSTANTS,
     MAX_EXPONENT,
     NO_EXPONENT,
     Floats,
@@ -25,6 +25,8 @@ from ablate.analysis.loss_fit import (
     best_fit,
     constants,
     descend,
+    enough,
+    fewest_tokens,
     misfit,
     objective,
     take,
@@ -33,15 +35,15 @@ from ablate.errors import InputError
 
 Interval = tuple[float, float]
 
-CONSTANTS = ("E", "A", "B", "alpha", "beta")
-LEFT_OUT = 0.05
-"""Share of the rows, those with the fewest tokens per parameter, that the robustness check leaves out."""
 MOVED = 0.1
 """Relative move of an exponent without those rows from which on it is warned of. Epoch's beta moves by 0.24 because of 5 rows of 245."""
 LEVEL = 0.95
 EXACT = 1e-7
 """Residual SD of ln L up to which the runs have no noise that a bootstrap could show."""
 NO_RESAMPLES = "no interval: fitted without a bootstrap"
+NO_SPLIT = "alpha and beta are both 0: no term of the law falls with N or D"
+LEAST_RESAMPLES = 20
+"""Fewer give no interval."""
 RESAMPLED = 10
 """Rows from which on a bootstrap says something: of six rows the only resample that five constants fit is the six themselves."""
 
@@ -67,8 +69,8 @@ class Robustness:
     beta: float
 
     @property
-    def a(self) -> float:
-        return self.beta / (self.alpha + self.beta)
+    def a(self) -> float | None:
+        return _share(self.beta, self.alpha)
 
 
 class Allocation(NamedTuple):
@@ -82,11 +84,12 @@ class Budget:
 
     compute: float
     """FLOPs."""
-    n_params: float
+    n_params: float | None
+    """None, as `tokens` and `loss`, where the law has no optimum."""
     n_interval: Interval | None
-    tokens: float
+    tokens: float | None
     token_interval: Interval | None
-    loss: float
+    loss: float | None
     """At that N and D, in the metric's unit."""
     loss_interval: Interval | None
     notes: tuple[str, ...]
@@ -121,7 +124,7 @@ class LossLaw:
     alpha: float
     beta: float
     spread: Mapping[str, Spread] | None
-    """By constant, and for the exponent `a`; None without a bootstrap."""
+    """By constant, and for the exponent `a` unless too few resamples have one; None without a bootstrap."""
     bootstrap: int
     """Resamples behind `spread`."""
     robustness: Robustness | None
@@ -140,14 +143,14 @@ class LossLaw:
     """The constants of each resample."""
 
     @property
-    def a(self) -> float:
-        """Exponent of the best N: N_opt ~ C^a."""
-        return self.beta / (self.alpha + self.beta)
+    def a(self) -> float | None:
+        """Exponent of the best N: N_opt ~ C^a; None where alpha and beta are both 0."""
+        return _share(self.beta, self.alpha)
 
     @property
-    def b(self) -> float:
-        """Exponent of the best D: D_opt ~ C^b."""
-        return self.alpha / (self.alpha + self.beta)
+    def b(self) -> float | None:
+        """Exponent of the best D: D_opt ~ C^b; None as `a`."""
+        return _share(self.alpha, self.beta)
 
     @property
     def formula(self) -> str:
@@ -161,11 +164,8 @@ class LossLaw:
     def optimal(self, compute: float, *, flops_per_param_token: float = 6.0) -> Allocation:
         """The N and D of the lowest loss among those with flops_per_param_token * N * D = compute (FLOPs); Hoffmann et al., equation 4."""
         budget = positive(compute, what="compute") / positive(flops_per_param_token, what="flops_per_param_token")
-        gone = [name for name in ("A", "B", "alpha", "beta") if not getattr(self, name) > NO_EXPONENT]
-        if gone:
-            raise InputError(
-                f"no optimum: {', '.join(gone)} came out as 0, so the loss does not depend on both N and D; fit runs that vary them more"
-            )
+        if missing := self._no_optimum():
+            raise InputError(missing)
         balance = log(self.alpha) + log(self.A) - log(self.beta) - log(self.B)
         size = exp((balance + self.beta * log(budget)) / (self.alpha + self.beta))
         return Allocation(size, budget / size)
@@ -181,6 +181,8 @@ class LossLaw:
 
     def budget(self, compute: float, *, flops_per_param_token: float = 6.0) -> Budget:
         """`optimal` with the loss there, how sure the resamples are of all three, and how far outside the runs it lies."""
+        if missing := self._no_optimum():
+            return Budget(positive(compute, what="compute"), None, None, None, None, None, None, (missing,))
         best = self.optimal(compute, flops_per_param_token=flops_per_param_token)
         found = []
         for law in self._resampled():
@@ -209,8 +211,18 @@ class LossLaw:
         robustness = self.robustness and asdict(self.robustness) | {"a": self.robustness.a}
         return _listed(plain) | {"formula": self.formula, "spread": spread, "robustness": robustness, "a": self.a, "b": self.b}
 
+    def _no_optimum(self) -> str:
+        """Why no split of a budget is the best; empty where one is."""
+        gone = [name for name in ("A", "B", "alpha", "beta") if not getattr(self, name) > NO_EXPONENT]
+        why = f"no optimum: {', '.join(gone)} came out as 0, so the loss does not depend on both N and D; fit runs that vary them more"
+        return why if gone else ""
+
     def _resampled(self) -> "list[LossLaw]":
         return [replace(self, **dict[str, Any](drawn)) for drawn in self.resamples]
+
+
+def _share(part: float, other: float) -> float | None:
+    return part / (part + other) if max(part, other) > NO_EXPONENT else None
 
 
 def _listed(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,8 +249,9 @@ def fit_loss_law(
 
     `progress` hears how many of them are done, about 0.015 s each whether of 20 or of 245 rows.
     """
-    if bootstrap < 0 or 0 < bootstrap < 20:
-        raise InputError(f"bootstrap: {bootstrap} resamples give no interval; ask for none (0) or for at least 20, better 1000")
+    if bootstrap < 0 or 0 < bootstrap < LEAST_RESAMPLES:
+        least = f"ask for none (0) or for at least {LEAST_RESAMPLES}, better 1000"
+        raise InputError(f"bootstrap: {bootstrap} resamples give no interval; {least}")
     positive(delta, what="delta")
     runs = _runs(frame, metric=metric, n_params=n_params, tokens=tokens)
     if bootstrap and len(runs.y) < RESAMPLED:
@@ -250,7 +263,7 @@ def fit_loss_law(
     robustness = _robustness(runs, delta=delta)
     residuals = misfit(best, runs)[0]
     resamples = _resampled(runs, best, delta=delta, count=bootstrap, seed=seed, progress=progress) if bootstrap else []
-    spread = _spread(resamples) if resamples else None
+    spread = spread_of(resamples) if resamples else None
     residual_sd = sqrt(float(residuals @ residuals) / (len(runs.y) - len(CONSTANTS)))
     return LossLaw(
         E=law["E"],
@@ -268,7 +281,7 @@ def fit_loss_law(
         objective=objective(best, runs, delta)[0] * delta**2,
         delta=delta,
         metric=metric,
-        warnings=(*_warnings(runs, law, robustness, spread), *_exact(residual_sd, spread)),
+        warnings=(*_warnings(runs, law, robustness, spread), *without_a(law, robustness, resamples), *_exact(residual_sd, spread)),
         resamples=tuple(resamples),
     )
 
@@ -294,22 +307,13 @@ def _runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -> Ru
     return arranged(table[:, np.lexsort(table[::-1])])  # sorted: sums in another order would differ in their last digits
 
 
-def _lowest(runs: Runs) -> NDArray[np.intp]:
-    """The rows with the lowest D / N, ties in the order of the sorted rows."""
-    return np.argsort(runs.d / runs.n, kind="stable")[: ceil(LEFT_OUT * len(runs.y))]
-
-
 def _robustness(runs: Runs, *, delta: float) -> Robustness | None:
-    lowest = _lowest(runs)
+    lowest = fewest_tokens(runs)
     kept = np.setdiff1d(np.arange(len(runs.y)), lowest)
-    if not _enough(runs, kept):
+    if not enough(runs, kept):
         return None
     theta = best_fit(arranged(np.stack([runs.n, runs.d, np.exp(runs.y)])[:, kept]), delta=delta)
     return Robustness(len(lowest), float((runs.d / runs.n)[lowest].max()), alpha=float(theta[3]), beta=float(theta[4]))
-
-
-def _enough(runs: Runs, rows: NDArray[np.intp]) -> bool:
-    return len(np.unique(rows)) > len(CONSTANTS) and len(np.unique(runs.n[rows])) > 1 and len(np.unique(runs.d[rows])) > 1
 
 
 def _resampled(
@@ -323,7 +327,7 @@ def _resampled(
         if len(fits) == count:
             return fits
         rows = np.sort(rng.integers(len(runs.y), size=len(runs.y)))
-        if _enough(runs, rows):
+        if enough(runs, rows):
             drawn = take(runs, rows)
             found = [descend(start, drawn, delta=delta) for start in (best, away)]
             fits.append(constants(min(found, key=lambda theta: objective(theta, drawn, delta)[0]), drawn))
@@ -336,14 +340,27 @@ def _resampled(
     return fits
 
 
-def _spread(fits: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+def spread_of(fits: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     table = pd.DataFrame(fits)
-    table["a"] = table["beta"] / (table["alpha"] + table["beta"])
+    split = [_share(fit["beta"], fit["alpha"]) for fit in fits]
+    columns = {str(name): values for name, values in table.items()} | {"a": pd.Series([a for a in split if a is not None], dtype=float)}
     low, high = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     return {
-        str(name): Spread(float(values.std(ddof=1)), (float(values.quantile(low)), float(values.quantile(high))))
-        for name, values in table.items()
+        name: Spread(float(values.std(ddof=1)), (float(values.quantile(low)), float(values.quantile(high))))
+        for name, values in columns.items()
+        if len(values) >= LEAST_RESAMPLES
     }
+
+
+def without_a(law: Mapping[str, float], robustness: Robustness | None, fits: Sequence[Mapping[str, float]]) -> list[str]:
+    """Where the exponent of the best N is not there."""
+    found = [f"no exponents a and b: {NO_SPLIT}"] if _share(law["beta"], law["alpha"]) is None else []
+    if robustness and robustness.a is None:
+        found.append(f"no exponent a without the rows of the lowest D / N: {NO_SPLIT}")
+    if lost := sum(_share(fit["beta"], fit["alpha"]) is None for fit in fits):
+        some = "is that of the others" if len(fits) - lost >= LEAST_RESAMPLES else "is not shown: the others are too few"
+        found.append(f"in {lost} of {len(fits)} resamples alpha and beta are both 0: the interval of a {some}")
+    return found
 
 
 def _exact(residual_sd: float, spread: Mapping[str, Spread] | None) -> list[str]:
@@ -375,7 +392,7 @@ def _warnings(runs: Runs, law: Mapping[str, float], robustness: Robustness | Non
         said = ", ".join(f"{name} {before:.3f} to {after:.3f}" for name, before, after in moves)
         count = robustness.rows_left_out
         found.append(f"not robust: without the {count} of {rows} rows with D / N up to {robustness.ratio:.3g} the law moves: {said}")
-    if spread is not None and spread["a"].interval[1] - spread["a"].interval[0] > 0.2:
+    if spread and "a" in spread and spread["a"].interval[1] - spread["a"].interval[0] > 0.2:
         low, high = spread["a"].interval
         found.append(f"the exponent a of the best N lies anywhere from {low:.2f} to {high:.2f}: too wide to split a budget by")
     return found

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from ablate.analysis.loss_laws import CONSTANTS, LossLaw, fit_loss_law
+from ablate.analysis.loss_fit import CONSTANTS
+from ablate.analysis.loss_laws import LEAST_RESAMPLES, LossLaw, fit_loss_law, spread_of, without_a
 from ablate.errors import InputError
 
 EPOCH = {"E": 1.8172, "A": 482.01, "B": 2085.43, "alpha": 0.3478, "beta": 0.3658}
@@ -188,3 +189,32 @@ def test_optimal_of_a_law_without_one_is_refused() -> None:
         law.optimal(1e21)
     with pytest.raises(InputError, match="compute: -1 is not a positive"):
         fit_loss_law(runs()).optimal(-1)
+
+
+def test_law_of_a_loss_that_rises_with_size_has_no_exponent_a_and_says_why() -> None:
+    frame = runs(12).assign(loss=lambda frame: 1 + 1e-3 * frame["n_params"] ** 0.1 + 1e-3 * frame["tokens"] ** 0.1)
+    law = fit_loss_law(frame)
+    assert (law.a, law.b) == (None, None)
+    assert law.robustness is not None
+    assert law.robustness.a is None
+    assert (law.to_json()["a"], law.to_json()["robustness"]["a"]) == (None, None)
+    assert "no exponents a and b: alpha and beta are both 0" in " ".join(law.warnings)
+    assert "no exponent a without the rows of the lowest D / N" in " ".join(law.warnings)
+    budget = law.budget(1e21)
+    assert (budget.n_params, budget.tokens, budget.loss, budget.n_interval) == (None, None, None, None)
+    assert "no optimum: " in budget.notes[0]
+    with pytest.raises(InputError, match="compute: -1 is not a positive"):
+        law.budget(-1)
+
+
+def test_resamples_without_an_exponent_a_are_left_out_of_its_spread_and_counted() -> None:
+    fits = [{"E": 1.0, "A": 1.0, "B": 1.0, "alpha": 0.3, "beta": 0.1 + 0.01 * at} for at in range(LEAST_RESAMPLES)]
+    none = {"E": 1.0, "A": 1.0, "B": 1.0, "alpha": 0.0, "beta": 0.0}
+    found = spread_of([*fits, none, none])
+    assert found["a"] == spread_of(fits)["a"]
+    assert found["alpha"].interval[0] == 0
+    assert without_a(fits[0], None, [*fits, none, none]) == [
+        "in 2 of 22 resamples alpha and beta are both 0: the interval of a is that of the others"
+    ]
+    assert "a" not in spread_of([*fits[1:], none])
+    assert "is not shown" in without_a(fits[0], None, [*fits[1:], none])[0]
