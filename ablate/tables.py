@@ -1,7 +1,7 @@
 """The tables that people bring to the analysis, and the files that it writes for them."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -13,13 +13,13 @@ from ablate.errors import InputError, did_you_mean
 from ablate.imports.runs import STATES, state_of
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV with a line of names and at least one row; refused with what is wrong with the file."""
+def read_csv(path: Path, *, names: Collection[str] = ("arm",)) -> pd.DataFrame:
+    """A CSV with a line of names and at least one row; refused with what is wrong with the file. `names`: columns that are read as text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with a cell too many would lose it
             # an arm called 1 is a name like any other; no column becomes the index because rows are longer than the header
-            frame = pd.read_csv(path, dtype={"arm": str}, index_col=False, sep=_separator(path))
+            frame = pd.read_csv(path, dtype=dict.fromkeys(names, str), index_col=False, sep=_separator(path))
     except FileNotFoundError:
         raise InputError(f"no file {path}") from None
     except IsADirectoryError:

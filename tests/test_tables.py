@@ -29,6 +29,11 @@ def test_faults_of_rows_name_their_table(tmp_path: Path) -> None:
     assert str(said.value).count("runs.csv") == 1
 
 
+def test_columns_that_are_names_are_read_as_text(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("width,seed,loss\n1e-3,0,2.5\ninf,0,2.25\n")
+    assert list(read_csv(tmp_path / "runs.csv", names=("width",))["width"]) == ["1e-3", "inf"]
+
+
 def test_states_are_read_in_the_words_of_their_sources(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text("arm,status\na,Finished\nb,diverged\nc,CRASHED\nd,\ne,failed\n")
     assert list(read_csv(tmp_path / "runs.csv")["status"]) == ["done", "diverged", "lost", "done", "failed"]
