@@ -105,14 +105,16 @@ def law_mixture(
         float | None,
         typer.Option(parser=parse_size, metavar="SIZE", help="Training tokens to say the best mix at; default: the most tried."),
     ] = None,
-    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Resamples behind the interval of the best mix; 0: none.")] = 200,
+    bootstrap: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Resamples behind the interval of the best mix; 0: none. Default: 200.")
+    ] = None,
     as_json: Json = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
     """Fit the metric as a function of the data mix, and say the best mix, how sure it is and what it rests on."""
     _one_thread()
-    from ablate.scaling import csv_rows, mixture_report, study_mixes
+    from ablate.scaling import MIX_RESAMPLES, csv_rows, mixture_report, study_mixes
     from ablate.terminal_scaling import show_mixture_law, watched
 
     named = tuple(part.strip() for part in sources.split(",") if part.strip())
@@ -137,7 +139,7 @@ def law_mixture(
             goal=goal,
             limits=limits,
             at={"n_params": params, "tokens": at_tokens},
-            resamples=bootstrap,
+            resamples=MIX_RESAMPLES if bootstrap is None else bootstrap,
             progress=progress,
         )
     print_json(found.to_json()) if as_json else show_mixture_law(found)

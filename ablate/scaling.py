@@ -4,20 +4,20 @@ A study in the store or a CSV becomes one frame, a row a trial, and that frame m
 is about vary: others stand at their baseline, and a warning says so.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ablate.analysis.columns import all_numbers, require_columns
-from ablate.analysis.laws import decades_outside, extrapolation_notes, size_label
+from ablate.analysis.laws import decades_outside, extrapolation_notes, positive, size_label
 from ablate.analysis.loss_laws import RESAMPLED, Budget, LossAt, LossLaw, fit_loss_law
 from ablate.analysis.mixture_forms import Form
 from ablate.analysis.mixture_laws import MixtureLaw, fit_mixture_law
-from ablate.analysis.mixture_optimum import BestMixture, limits_of
+from ablate.analysis.mixture_optimum import BestMixture, check_resamples, limits_of
 from ablate.analysis.published_losses import PUBLISHED_LOSSES
 from ablate.analysis.size_report import SizeReport, compare_sizes
 from ablate.errors import InputError, did_you_mean
@@ -30,6 +30,8 @@ BOOTSTRAP = 1000
 MIX_RESAMPLES = 200
 FORMS: dict[str, Form] = {"additive": "additive", "exponential": "exponential", "regmix": "linear", "joint": "joint"}
 """As the command line says them."""
+AT_OPTIONS = {"n_params": ("--params", "--n-params"), "tokens": ("--at-tokens", "--tokens")}
+"""What a best mix can be sought at: the option that says the value, and that which names the column."""
 FROM_FLOPS = "train_flops / 6 N"
 Watch = Callable[[int, int], None]
 """Hears how many resamples are done, and of how many."""
@@ -135,17 +137,24 @@ def mixture_report(
     goal: str,
     limits: Mapping[str, tuple[float, float]],
     at: Mapping[str, float | None],
-    resamples: int = MIX_RESAMPLES,
+    resamples: int,
     progress: Watch | None = None,
 ) -> MixtureReport:
     """The law of the mix and its best mix; where the law has a term for a size that is not said, at the largest size of the runs."""
     problems = [problem for problem in [_unknown("--form", form, FORMS)] if problem]
-    problems += _said(lambda: sense(goal), replacing=("", ""))
+    problems += _said(lambda: sense(goal))
+    problems += _said(lambda: check_resamples(resamples)) if resamples else []
     if len(set(sources)) < max(2, len(sources)):
         problems.append(f"--sources {','.join(sources)}: a mix needs two sources or more, each once")
     else:
-        problems += _said(lambda: limits_of(sources, limits), replacing=("bounds", "--limit"))
+        problems += _said(lambda: limits_of(sources, limits, called="--limit"))
     columns = rows.source.columns
+    asked = {kind: value for kind, value in at.items() if value is not None}
+    for kind, value in asked.items():
+        option, naming = AT_OPTIONS[kind]
+        problems += _said(partial(positive, value, what=option))
+        if kind not in columns:
+            problems.append(f"{option} {value:g}: the law reads no {kind}; name their column with {naming} COLUMN, or leave {option} out")
     laws: list[MixtureLaw] = []
     kind = FORMS.get(form, "additive")
     problems += _said(
@@ -155,18 +164,20 @@ def mixture_report(
                 proportions=sources,
                 metric=metric,
                 form=kind,
+                called=form,
                 goal="max" if goal == "max" else "min",
                 n_params=columns.get("n_params"),
                 tokens=columns.get("tokens"),
             )
-        ),
-        replacing=("form linear", "form regmix"),
+        )
     )
     if problems:
         raise InputError("\n".join(problems))
     (law,) = laws
-    held = {kind: at[kind] or float(all_numbers(rows.frame, [name])[name].max()) for kind, name in columns.items() if name in law.sizes}
-    notes = [f"the best mix is that at the largest {kind} of the runs" for kind in held if at[kind] is None and law.form == "joint"]
+    largest = {kind: float(all_numbers(rows.frame, [name])[name].max()) for kind, name in columns.items() if name in law.sizes}
+    held = largest | {kind: value for kind, value in asked.items() if kind in largest}
+    notes = [f"the best mix is that at the largest {kind} of the runs" for kind in held if kind not in asked and law.form == "joint"]
+    notes += [f"{AT_OPTIONS[kind][0]} changes nothing: {columns[kind]} does not vary in the runs" for kind in asked if kind not in held]
     if not resamples:
         notes.append("no interval of the best mix: no resamples were asked for")
     for size, value in held.items():
@@ -181,9 +192,15 @@ def mixture_report(
 
 def scales_report(rows: Rows, *, baseline: Level, metric: str, goal: str) -> ScalesReport:
     """`rows` hold `arm, n_params, seed`, the metric and optionally `state` and `compute`."""
-    why = "no column compute, and none of tokens to count 6 N D with"
+    columns, why = rows.source.columns, "no column compute, and none of tokens to count 6 N D with"
     found = compare_sizes(
-        rows.frame, baseline=baseline, metric=metric, goal=sense(goal), no_compute=rows.source.columns.get("compute", why), notes=rows.notes
+        rows.frame,
+        baseline=baseline,
+        metric=metric,
+        goal=sense(goal),
+        no_compute=columns.get("compute", why),
+        notes=rows.notes,
+        called=columns,
     )
     return ScalesReport(rows.source, found)
 
@@ -194,9 +211,9 @@ def csv_rows(path: Path, *, columns: Mapping[str, str] | None = None) -> Rows:
 
 def csv_scales(path: Path, *, size: str, arm: str, baseline: str, metric: str, goal: str, compute: str) -> ScalesReport:
     """`arm, n_params, seed, <metric>`; compute from its column, else 6 N D in FLOPs where there is a column of tokens."""
-    frame = read_csv(path)
-    problems = _said(lambda: require_columns(frame, [arm, size, "seed", metric, *([compute] if compute else [])]), replacing=("", ""))
-    known = list(map(str, dict.fromkeys(frame[arm]))) if arm in frame else []
+    frame = read_csv(path, names=("arm", arm))
+    problems = _said(lambda: require_columns(frame, [arm, size, "seed", metric, *([compute] if compute else [])]))
+    known = list(dict.fromkeys(frame[arm].dropna())) if arm in frame else []
     there = f" (there: {', '.join(known)})" if known else ""
     if not baseline:
         problems.append(f"{path}: say with --baseline ARM which arm the others are compared with{there}")
@@ -214,13 +231,7 @@ def csv_scales(path: Path, *, size: str, arm: str, baseline: str, metric: str, g
         read = all_numbers(frame, [size, metric, "tokens"])  # as floats: 6 N D of whole numbers would overflow
         named["compute"], used["compute"] = 6 * read[size] * read["tokens"], f"6 {size} tokens"
         notes.append(f"compute is 6 N D, from {size} and tokens")
-    level: Any = next((found for found in named["arm"].unique() if str(found) == baseline), baseline)  # an arm may be a number
-    rows = Rows(named, Source(str(path), False, used), tuple(notes))
-    try:
-        return scales_report(rows, baseline=level, metric=metric, goal=goal)
-    except InputError as error:
-        own = {"n_params": size, "compute": compute or "compute"}
-        raise InputError(re.sub(r"(?m)^column (n_params|compute)\b", lambda found: f"column {own[found[1]]}", str(error))) from None
+    return scales_report(Rows(named, Source(str(path), False, used), tuple(notes)), baseline=baseline, metric=metric, goal=goal)
 
 
 def study_losses(runs: StudyRuns, *, metric: str, n_params: str, tokens: str) -> Rows:
@@ -234,9 +245,10 @@ def study_losses(runs: StudyRuns, *, metric: str, n_params: str, tokens: str) ->
         notes.append(f"tokens are {FROM_FLOPS}, the trainer's FLOPs of all stages; --tokens names an axis, metric or field instead")
     else:
         frame[horizon] = runs.column(frame, horizon)
-    kept = runs.at_baseline(frame, varied=moving_axes(frame, runs.axes, [size, horizon]))
+    known = runs.known(frame, {size: "--n-params", horizon: "--tokens"})
+    kept = runs.at_baseline(known.frame, sizes=moving_axes(known.frame, runs.axes, [size, horizon]))
     source = Source(runs.name, runs.simulated, {"n_params": size, "tokens": horizon})
-    return Rows(kept.frame, source, (*notes, *kept.notes))
+    return Rows(kept.frame, source, (*notes, *known.notes, *kept.notes))
 
 
 def study_mixes(runs: StudyRuns, *, metric: str, sources: Sequence[str], n_params: str, tokens: str) -> tuple[Rows, tuple[str, ...]]:
@@ -247,14 +259,12 @@ def study_mixes(runs: StudyRuns, *, metric: str, sources: Sequence[str], n_param
     if clash := [name for name in named if name in frame]:
         frame = frame.drop(columns=clash)
     frame = pd.concat([frame, shares], axis=1)
-    columns, varied = {}, {axis}
-    for kind, column in (("n_params", n_params), ("tokens", tokens)):
-        if column:
-            frame[column] = runs.column(frame, column)
-            columns[kind] = column
-            varied |= moving_axes(frame, runs.axes, [column])
-    kept = runs.at_baseline(frame, varied=varied)
-    return Rows(kept.frame, Source(runs.name, runs.simulated, columns), (*notes, *kept.notes)), named
+    columns = {kind: column for kind, column in (("n_params", n_params), ("tokens", tokens)) if column}
+    frame = frame.assign(**{column: runs.column(frame, column) for column in columns.values()})
+    known = runs.known(frame, {column: AT_OPTIONS[kind][1] for kind, column in columns.items()})
+    sizes = moving_axes(known.frame, runs.axes, list(columns.values())) - {axis} if columns else set()
+    kept = runs.at_baseline(known.frame, sizes=sizes, others={axis})
+    return Rows(kept.frame, Source(runs.name, runs.simulated, columns), (*notes, *known.notes, *kept.notes)), named
 
 
 def _mix_axis(runs: StudyRuns, sources: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -279,7 +289,7 @@ def study_scales(runs: StudyRuns, *, size: str, arm: str, baseline: str, metric:
     if metric not in frame:
         runs.column(frame, metric)  # says which there are
     chosen = runs.sizes_and_arms(size=size, arm=arm)
-    kept = runs.at_baseline(frame, varied={*chosen.size_axes, chosen.arm_axis})
+    kept = runs.at_baseline(frame, sizes=chosen.size_axes, others={chosen.arm_axis})
     frame, notes = kept.frame.copy(), list(kept.notes)
     labels = runs.axes[chosen.arm_axis]
     level: Level = labels[0]
@@ -293,6 +303,9 @@ def study_scales(runs: StudyRuns, *, size: str, arm: str, baseline: str, metric:
     if differing:
         notes.append(f"N is that of {chosen.arm_axis} = {level} at each size; other arms differ from it by up to {differing:.2g} times")
     used = {"arm": chosen.arm_axis, "n_params": chosen.size}
+    if lost := int(frame["n_params"].isna().sum()):
+        where = f"the baseline {level} was not run at their {', '.join(chosen.size_axes)}, or its {chosen.size} is not known"
+        notes.append(f"{lost} of {len(frame)} trials left out: {where}")
     frame = frame[frame["n_params"].notna()].assign(arm=frame[chosen.arm_axis])
     values = runs.column(frame, compute or "train_flops")
     if compute or (values > 0).all():
@@ -313,10 +326,10 @@ def _of(total: int, progress: Watch | None) -> Callable[[int], None] | None:
     return None if progress is None else lambda done: progress(done, total)
 
 
-def _said(action: Callable[[], object], *, replacing: tuple[str, str]) -> list[str]:
-    """What is wrong with it, in the words of the command line."""
+def _said(action: Callable[[], object]) -> list[str]:
+    """What is wrong with it."""
     try:
         action()
     except InputError as error:
-        return [str(error).replace(*replacing)]
+        return [str(error)]
     return []

@@ -5,6 +5,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 
 from ablate.analysis.columns import numbers
 from ablate.analysis.effects import USABLE
+from ablate.analysis.optima import ALIKE
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
 from ablate.results import at_baselines, results_frame
@@ -45,7 +47,8 @@ class StudyRuns:
     forms: Mapping[str, Any]
     """Axis -> as the study's file writes it."""
     frame: pd.DataFrame
-    """One row a trial: `trial, arm, seed, state`, levels (the baseline where an axis does not apply), metrics, COUNTED."""
+    """One row a trial: `trial, arm, seed, state`, levels (the baseline where an axis does not apply), metrics, COUNTED. What is not known
+    of a trial is NaN, a count of 0 too."""
     configs: Mapping[str, Mapping[str, Any]]
     """Trial -> its resolved config."""
 
@@ -71,8 +74,22 @@ class StudyRuns:
         lost = int((~usable).sum())
         return self.frame[usable].copy(), [f"{lost} of {len(usable)} trials left out (failed, unfinished or not finite)"] if lost else []
 
-    def at_baseline(self, frame: pd.DataFrame, *, varied: Collection[str]) -> Kept:
-        """The rows in which all axes but the varied ones stand at their baseline."""
+    def known(self, frame: pd.DataFrame, columns: Mapping[str, str]) -> Kept:
+        """The rows in which these counts are known. `columns`: each with the option that names another."""
+        notes, keep = [], np.ones(len(frame), dtype=bool)
+        for column, option in columns.items():
+            unknown = np.asarray(frame[column].isna())
+            if unknown.all():
+                raise InputError(f"{self.name}: {column} is not known of any trial; {option} names an axis, metric or field that says it")
+            notes += [f"{int(unknown.sum())} of {len(frame)} trials left out: {column} is not known of them"] if unknown.any() else []
+            keep &= ~unknown
+        if not keep.any():
+            raise InputError(f"{self.name}: no trial of which {' and '.join(columns)} are all known")
+        return Kept(frame[keep].copy(), tuple(notes))
+
+    def at_baseline(self, frame: pd.DataFrame, *, sizes: Collection[str], others: Collection[str] = ()) -> Kept:
+        """The rows in which all axes but these stand at their baseline; the notes say which are sizes, and which stand there."""
+        varied = {*sizes, *others}
         held = {axis: levels[0] for axis, levels in self.axes.items() if axis not in varied and len(levels) > 1}
         keep = np.ones(len(frame), dtype=bool)
         for axis, level in held.items():
@@ -81,8 +98,9 @@ class StudyRuns:
             where = ", ".join(f"{axis} = {level}" for axis, level in held.items())
             raise InputError(f"{self.name}: no trial at the baseline of the other axes ({where})")
         told = ", ".join(f"{axis} = {level}" for axis, level in held.items())
-        note = f"{int(keep.sum())} of {len(keep)} trials used: the other axes stand at their baseline ({told})"
-        return Kept(frame[keep], () if keep.all() else (note,))
+        notes = [f"{int(keep.sum())} of {len(keep)} trials used: the other axes stand at their baseline ({told})"] if held else []
+        notes += [f"axes taken as sizes: {', '.join(axis for axis in self.axes if axis in sizes)}"] if sizes else []
+        return Kept(frame[keep], tuple(notes))
 
     def sizes_and_arms(self, *, size: str, arm: str) -> SizesAndArms:
         """The axes that make the sizes, those that move num_params or the one that `size` names, and that whose levels are the arms."""
@@ -109,11 +127,14 @@ class StudyRuns:
         return SizesAndArms(size if numeric else "num_params", tuple(sorted(moving)), arm or others[0])
 
     def size_of(self, frame: pd.DataFrame, chosen: SizesAndArms, *, baseline: Level) -> "tuple[pd.Series[float], float | None]":
-        """N of each row as its baseline arm has it (NaN where that was not run), and the largest factor by which an arm's own differs."""
+        """N of each row as its baseline arm has it (NaN where that was not run, or its N is not known), and the largest factor by which
+        an arm's own differs."""
         own = self.column(frame, chosen.size)
         axes = list(chosen.size_axes)
         keys = [tuple(row) for row in frame[axes].itertuples(index=False)]
-        base = {key: value for key, arm, value in zip(keys, frame[chosen.arm_axis], own, strict=True) if arm == baseline}
+        base = {
+            key: value for key, arm, value in zip(keys, frame[chosen.arm_axis], own, strict=True) if arm == baseline and not isnan(value)
+        }
         sizes = pd.Series([base.get(key, float("nan")) for key in keys], index=frame.index, dtype=float)
         factors = pd.concat([own / sizes, sizes / own]).dropna()
         worst = float(factors.max()) if len(factors) else 1.0
@@ -127,7 +148,7 @@ def study_runs(store: Store, name: str) -> StudyRuns:
     frame = at_baselines(results_frame(store, name), axes=record.axes)
     if frame.empty:
         raise InputError(f"{name}: no trials yet")
-    counted = {column: [float(getattr(trial, column) or 0) for trial in trials] for column in COUNTED}
+    counted = {column: [float(getattr(trial, column) or "nan") for trial in trials] for column in COUNTED}
     return StudyRuns(
         name=name,
         simulated=record.simulated,
@@ -141,12 +162,17 @@ def study_runs(store: Store, name: str) -> StudyRuns:
 
 
 def moving_axes(frame: pd.DataFrame, axes: Collection[str], columns: Sequence[str]) -> set[str]:
-    """Axes along which, all others being held, one of the columns changes."""
+    """Axes along which, all others and the seed being held, one of the columns changes by more than `ALIKE`."""
     found = set()
     for axis in axes:
-        others = [other for other in axes if other != axis]
-        cells = frame.groupby(others, dropna=False).ngroup() if others else pd.Series(0, index=frame.index)
-        if (frame[list(columns)].groupby(cells).nunique() > 1).to_numpy().any():
+        held = [*(other for other in axes if other != axis), "seed"]
+        if frame[axis].nunique(dropna=False) < 2:
+            continue
+        if (frame.groupby(held, dropna=False)[axis].nunique(dropna=False) < 2).all():
+            held.remove("seed")  # its levels have no seed in common
+        groups = frame[list(columns)].groupby([frame[column] for column in held] or np.zeros(len(frame)), dropna=False)
+        low, high = groups.min(), groups.max()
+        if ((high != low) & high.notna() & ~((low > 0) & (high <= ALIKE * low))).to_numpy().any():
             found.add(axis)
     return found
 

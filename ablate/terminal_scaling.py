@@ -88,8 +88,7 @@ def show_mixture_law(report: "MixtureReport") -> None:
         rank = "" if left.rank is None else f", rank correlation {left.rank:.2f}"
         out.print(f"mixtures left out of the fit: off by {number(left.rmse)} (R2 {left.r2:.2f}{rank})", soft_wrap=True)
     out.print("constants: " + ", ".join(f"{name} {number(value)}" for name, value in law.constants.items()), soft_wrap=True, style="dim")
-    extrapolated = "is an extrapolation: "  # the notes of the best mix say the same
-    _print_warnings((*(line for line in report.warnings if extrapolated not in line), *best.notes))
+    _print_warnings((*(line for line in report.warnings if line not in law.outside), *best.notes))  # the notes of the best mix say the same
 
 
 def show_scales(report: "ScalesReport") -> None:

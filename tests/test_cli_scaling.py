@@ -14,8 +14,10 @@ import pytest
 from ablate.analysis.published_losses import CHINCHILLA_REFIT, PUBLISHED_LOSSES
 from ablate.cli import main
 from ablate.run import run_study
+from ablate.scaling import study_losses
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import open_store
+from ablate.study_runs import study_runs
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 
@@ -90,9 +92,9 @@ def written(folder: Path, frame: pd.DataFrame, name: str = "runs.csv") -> str:
 
 
 def test_law_loss_finds_the_planted_law_and_splits_a_budget(tmp_path: Path, ablate: Ablate) -> None:
-    file = written(tmp_path, planted())
+    file = written(tmp_path, planted(20))
     found = answer_of(
-        ablate("law", "loss", file, "--bootstrap", "40", "--compute", "1e21", "--params", "7B", "--at-tokens", "1T", "--json")
+        ablate("law", "loss", file, "--bootstrap", "20", "--compute", "1e21", "--params", "7B", "--at-tokens", "1T", "--json")
     )
     assert set(found) == REPORT | {"law", "budgets", "at", "published"}
     law = found["law"]
@@ -196,7 +198,7 @@ def test_law_mixture_of_a_form_without_an_optimum_inside_says_so(tmp_path: Path,
         "--form",
         form,
         "--bootstrap",
-        "100",
+        "100",  # the fewest that there may be
         "--limit",
         "caption=0.2:0.3",
         "--limit",
@@ -211,7 +213,7 @@ def test_law_mixture_of_a_form_without_an_optimum_inside_says_so(tmp_path: Path,
     assert all(width > 0 for width in widths)
     if len(widths) < len(SOURCES):
         assert "a share without an interval is at the same limit" in " ".join(found["best"]["notes"])
-    assert "always at a corner" in ablate("law", "mixture", file, *arguments)
+    assert "always at a corner" in ablate("law", "mixture", file, *arguments[:4], "--bootstrap", "0")
 
 
 def test_law_mixture_of_exact_values_has_no_interval_and_says_so(tmp_path: Path, ablate: Ablate) -> None:
@@ -235,7 +237,11 @@ def test_law_mixture_of_exact_values_has_no_interval_and_says_so(tmp_path: Path,
         ({"loss": np.inf}, [], ["column loss: no finite number in rows 0, 1, 2"]),
         ({}, ["--form", "joint"], ["form joint needs N or D"]),
         ({}, ["--bootstrap", "10"], ["resamples: 10; percentiles"]),
+        ({}, ["--bootstrap", "10", "--goal", "least"], ["resamples: 10; percentiles", "--goal least"]),
         ({}, ["--sources", "caption,interleavd,text"], ["no column 'interleavd'", "did you mean 'interleaved'?"]),
+        ({"n": 1e9}, ["--params", "0", "--n-params", "n"], ["--params: 0.0 is not a positive, finite number"]),
+        ({}, ["--params", "7B", "--at-tokens", "1T"], ["--params 7e+09: the law reads no n_params; name their column with --n-params"]),
+        ({}, ["--at-tokens", "1T"], ["--at-tokens 1e+12: the law reads no tokens", "--tokens COLUMN, or leave --at-tokens out"]),
         ({}, ["--sources", "caption"], ["--sources caption: a mix needs two sources or more"]),
         ({}, ["--sources", ""], ["say with --sources A,B,... which columns are shares (there: caption, interleaved, text, loss)"]),
     ],
@@ -251,6 +257,22 @@ def test_law_mixture_refuses_with_every_problem(
 def test_law_mixture_of_too_few_mixtures_says_how_many_constants_there_are(tmp_path: Path, ablate: Ablate) -> None:
     printed = ablate("law", "mixture", written(tmp_path, mixed(5)), "--sources", ",".join(SOURCES), code=2)
     assert "5 distinct mixtures: the additive form of 3 sources has 7 constants" in printed
+
+
+def test_law_mixture_at_a_size_that_does_not_vary_says_that_it_changes_nothing(tmp_path: Path, ablate: Ablate) -> None:
+    file = written(tmp_path, mixed().assign(n=1e9))
+    arguments = ["--sources", ",".join(SOURCES), "--form", "regmix", "--bootstrap", "0", "--n-params", "n", "--params", "7B"]
+    found = answer_of(ablate("law", "mixture", file, *arguments, "--json"))
+    assert "--params changes nothing: n does not vary in the runs" in found["law"]["warnings"]
+    assert found["best"]["at"] == {}
+
+
+def test_law_mixture_names_its_form_as_it_was_asked_for(tmp_path: Path, ablate: Ablate) -> None:
+    sizes = mixed().assign(n=np.geomspace(1e8, 1e9, 12))
+    arguments = ["--sources", ",".join(SOURCES), "--form", "regmix", "--n-params", "n"]
+    assert "form regmix has no term for a size" in ablate("law", "mixture", written(tmp_path, sizes), *arguments, code=2)
+    few = written(tmp_path, mixed(2), "few.csv")
+    assert "2 distinct mixtures: the regmix form of 3 sources" in ablate("law", "mixture", few, *arguments[:4], code=2)
 
 
 def test_scales_finds_the_planted_flip_and_factor(tmp_path: Path, ablate: Ablate) -> None:
@@ -281,6 +303,14 @@ def test_scales_for_people_says_what_flips_and_what_it_is_worth(tmp_path: Path, 
     assert "early -> steady" in said
     assert "100M -> 10B" in said
     assert "compute is 6 N D, from n_params and tokens" in said
+
+
+def test_scales_reads_a_column_of_arms_as_names(tmp_path: Path, ablate: Ablate) -> None:
+    names = {"base": "1e-3", "early": "inf", "steady": "02", "worse": "7"}
+    frame = scaled().assign(width=lambda runs: runs["arm"].map(names)).drop(columns="arm")
+    found = answer_of(ablate("scales", written(tmp_path, frame), "--arm", "width", "--baseline", "1e-3", "--json"))
+    assert (found["baseline"], found["arms"]) == ("1e-3", ["1e-3", "inf", "02", "7"])
+    assert found["transfers"][0]["rank"]["small_winner"] == "inf"
 
 
 def test_scales_counts_compute_in_floats(tmp_path: Path, ablate: Ablate) -> None:
@@ -327,6 +357,9 @@ def test_scales_without_the_base_at_three_computes_has_no_factor_and_says_why(tm
         ({"n_params": 10**9}, ["--baseline", "bse"], ["column n_params: 1 distinct size", "no arm 'bse'", "did you mean 'base'?"]),
         ({"n_params": [-1, 0, *[10**9] * 58], "tokens": np.inf}, ["--baseline", "base"], ["column n_params: -1.0 (row 0)", "2 such rows"]),
         ({"compute": [np.inf, *[1e20] * 59]}, ["--baseline", "base"], ["column compute: inf (row 0)"]),
+        ({"train_flops": [0, *[1e20] * 59]}, ["--baseline", "base"], ["column train_flops: 0.0 (row 0)"]),
+        ({"spent": [0, *[1e20] * 59]}, ["--baseline", "base", "--compute", "spent"], ["column spent: 0.0 (row 0)"]),
+        ({"width": "big"}, ["--baseline", "base", "--size", "width"], ["column width: 'big' is not a number"]),
         ({"loss": "low", "n_params": "big"}, ["--baseline", "base"], ["column n_params: 'big' is not", "column loss: 'low' is not"]),
         ({"loss": np.nan}, ["--baseline", "base"], ["column loss: no finite number in any row"]),
         ({"arm": "base"}, ["--baseline", "base"], ["1 arm; comparing arms needs two"]),
@@ -360,7 +393,7 @@ def recorded(folder: Path, *, axes: dict[str, Any], metric: str = "loss", goal: 
 def test_scales_of_a_study_compares_levels_at_the_sizes_its_trainer_counts(tmp_path: Path, ablate: Ablate) -> None:
     """The law: 448 pixels are better than 112 by 0.056 nats at every size; the other axis stands at its baseline."""
     axes = {"num_params": [1e7, 1e8, 1e9], "image_size": [112, 224, 448], "connector": ["avg_pool", "c_abstractor"]}
-    work = recorded(tmp_path, axes=axes)
+    work = recorded(tmp_path, axes=axes, seeds=1)
     found = answer_of(ablate("scales", "small", "--arm", "image_size", "--workspace", work, "--json"))
     assert found["simulated"]
     assert (found["sizes"], found["arms"], found["baseline"]) == ([1e7, 1e8, 1e9], [112, 224, 448], 112)
@@ -385,9 +418,12 @@ def test_law_loss_of_a_study_reads_its_sizes_and_a_field_as_tokens(tmp_path: Pat
     assert found["simulated"]
     assert found["columns"] == {"n_params": "num_params", "tokens": "steps"}
     assert (found["law"]["rows"], found["law"]["token_range"]) == (9, [1, 9])
-    by_flops = answer_of(ablate("law", "loss", "small", "--bootstrap", "0", "--workspace", work, "--json"))
-    assert by_flops["law"]["token_range"] == [4096, 9 * 4096]
-    assert "tokens are train_flops / 6 N" in by_flops["law"]["warnings"][0]
+    store = open_store(Workspace(Path(work)).store_url)
+    by_flops = study_losses(study_runs(store, "small"), metric="loss", n_params="", tokens="")
+    store.close()
+    horizon = by_flops.source.columns["tokens"]
+    assert (by_flops.frame[horizon].min(), by_flops.frame[horizon].max()) == (4096, 9 * 4096)
+    assert "tokens are train_flops / 6 N" in by_flops.notes[0]
     printed = ablate("law", "loss", "small", "--tokens", "stepps", "--workspace", work, code=2)
     assert "'stepps' is not there (counted: num_params, train_flops; axes: num_params, steps" in printed
     assert "did you mean 'steps'?" in printed

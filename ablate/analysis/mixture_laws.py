@@ -58,6 +58,8 @@ class MixtureLaw:
     left_out: LeftOut | None
     """None where the mixtures without one are too few for a fit."""
     warnings: tuple[str, ...]
+    outside: tuple[str, ...]
+    """Those of the warnings that say that the best mixture is an extrapolation."""
     seed: int
     _fitted: "_Fitted" = field(repr=False, compare=False)
 
@@ -132,6 +134,7 @@ def fit_mixture_law(
     proportions: Sequence[str],
     metric: str,
     form: Form,
+    called: str = "",
     goal: Goal = "min",
     n_params: str | None = None,
     tokens: str | None = None,
@@ -140,11 +143,12 @@ def fit_mixture_law(
     """From one row a run (shares of the sources in the columns `proportions`, metric, and N and D if they vary) to the law.
 
     `linear` is RegMix's linear variant; the LightGBM that RegMix prefers is not among our packages. The coefficients of `joint` are ours:
-    the paper's A and B depend on the shares too, but in a form not known here.
+    the paper's A and B depend on the shares too, but in a form not known here. `called`: the form by the name that the caller knows.
     """
-    runs = _runs(frame, proportions=proportions, metric=metric, form=form, goal=goal, sizes={"n_params": n_params, "tokens": tokens})
+    sizes = {"n_params": n_params, "tokens": tokens}
+    runs = _runs(frame, proportions=proportions, metric=metric, form=form, called=called or form, goal=goal, sizes=sizes)
     shape = Shape(form, len(runs.sources), len(runs.kinds))
-    _check_enough(runs, shape)
+    _check_enough(runs, shape, called=called or form)
     theta = fit(shape, runs.points, runs.values, seed=seed)
     errors = _left_out_errors(shape, theta, runs)
     evidence = Evidence(runs.points, runs.values, runs.mixture, errors)
@@ -154,6 +158,7 @@ def fit_mixture_law(
     left_out = None if errors is None else _left_out(errors, runs)
     largest = runs.points.logs.max(axis=0)
     best = fitted.lowest(largest, low=np.zeros(shape.sources), high=np.ones(shape.sources), seed=seed)
+    outside = _best_warnings(shape, best, runs)
     return MixtureLaw(
         form=form,
         metric=metric,
@@ -165,7 +170,8 @@ def fit_mixture_law(
         mixtures=int(runs.mixture.max()) + 1,
         residual_sd=sqrt(float(residuals @ residuals) / df) if df > 0 else None,
         left_out=left_out,
-        warnings=(*runs.notes, *_warnings(shape, theta, runs, left_out), *_best_warnings(shape, best, runs)),
+        warnings=(*runs.notes, *_warnings(shape, theta, runs, left_out), *outside),
+        outside=tuple(outside),
         seed=seed,
         _fitted=fitted,
     )
@@ -205,7 +211,7 @@ class _Runs(NamedTuple):
 
 
 def _runs(
-    frame: pd.DataFrame, *, proportions: Sequence[str], metric: str, form: Form, goal: Goal, sizes: Mapping[str, str | None]
+    frame: pd.DataFrame, *, proportions: Sequence[str], metric: str, form: Form, called: str, goal: Goal, sizes: Mapping[str, str | None]
 ) -> _Runs:
     """The frame's numbers, sorted, so that the order of its rows changes nothing; every fault of it at once."""
     if form not in FORMS:
@@ -232,7 +238,7 @@ def _runs(
     varying = {kind: column for kind, column in columns.items() if len(np.unique(column)) > 1}
     if varying and form in ("linear", "exponential"):
         told = ", ".join(named[kind] for kind in varying)
-        problems.append(f"form {form} has no term for a size, but {told} varies: take additive or joint, or fit one size at a time")
+        problems.append(f"form {called} has no term for a size, but {told} varies: take additive or joint, or fit one size at a time")
     if not varying and form == "joint":
         problems.append("form joint needs N or D (n_params, tokens) to vary between the runs; take additive")
     if problems:
@@ -276,19 +282,19 @@ def _rows(frame: pd.DataFrame, bad: NDArray[np.bool_]) -> str:
     return f"row {names[0]}" if len(names) == 1 else f"rows {', '.join(names[:5])}{f', ... ({len(names)})' if len(names) > 5 else ''}"
 
 
-def _check_enough(runs: _Runs, shape: Shape) -> None:
+def _check_enough(runs: _Runs, shape: Shape, *, called: str) -> None:
     mixtures = int(runs.mixture.max()) + 1
     problems = []
     if mixtures < shape.of_mixture:
         problems.append(
-            f"{mixtures} distinct mixtures: the {shape.form} form of {shape.sources} sources has {shape.of_mixture} constants that only "
+            f"{mixtures} distinct mixtures: the {called} form of {shape.sources} sources has {shape.of_mixture} constants that only "
             "mixtures determine; add mixtures or take a simpler form"
         )
     elif np.linalg.matrix_rank(runs.points.h, tol=1e-6) < shape.sources:
         problems.append("the shares of some sources move together or stay at 0 in all mixtures: merge or leave out such a source")
     points = len(np.unique(np.column_stack([runs.mixture, runs.points.logs]), axis=0))
     if points < shape.constants:
-        problems.append(f"{points} distinct runs: the {shape.form} form has {shape.constants} constants here; add runs at other sizes")
+        problems.append(f"{points} distinct runs: the {called} form has {shape.constants} constants here; add runs at other sizes")
     if problems:
         raise InputError("\n".join(problems))
 

@@ -88,8 +88,7 @@ def spread(
     progress: Callable[[int], None] | None = None,
 ) -> Spread:
     """How far the best mix at these sizes moves from resample to resample."""
-    if resamples < LEAST_RESAMPLES:
-        raise InputError(f"resamples: {resamples}; percentiles at 2.5 % need at least {LEAST_RESAMPLES}, better 200 (or 0 for no interval)")
+    check_resamples(resamples)
     errors = evidence.errors
     if errors is None:
         return Spread(None, None, "no interval: without one of the mixtures the law is not determined, so their errors are not known")
@@ -112,17 +111,22 @@ def spread(
     return Spread(tuple(pairs[:-1]), pairs[-1], note)
 
 
-def limits_of(sources: Sequence[str], written: Mapping[str, tuple[float, float]]) -> Limits:
-    """Least and largest share of each source; raises InputError with all that is wrong with them."""
+def check_resamples(resamples: int) -> None:
+    if resamples < LEAST_RESAMPLES:
+        raise InputError(f"resamples: {resamples}; percentiles at 2.5 % need at least {LEAST_RESAMPLES}, better 200 (or 0 for no interval)")
+
+
+def limits_of(sources: Sequence[str], written: Mapping[str, tuple[float, float]], *, called: str = "bounds") -> Limits:
+    """Least and largest share of each source; raises InputError with all that is wrong with them, by the name that the caller knows."""
     problems = [
-        f"bounds: no source '{name}' ({', '.join(sources)}){did_you_mean(name, sources)}" for name in written if name not in sources
+        f"{called}: no source '{name}' ({', '.join(sources)}){did_you_mean(name, sources)}" for name in written if name not in sources
     ]
     for name, (bottom, top) in written.items():
         if not 0 <= bottom <= top <= 1:
-            problems.append(f"bounds of {name}: {bottom} to {top} is no range inside 0 to 1")
+            problems.append(f"{called} of {name}: {bottom} to {top} is no range inside 0 to 1")
     low, high = np.array([written.get(name, (0.0, 1.0)) for name in sources], dtype=float).T
     if not problems and not low.sum() <= 1 <= high.sum():
-        problems.append(f"bounds: the least shares add up to {low.sum():.4g} and the most to {high.sum():.4g}; 1 must lie between")
+        problems.append(f"{called}: the least shares add up to {low.sum():.4g} and the most to {high.sum():.4g}; 1 must lie between")
     if problems:
         raise InputError("\n".join(problems))
     return Limits(low, high)

@@ -4,6 +4,7 @@ Puts together `scales` (order of the arms, effects against ln N) and `compute_un
 cannot be said of a frame is None with a reason; what is wrong with it is said all at once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.columns import all_numbers, require_columns
+from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.compute_units import ComputeReport, compute_units
 from ablate.analysis.effects import USABLE
 from ablate.analysis.laws import size_label
@@ -21,6 +22,7 @@ from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
 
 NO_COMPUTE = "no compute is known of these runs"
+OWN_NAMES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,21 @@ class SizeReport:
 
 
 def compare_sizes(
-    frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, no_compute: str = NO_COMPUTE, notes: tuple[str, ...] = ()
+    frame: pd.DataFrame,
+    *,
+    baseline: Level,
+    metric: str,
+    goal: Goal,
+    no_compute: str = NO_COMPUTE,
+    notes: tuple[str, ...] = (),
+    called: Mapping[str, str] = OWN_NAMES,
 ) -> SizeReport:
     """From one row a trial, `arm, n_params, seed, <metric>` and optionally `state` and `compute` (FLOPs).
 
-    `no_compute`: why there is no compute, where the frame has none; `notes` stand before the report's own warnings.
+    `no_compute`: why there is no compute, where the frame has none; `notes` stand before the report's own warnings. `called`: columns
+    by the names that the caller knows.
     """
-    runs = _runs(frame, baseline=baseline, metric=metric, goal=goal)
+    runs = _runs(frame, baseline=baseline, metric=metric, goal=goal, called=called)
     sizes = [float(size) for size in np.unique(runs["n_params"])]
     large = runs[runs["n_params"] == sizes[-1]]
     transfers = tuple(_transfer(runs[runs["n_params"] == size], large, metric=metric, goal=goal) for size in sizes[:-1])
@@ -92,7 +102,7 @@ def compare_sizes(
     )
 
 
-def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) -> pd.DataFrame:
+def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, called: Mapping[str, str]) -> pd.DataFrame:
     """The columns that are read, with counts as floats; raises InputError with every fault."""
     if goal not in ("min", "max"):
         raise InputError(f"goal: unknown '{goal}' (min, max)")
@@ -100,20 +110,28 @@ def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) -> p
     if frame.empty:
         raise InputError("no rows; give one row a trial: arm, n_params, seed and the metric")
     counted = ["n_params", *(["compute"] if "compute" in frame else [])]
-    read = all_numbers(frame, [*counted, metric])
-    problems = []
+    read, problems = dict[str, "pd.Series[float]"](), list[str]()
+    for name in dict.fromkeys([*counted, metric]):
+        own = called.get(name, name)
+        try:
+            read[name] = numbers(frame[[name]].set_axis([own], axis=1), own)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
     for name in counted:
         if (bad := read[name][~(read[name] > 0) | ~np.isfinite(read[name])]).size:
             problems.append(
-                f"column {name}: {bad.iloc[0]} (row {bad.index[0]}) is not a positive, finite number"
+                f"column {called.get(name, name)}: {bad.iloc[0]} (row {bad.index[0]}) is not a positive, finite number"
                 + (f", {bad.size} such rows" if bad.size > 1 else "")
             )
     distinct = read["n_params"].nunique()
     if distinct < 2:
-        problems.append(f"column n_params: {distinct} distinct size; comparing sizes needs two, and three for a line with an interval")
+        needed = "comparing sizes needs two, and three for a line with an interval"
+        problems.append(f"column {called.get('n_params', 'n_params')}: {distinct} distinct size; {needed}")
     for name in ("arm", "seed"):
         if missing := int(frame[name].isna().sum()):
-            problems.append(f"column {name}: {missing} rows without a value; fill it in or drop these rows")
+            problems.append(f"column {called.get(name, name)}: {missing} rows without a value; fill it in or drop these rows")
     arms = [str(arm) for arm in dict.fromkeys(frame["arm"].dropna())]
     if baseline not in set(frame["arm"]):
         problems.append(f"no arm '{baseline}' to compare with (there: {', '.join(arms)}){did_you_mean(str(baseline), arms)}")
@@ -129,15 +147,13 @@ def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) -> p
 
 def _transfer(small: pd.DataFrame, large: pd.DataFrame, *, metric: str, goal: Goal) -> Transfer:
     sizes = float(small["n_params"].iloc[0]), float(large["n_params"].iloc[0])
-    for size, side in zip(sizes, (small, large), strict=True):
-        if not _usable(side, metric=metric).any():
+    finished = [set(side.loc[_usable(side, metric=metric), "arm"]) for side in (small, large)]
+    for size, arms in zip(sizes, finished, strict=True):
+        if not arms:
             return Transfer(*sizes, None, f"no finished trial with a finite {metric} at {size_label(size)}")
-    try:
-        return Transfer(*sizes, rank_transfer(small, large, metric=metric, goal=goal), "")
-    except InputError as error:
-        if str(error).startswith("no arm"):  # of one size only: nothing to compare, and nothing wrong with the rows
-            return Transfer(*sizes, None, str(error))
-        raise
+    if finished[0].isdisjoint(finished[1]):  # nothing to compare, and nothing wrong with the rows
+        return Transfer(*sizes, None, f"no arm with a finite {metric} at both sizes")
+    return Transfer(*sizes, rank_transfer(small, large, metric=metric, goal=goal), "")
 
 
 def _compute(runs: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) -> tuple[ComputeReport | None, str]:

@@ -71,6 +71,12 @@ def test_effects_are_those_of_the_table_itself(workspace: Workspace, tmp_path: P
     assert found == {effect["arm"]: {key: effect[key] for key in kept} for effect in of_table["effects"]}
 
 
+def test_law_of_runs_whose_size_nobody_said_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    typed("import", "csv", arms_table(tmp_path), "--as", "arms", *LOSS, place=workspace)
+    with pytest.raises(InputError, match="num_params is not known of any trial; --n-params names an axis, metric or field"):
+        typed("law", "loss", "arms", place=workspace)
+
+
 def test_law_is_that_of_the_table_itself(workspace: Workspace, tmp_path: Path) -> None:
     table = law_table(tmp_path)
     said = typed("import", "csv", table, "--as", "law", *LOSS, "--size", "n_params", "--rate", "lr", place=workspace)
