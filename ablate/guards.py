@@ -13,7 +13,7 @@ import pandas as pd
 
 from ablate.analysis.confounds import GUARDED, Confound, MovedOptimum, confounds, moved_optimum
 from ablate.analysis.effects import USABLE, Effect, Interval
-from ablate.analysis.noise import PairedNoise, SignalToNoise, paired_noise, signal_to_noise
+from ablate.analysis.noise import PairedNoise, SignalToNoise, signal_to_noise
 from ablate.analysis.optima import find_optima
 from ablate.analysis.power import detectable_difference
 from ablate.errors import InputError
@@ -33,8 +33,6 @@ class Guards:
     metric: str
     signals: tuple[SignalToNoise, ...]
     """The study's metric first, then every other that finished trials have reported."""
-    paired: PairedNoise | None
-    """Noise of the study's metric that pairing by seed leaves."""
     mde: float | None
     """Smallest true effect that the least clear effect's own seeds and SD find with power 0.8, in the metric's unit."""
     mde_pooled: float | None
@@ -49,6 +47,11 @@ class Guards:
     def signal(self) -> SignalToNoise | None:
         """Of the study's metric; None where no trial has reported it."""
         return next((signal for signal in self.signals if signal.metric == self.metric), None)
+
+    @property
+    def paired(self) -> PairedNoise | None:
+        """Noise of the study's metric that pairing by seed leaves."""
+        return self.signal.paired if self.signal else None
 
     def to_json(self) -> dict[str, Any]:
         signal, paired = self.signal, self.paired
@@ -79,14 +82,13 @@ def guards_of(
     measured = [name for name in results.columns if name not in {*KEYS, *axes} and _reported(results, name)]
     ordered = sorted(measured, key=lambda name: name != metric)
     signals = tuple(signal_to_noise(results, metric=name) for name in ordered)
-    paired = paired_noise(results, metric=metric) if metric in measured else None
+    paired = next((signal.paired for signal in signals if signal.metric == metric), None)
     odd: list[str] = []
     found = tuple(_confounds(study, results=results, axes=axes, trials=trials, odd=odd))
     moved = tuple(_moved(study, results=results, axes=axes, trials=trials)) if metric in measured else ()
     guarded = Guards(
         metric=metric,
         signals=signals,
-        paired=paired,
         mde=_mde(effects),
         mde_pooled=_mde_pooled(effects, paired),
         confounds=found,
@@ -188,12 +190,14 @@ def _optima(runs: pd.DataFrame, *, rate: str, metric: str, goal: Literal["min", 
         return ()  # rates that are no positive numbers
 
 
+def _kind(signal: SignalToNoise) -> str:
+    return "paired noise" if signal.blocked else "noise"
+
+
 def _warnings(found: Guards) -> Iterable[str]:
     signal = found.signal
     if signal is not None and signal.separates is False:
-        floor = f"range of the arms {signal.spread:.3g}, noise SD {signal.noise.sd:.3g}"
-        paired = "; differences paired by seed may still show what this does not" if found.paired and (found.paired.rho or 0) > 0.5 else ""
-        yield f"{found.metric}: {signal.note} ({floor}){paired}"
+        yield f"{found.metric}: {signal.note} (range of the arms {signal.spread:.3g}, {_kind(signal)} SD {signal.sd:.3g})"
     elif signal is not None and signal.note:
         yield f"{found.metric}: {signal.note}"
     for what, name in NAMES.items():

@@ -24,6 +24,7 @@ SIGNALS = 8
 """Metrics whose noise is shown."""
 TERMS = 20
 """Main effects and interactions that are shown."""
+SMALLEST_P = "<1e-16"
 
 
 def show_conclusion(conclusion: "Conclusion", *, factors: "FactorEffects | None", importance: "Importance | None") -> None:
@@ -39,7 +40,7 @@ def show_conclusion(conclusion: "Conclusion", *, factors: "FactorEffects | None"
             "against": effect.baseline,
             "diff.": effect.mean_diff,
             "95 % interval": _interval(effect.ci),
-            "p (Holm)": effect.p_holm,
+            "p (Holm)": _p(effect.p_holm),
             "n": effect.n,
             "note": effect.note,
         }
@@ -73,8 +74,8 @@ def show_arm_effects(found: "ArmEffects") -> None:
             "against": found.baseline,
             "diff.": each.effect.mean_diff,
             "95 % interval": _interval(each.effect.ci),
-            "p (Holm)": each.effect.p_holm,
-            "p (BH)": each.effect.p_bh,
+            "p (Holm)": _p(each.effect.p_holm),
+            "p (BH)": _p(each.effect.p_bh),
             "g": each.effect.hedges_g,
             "n": each.effect.n,
             "verdict": each.verdict,
@@ -158,7 +159,7 @@ def _print_factors(out: Console, found: "FactorEffects", *, levels: bool) -> Non
             "by chance": term.chance,
             "df": term.df,
             "F": term.f,
-            "p (Holm)": term.p if term is found.higher else term.p_holm,
+            "p (Holm)": _p(term.p if term is found.higher else term.p_holm),
             "note": term.note,
         }
         for term in terms[:TERMS]
@@ -194,14 +195,19 @@ def _print_noise(out: Console, signals: "Sequence[SignalToNoise]") -> None:
             "SD": signal.noise.sd,
             "its 95 % interval": _interval(signal.noise.ci),
             "df": signal.noise.df,
+            "paired SD": signal.paired.sd,
+            "its df": signal.paired.df,
             "range / SD": signal.ratio,
             "by chance": signal.chance,
-            "p (arms alike)": signal.p,
+            "p (arms alike)": _p(signal.p),
             "separates": {True: "yes", False: "no", None: None}[signal.separates],
         }
         for signal in signals
     ]
     show_rows(rows)
+    said = "SD: between seeds of one arm; paired SD: with each seed's shift of all arms taken off; range / SD: of the arms' means, over "
+    said += "the paired SD where seeds pair; by chance: what equal arms have on average; separates: an F test finds some arms apart at 5 %"
+    out.print(said, style="dim", soft_wrap=True)
 
 
 def _print_curse(out: Console, curse: "WinnersCurse") -> None:
@@ -211,6 +217,11 @@ def _print_curse(out: Console, curse: "WinnersCurse") -> None:
 def _print_warnings(out: Console, warnings: "Sequence[str]") -> None:
     for warning in warnings:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
+
+
+def _p(value: "float | None") -> "float | str | None":
+    """A probability is small, never 0."""
+    return SMALLEST_P if value is not None and value < 1e-16 else value
 
 
 def _interval(bounds: "Interval | None") -> str | None:

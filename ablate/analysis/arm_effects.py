@@ -23,7 +23,6 @@ from ablate.analysis.noise import (
     PairedNoise,
     SignalToNoise,
     WinnersCurse,
-    paired_noise,
     signal_to_noise,
 )
 from ablate.analysis.power import ALPHA, POWER, detectable_difference
@@ -166,7 +165,8 @@ def arm_effects(
     if "arm" in frame and frame["arm"].isna().any():
         raise InputError(f"column arm: {int(frame['arm'].isna().sum())} rows without an arm; fill it in or drop these rows")
     effects = level_effects(frame, axis="arm", baseline=baseline, metric=metric, level=level)
-    signal, paired = signal_to_noise(frame, metric=metric), paired_noise(frame, metric=metric)
+    signal = signal_to_noise(frame, metric=metric)
+    paired = signal.paired
     sign = 1 if goal == "max" else -1
     arms = tuple(_arm(effect, sign=sign, within=within, paired=paired, family=len(effects)) for effect in effects)
     detectability = _detectability(effects, noise=signal.noise, paired=paired, alpha=1 - level)

@@ -1,10 +1,10 @@
 """How loud a metric is: its seed-to-seed SD, whether the arms stand out from it, and by how much the best arm flatters itself.
 
-All arms share one noise (Bartlett's test says when they do not). The noise floor does not use the pairing by seed: where the seeds shift
-all arms alike, paired effects (effects.py) can tell apart what it cannot. `paired_noise` is what is left once they have.
+All arms share one noise (Bartlett's test says when they do not). The noise floor does not use the pairing by seed; whatever compares arms
+does, where their seeds pair: it rests on `paired_noise`, what is left once each arm and each seed has its mean (analysis in blocks).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import exp, isfinite, lgamma, log, sqrt
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from scipy import integrate, special, stats
 from ablate.analysis.effects import Interval
 from ablate.analysis.trial_values import TrialValues, joined, trial_values
 from ablate.errors import InputError
+from ablate.quantities import counted
 
 ALPHA = 0.05
 NO_SPREAD = 1e-12
@@ -59,32 +60,44 @@ class PairedNoise:
 
 @dataclass(frozen=True)
 class SignalToNoise:
-    """Range of the arms' means over the pooled SD within an arm."""
+    """Range of the arms' means over the noise that comparing them rests on."""
 
     metric: str
     ratio: float | None
+    """`spread / sd`."""
     chance: float | None
     """The ratio that as many equal arms with these seeds have on average: 2 E[max] / sqrt(seeds) E[SD / its estimate]; with df = 1
     that mean does not exist."""
     spread: float
-    """Largest minus smallest mean of an arm, in the metric's unit."""
+    """Largest minus smallest mean of an arm, in the metric's unit; means adjusted for seeds where these pair."""
     noise: NoiseFloor
+    paired: PairedNoise
+    blocked: bool
+    """Whether seeds pair: every two arms can be compared by the seeds that they, or arms between them, share."""
     p: float | None
-    """F test of a one-way ANOVA: that all arms have one mean."""
+    """F test that all arms have one mean: adjusted for seeds where these pair, else of a one-way ANOVA."""
     separates: bool | None
     """Whether some arms can be told apart at 5 %; None where nothing can be tested."""
     arms: int
     """With a finite number."""
     seeds: float
-    """Finite trials of an arm: the harmonic mean over arms, 0 without an arm."""
+    """Trials behind an arm's mean: the harmonic mean over arms; where seeds pair and trials are missing, the number that as many complete
+    seeds would need to compare two arms as well on average. 0 without an arm."""
     note: str = ""
 
     @property
+    def sd(self) -> float | None:
+        """What the comparison of arms rests on: `paired` where seeds pair, else the noise floor; None without an interval."""
+        return self.paired.sd if self.blocked else self.noise.sd if self.noise.ci else None
+
+    @property
+    def df(self) -> int:
+        return self.paired.df if self.blocked else self.noise.df
+
+    @property
     def curse(self) -> "WinnersCurse | None":
-        """Of looking at the best of these arms; None below three of them, or without a noise floor."""
-        if self.arms < 3 or self.noise.sd is None or self.noise.ci is None:
-            return None
-        return winners_curse(self.arms, self.noise.sd / sqrt(self.seeds))
+        """Of looking at the best of these arms; None below three of them, or without a noise to compare them by."""
+        return None if self.arms < 3 or self.sd is None else winners_curse(self.arms, self.sd / sqrt(self.seeds))
 
     def to_json(self) -> dict[str, Any]:
         noise = self.noise
@@ -94,6 +107,9 @@ class SignalToNoise:
             "chance": self.chance,
             "spread": self.spread,
             "noise": {"sd": noise.sd, "df": noise.df, "ci": list(noise.ci) if noise.ci else None, "bartlett_p": noise.bartlett_p},
+            "blocked": self.blocked,
+            "sd": self.sd,
+            "df": self.df,
             "arms": self.arms,
             "p": self.p,
             "separates": self.separates,
@@ -108,12 +124,14 @@ class WinnersCurse:
     n_arms: int
     in_sds: float
     """Expected maximum of `n_arms` standard normal numbers."""
+    sd: float
+    """Standard error of an arm's mean, in the metric's unit."""
     overrating: float
-    """The same in the metric's unit."""
+    """`in_sds x sd`."""
     advice: str
 
     def to_json(self) -> dict[str, Any]:
-        return {"arms": self.n_arms, "in_sds": self.in_sds, "overrating": self.overrating, "advice": self.advice}
+        return {"arms": self.n_arms, "in_sds": self.in_sds, "sd": self.sd, "overrating": self.overrating, "advice": self.advice}
 
 
 def noise_floor(frame: pd.DataFrame, *, metric: str, by: str = "arm") -> NoiseFloor:
@@ -151,24 +169,8 @@ def paired_noise(frame: pd.DataFrame, *, metric: str, by: str = "arm") -> Paired
 
 
 def left_by_seeds(arms: "pd.Series[Any]", seeds: "pd.Series[Any]", values: "pd.Series[float]") -> PairedNoise:
-    """The same from columns. Whichever of arms and seeds are more are taken off by their means, the fewer fitted beside them, which is the
-    same fit (Frisch and Waugh)."""
-    codes = sorted((pd.factorize(arms)[0], pd.factorize(seeds)[0]), key=lambda code: int(code.max(initial=-1)))
-    few, many = codes
-    y = values.to_numpy(dtype=float)
-    if len(y) == 0 or few.max() < 1:
-        return PairedNoise(None, 0, None)
-    dummies = (few[:, None] == np.arange(few.max() + 1)).astype(float)
-    x, rest = centred(dummies, many), centred(y[:, None], many)[:, 0]
-    values_of, vectors = np.linalg.eigh(x.T @ x)
-    kept = values_of > 1e-9 * values_of.max(initial=0.0)
-    left = rest - x @ (vectors[:, kept] @ (vectors[:, kept].T @ (x.T @ rest) / values_of[kept]))
-    df = len(y) - int(many.max()) - 1 - int(kept.sum())
-    squares = float(left @ left)
-    if df < 1 or squares <= df * (NO_SPREAD * float(np.abs(y).max())) ** 2:
-        return PairedNoise(None, max(df, 0), None)
-    within = _Groups.by(pd.factorize(arms)[0], y).sd
-    return PairedNoise(sqrt(squares / df), df, None if within is None else 1 - squares / df / within**2)
+    """The same from columns."""
+    return _Blocks.of(pd.factorize(arms)[0], pd.factorize(seeds)[0], values.to_numpy(dtype=float)).noise
 
 
 def signal_to_noise(frame: pd.DataFrame, *, metric: str, by: str = "arm") -> SignalToNoise:
@@ -178,19 +180,26 @@ def signal_to_noise(frame: pd.DataFrame, *, metric: str, by: str = "arm") -> Sig
     their own SDs whatever they measure.
     """
     trials = trial_values(frame, keys=[by], metric=metric)
-    noise, groups = _noise_floor(trials, metric=metric, by=by), _Groups.of(trials.table, by=by)
-    count, means = len(groups.sizes), groups.means
+    table, noise, groups = trials.table, _noise_floor(trials, metric=metric, by=by), _Groups.of(trials.table, by=by)
+    blocks = _Blocks.of(pd.factorize(table[by])[0], pd.factorize(table["seed"])[0], table["value"].to_numpy(dtype=float))
+    blocked = blocks.means is not None
+    count, means = len(groups.sizes), groups.means if blocks.means is None else blocks.means
     spread = float(means.max() - means.min()) if count else 0.0
     seeds = count / float((1 / groups.sizes).sum()) if count else 0.0  # the means' variances average to SD² / seeds
+    bare = SignalToNoise(
+        metric, None, None, spread, noise, blocks.noise, blocked, None, None, count, blocks.seeds if blocked else seeds, noise.note
+    )
     if count < 2:
-        note = f"{count} arms with a finite {metric}: nothing to tell apart"
-        return SignalToNoise(metric, None, None, spread, noise, None, None, count, seeds, joined(note, noise.note))
-    if noise.sd is None or noise.ci is None:
-        return SignalToNoise(metric, None, None, spread, noise, None, None, count, seeds, noise.note)
-    chance = 2 * _expected_maximum(count) / sqrt(seeds) * _mean_of_inverse(noise.df) if noise.df > 1 else None
-    p = _one_mean(groups, sd=noise.sd, df=noise.df)
-    silent = f"this metric cannot separate these arms (F test, p = {p:.2g}): more seeds, or a metric with less noise" if p >= ALPHA else ""
-    return SignalToNoise(metric, spread / noise.sd, chance, spread, noise, p, p < ALPHA, count, seeds, joined(silent, noise.note))
+        return replace(bare, note=joined(f"{counted(count, 'arm')} with a finite {metric}: nothing to tell apart", noise.note))
+    if bare.sd is None:
+        alike = "every seed moves all arms alike, to the last digit: no noise is left to test them against" if blocked and noise.ci else ""
+        return replace(bare, note=joined(alike, noise.note))
+    chance = 2 * _expected_maximum(count) / sqrt(bare.seeds) * _mean_of_inverse(bare.df) if bare.df > 1 else None
+    between = blocks.between if blocked else groups.between
+    p = float(stats.f.sf(between / bare.sd**2, count - 1, bare.df))
+    test = "F test blocked by seed" if blocked else "F test"
+    silent = f"this metric cannot separate these arms ({test}, p = {p:.2g}): more seeds, or a metric with less noise" if p >= ALPHA else ""
+    return replace(bare, ratio=spread / bare.sd, chance=chance, p=p, separates=p < ALPHA, note=joined(silent, noise.note))
 
 
 def winners_curse(n_arms: int, sd: float) -> WinnersCurse:
@@ -201,10 +210,10 @@ def winners_curse(n_arms: int, sd: float) -> WinnersCurse:
         raise InputError(f"sd: {sd} is not a standard deviation")
     in_sds = _expected_maximum(n_arms)
     advice = (
-        f"the best of {n_arms} equal arms looks {in_sds:.2f} SD ({in_sds * sd:.3g}) better than it is: "
+        f"the best of {n_arms} equal arms looks {in_sds * sd:.3g} better than it is ({in_sds:.2f} standard errors of an arm's mean): "
         "re-run the winner and the baseline with new seeds, and report those alone"
     )
-    return WinnersCurse(n_arms, in_sds, in_sds * sd, advice if n_arms > 1 else "one arm: nothing was chosen, so nothing is overrated")
+    return WinnersCurse(n_arms, in_sds, sd, in_sds * sd, advice if n_arms > 1 else "one arm: nothing was chosen, so nothing is overrated")
 
 
 @lru_cache(maxsize=256)
@@ -239,14 +248,8 @@ def _equal_variances(groups: "_Groups") -> tuple[float | None, str]:
     return float(special.chdtrc(len(df) - 1, statistic / correction)), ""
 
 
-def _one_mean(groups: "_Groups", *, sd: float, df: int) -> float:
-    """p of the one-way F test; an arm of one seed adds to the means and nothing to the noise."""
-    grand = float((groups.means * groups.sizes).sum() / groups.sizes.sum())
-    between = float((groups.sizes * (groups.means - grand) ** 2).sum()) / (len(groups.sizes) - 1)
-    return float(stats.f.sf(between / sd**2, len(groups.sizes) - 1, df))
-
-
 Values = np.ndarray[Any, np.dtype[Any]]
+Codes = np.ndarray[Any, np.dtype[np.intp]]
 
 
 class _Groups(NamedTuple):
@@ -266,7 +269,7 @@ class _Groups(NamedTuple):
         return cls.by(pd.factorize(table[by])[0], table["value"].to_numpy(dtype=float))
 
     @classmethod
-    def by(cls, codes: "np.ndarray[Any, np.dtype[np.intp]]", values: Values) -> "_Groups":
+    def by(cls, codes: Codes, values: Values) -> "_Groups":
         sizes = np.bincount(codes).astype(float)
         means = np.bincount(codes, weights=values) / sizes
         squares = np.bincount(codes, weights=(values - means[codes]) ** 2)
@@ -275,8 +278,59 @@ class _Groups(NamedTuple):
         df = int((sizes - 1).sum())
         return cls(sizes, means, squares, largest, sqrt(float(squares.sum()) / df) if df else None, df)
 
+    @property
+    def between(self) -> float:
+        """Mean square of the arms; an arm of one seed adds to it and nothing to the noise."""
+        grand = float((self.means * self.sizes).sum() / self.sizes.sum())
+        return float((self.sizes * (self.means - grand) ** 2).sum()) / (len(self.sizes) - 1)
 
-def centred(columns: Values, codes: "np.ndarray[Any, np.dtype[np.intp]]") -> Values:
+
+class _Blocks(NamedTuple):
+    """Arms and seeds added: an analysis of variance in blocks, complete or not."""
+
+    noise: PairedNoise
+    means: Values | None
+    """Of the arms, adjusted for seeds; None where seeds do not pair all arms, or leave nothing to compare them by."""
+    between: float
+    """Mean square of the arms adjusted for seeds (type II)."""
+    seeds: float
+    """2 SD² over the variance of a difference of two adjusted means, on average over pairs: how many seeds where none is missing."""
+
+    @classmethod
+    def of(cls, arms: Codes, seeds: Codes, y: Values) -> "_Blocks":
+        """Whichever of arms and seeds are more are taken off by their means, the fewer fitted beside them, which is the same fit (Frisch
+        and Waugh)."""
+        few, many = sorted((arms, seeds), key=lambda code: int(code.max(initial=-1)))
+        if len(y) == 0 or few.max() < 1:
+            return cls(PairedNoise(None, 0, None), None, 0.0, 0.0)
+        dummies = (few[:, None] == np.arange(few.max() + 1)).astype(float)
+        x, rest = centred(dummies, many), centred(y[:, None], many)[:, 0]
+        values, vectors = np.linalg.eigh(x.T @ x)
+        kept = values > 1e-9 * values.max(initial=0.0)
+        inverse = vectors[:, kept] @ (vectors[:, kept].T / values[kept, None])
+        fitted = inverse @ (x.T @ rest)
+        left = rest - x @ fitted
+        df, squares = len(y) - int(many.max()) - 1 - int(kept.sum()), float(left @ left)
+        if df < 1 or squares <= df * (NO_SPREAD * float(np.abs(y).max())) ** 2:
+            noise = PairedNoise(None, max(df, 0), None)
+        else:
+            within = _Groups.by(arms, y).sd
+            noise = PairedNoise(sqrt(squares / df), df, None if within is None else 1 - squares / df / within**2)
+        if df < 1 or int(kept.sum()) < few.max():  # a part of the arms shares no seed with the rest
+            return cls(noise, None, 0.0, 0.0)
+        count, plain = int(arms.max()) + 1, centred(y[:, None], seeds)[:, 0]
+        if few is arms:
+            means, variance = fitted, 2 * float(np.trace(inverse)) / (count - 1)
+        else:
+            sizes, mixed = np.bincount(arms), dummies - x  # each trial's row: the share of its arm's trials that a seed has
+            means = np.bincount(arms, weights=y - dummies @ fitted) / sizes
+            moved, total = ((mixed @ inverse) * mixed).sum(axis=1) / sizes[arms], (mixed / sizes[arms, None]).sum(axis=0)
+            pairs = float(moved.sum()) - float(total @ inverse @ total) / count
+            variance = 2 * float((1 / sizes).mean()) + 2 * pairs / (count - 1)
+        return cls(noise, means, max(0.0, float(plain @ plain) - squares) / (count - 1), 2 / variance)
+
+
+def centred(columns: Values, codes: Codes) -> Values:
     """Each column less its mean within each group."""
     sizes = np.bincount(codes)
     sums = np.zeros((len(sizes), columns.shape[1]))

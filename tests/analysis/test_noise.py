@@ -1,3 +1,4 @@
+from itertools import combinations
 from math import sqrt
 
 import numpy as np
@@ -88,17 +89,22 @@ def test_noise_floor_bad_frame_is_refused(frame: pd.DataFrame, message: str) -> 
         noise_floor(frame, metric="loss")
 
 
+def unpaired(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same trials, each with a seed of its own."""
+    return frame.assign(seed=range(len(frame)))
+
+
 def test_signal_to_noise_is_the_range_of_means_over_the_pooled_sd() -> None:
-    found = signal_to_noise(trials(a=[0.0, 2.0], b=[4.0, 6.0], c=[1.0, 3.0]), metric="loss")
+    found = signal_to_noise(unpaired(trials(a=[0.0, 2.0], b=[4.0, 6.0], c=[1.0, 3.0])), metric="loss")
     assert found.ratio == pytest.approx(4 / sqrt(2))
-    assert found.spread == 4.0
+    assert (found.spread, found.blocked) == (4.0, False)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.4, 3.0])
-def test_signal_to_noise_test_is_statsmodels_anova(shift: float) -> None:
+def test_signal_to_noise_test_of_arms_with_seeds_of_their_own_is_statsmodels_anova(shift: float) -> None:
     frame = noisy(arms=5, seeds=4, rng_seed=3)
     frame.loc[frame["arm"] == "a01", "loss"] += shift
-    frame = frame.drop(index=[1, 2, 9])  # unequal seeds
+    frame = unpaired(frame.drop(index=[1, 2, 9]))  # unequal seeds
     found = signal_to_noise(frame, metric="loss")
     table = sm.stats.anova_lm(ols("loss ~ C(arm)", data=frame).fit())
     assert found.p == pytest.approx(float(table.loc["C(arm)", "PR(>F)"]), rel=1e-9)
@@ -106,11 +112,62 @@ def test_signal_to_noise_test_is_statsmodels_anova(shift: float) -> None:
     assert ("this metric cannot separate these arms" in found.note) == (not found.separates)
 
 
+@pytest.mark.parametrize(("arms", "seeds", "drop"), [(4, 6, 0), (3, 7, 0), (6, 5, 4), (3, 9, 6), (7, 3, 5)])
+def test_signal_to_noise_of_arms_that_share_seeds_is_type_two_of_statsmodels(arms: int, seeds: int, drop: int) -> None:
+    frame = two_way(np.random.default_rng(arms), arms=arms, seeds=seeds, drop=drop)
+    fit = ols("loss ~ C(arm) + C(seed)", frame).fit()
+    table = sm.stats.anova_lm(fit, typ=2)
+    found = signal_to_noise(frame, metric="loss")
+    names = sorted(frame["arm"].unique())
+    adjusted = {name: fit.predict(pd.DataFrame({"arm": name, "seed": sorted(frame["seed"].unique())})).mean() for name in names}
+    assert found.blocked
+    assert found.p == pytest.approx(float(table.loc["C(arm)", "PR(>F)"]), rel=1e-6)
+    assert found.spread == pytest.approx(max(adjusted.values()) - min(adjusted.values()))
+    assert (found.sd, found.df) == (pytest.approx(sqrt(fit.mse_resid)), fit.df_resid)
+    assert found.ratio == pytest.approx(found.spread / sqrt(fit.mse_resid))
+    variances = [
+        float(fit.t_test(" - ".join(f"C(arm)[T.{name}]" for name in pair if name != names[0]).join(("", " = 0"))).sd[0, 0]) ** 2
+        if names[0] not in pair
+        else float(fit.bse[f"C(arm)[T.{pair[1]}]"]) ** 2
+        for pair in combinations(names, 2)
+    ]
+    assert found.seeds == pytest.approx(2 * fit.mse_resid / np.mean(variances))
+    assert drop or found.seeds == pytest.approx(seeds)
+
+
+def test_signal_to_noise_of_seeds_that_move_all_arms_alike_finds_what_pairs_find() -> None:
+    """Seeds shift by 25 times the noise: the one-way test sees nothing, as it should not be asked."""
+    rng, shift = np.random.default_rng(0), 0.05 * np.random.default_rng(1).normal(size=6)
+    frame = trials(**{f"a{arm}": list(0.01 * arm + shift + 0.002 * rng.normal(size=6)) for arm in range(4)})
+    found = signal_to_noise(frame, metric="loss")
+    assert found.separates
+    assert found.note == ""
+    assert sm.stats.anova_lm(ols("loss ~ C(arm)", frame).fit()).loc["C(arm)", "PR(>F)"] > 0.05
+    alike = signal_to_noise(trials(a=[0.1, 0.25, 0.2], b=[0.3, 0.45, 0.4]), metric="loss")
+    assert (alike.blocked, alike.ratio, alike.p) == (True, None, None)
+    assert "every seed moves all arms alike" in alike.note
+
+
+def test_winners_curse_of_arms_that_share_seeds_is_what_simulation_gives() -> None:
+    rng, best, said = np.random.default_rng(2), [], []
+    for _ in range(250):
+        values = 0.05 * rng.normal(size=6) + 0.002 * rng.normal(size=(4, 6))
+        means = values.mean(axis=1)
+        best.append(means.max() - means.mean())
+        curse = signal_to_noise(trials(**{f"a{arm}": list(row) for arm, row in enumerate(values)}), metric="loss").curse
+        assert curse is not None
+        said.append(curse.overrating)
+    assert np.mean(best) == pytest.approx(0.00084, abs=0.00008)  # SE 0.00003
+    assert np.mean(said) == pytest.approx(np.mean(best), rel=0.1)
+    assert "(1.03 standard errors of an arm's mean)" in winners_curse(4, 0.1).advice
+
+
 def test_signal_to_noise_of_equal_arms_is_what_chance_gives() -> None:
     """25 equal arms of one metric: the ratio is far above 1 and says nothing."""
     found = [signal_to_noise(noisy(arms=25, seeds=2, rng_seed=index), metric="loss") for index in range(60)]
     chance = found[0].chance
-    assert chance == pytest.approx(2 * 1.96531 / sqrt(2) * 1.0313, rel=1e-4)
+    # E[SD / its estimate] with 24 degrees of freedom is 1.0327
+    assert chance == pytest.approx(2 * 1.96531 / sqrt(2) * 1.0327, rel=1e-4)
     assert np.mean([each.ratio or 0.0 for each in found]) == pytest.approx(chance, rel=0.09)  # SE 0.03
 
 
