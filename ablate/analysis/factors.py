@@ -23,7 +23,7 @@ from ablate.analysis.columns import require_columns
 from ablate.analysis.design_terms import Design, Group, design_of
 from ablate.analysis.effects import Interval, holm
 from ablate.analysis.noise import left_by_seeds
-from ablate.analysis.trial_values import trial_values
+from ablate.analysis.trial_values import joined, trial_values
 from ablate.errors import InputError
 from ablate.model import Level
 
@@ -61,8 +61,9 @@ class Term:
     sum_squares: float
     f: float | None
     p: float | None
-    share: float
-    """Of all squares between the trials of a seed; shares of terms and noise add up to 1 where the design is balanced."""
+    share: float | None
+    """Of all squares between the trials of a seed; shares of terms and noise add up to 1 where the design is balanced. None where the term
+    has no degrees of freedom of its own, or there is no noise to tell it from."""
     share_ci: Interval | None
     """Of the share without noise's part; from 0 where the term cannot be told from noise."""
     chance: float | None
@@ -148,7 +149,7 @@ def factor_effects(
     table, left_out = trial_values(frame, keys=list(factors), metric=metric)
     varying = [factor for factor in factors if table[factor].nunique() > 1]
     if len(varying) < 2:
-        raise InputError(f"{len(varying)} of the factors {', '.join(factors)} vary among the finished trials; it takes two that do")
+        raise InputError(f"among the finished trials {', '.join(varying) or 'none'} of {', '.join(factors)} varies; it takes two that do")
     design = design_of(table, factors=varying, interactions=interactions == 2)
     noise = _noise(table, design, factors=varying)
     main = [_term(group, design, noise, confidence=confidence) for group in design.main]
@@ -198,16 +199,18 @@ def _noise(table: pd.DataFrame, design: Design, *, factors: Sequence[str]) -> _N
 
 
 def _term(group: Group, design: Design, noise: _Noise, *, confidence: float) -> Term:
-    share = group.squares / design.total if design.total else 0.0
-    plain = Term(group.name, group.factors, group.df, group.squares, None, None, share, None, None, note=group.note)
-    if noise.sd is None or group.df == 0:
-        return plain
+    plain = Term(group.name, group.factors, group.df, group.squares, None, None, None, None, None, note=group.note)
+    if group.df == 0:
+        return replace(plain, note=group.note or "no degrees of freedom of its own: other terms take them all")
+    if noise.sd is None:
+        return replace(plain, note=joined(group.note, "no noise to tell it from"))
     error = noise.sd**2
     f = group.squares / group.df / error
     return replace(
         plain,
         f=f,
         p=float(special.fdtrc(group.df, noise.df, f)),
+        share=group.squares / design.total,
         share_ci=_share_interval(group, total=design.total, noise=error, noise_df=noise.df, confidence=confidence),
         chance=group.df * error / design.total,
     )
@@ -261,7 +264,7 @@ def _adjusted(terms: Iterable[Term]) -> tuple[Term, ...]:
     terms = list(terms)
     tested = [term for term in terms if term.p is not None]
     corrected = dict(zip((term.name for term in tested), holm([term.p or 0.0 for term in tested]), strict=True)) if tested else {}
-    ordered = sorted(terms, key=lambda term: -term.share)
+    ordered = sorted(terms, key=lambda term: -term.sum_squares)
     return tuple(replace(term, p_holm=corrected.get(term.name)) for term in ordered)
 
 

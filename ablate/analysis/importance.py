@@ -72,7 +72,8 @@ def forest_importance(frame: pd.DataFrame, *, factors: Sequence[str], metric: st
     table, left_out = trial_values(frame, keys=list(factors), metric=metric)
     varying = [factor for factor in factors if table[factor].nunique() > 1]
     if len(varying) < 2:
-        raise InputError(f"{len(varying)} of the axes {', '.join(factors)} vary among the finished trials; importance compares two or more")
+        said = f"among the finished trials {', '.join(varying) or 'none'} of the axes {', '.join(factors)} varies"
+        raise InputError(f"{said}; importance compares two or more")
     if len(table) < FEWEST:
         raise InputError(f"{len(table)} finished trials; importance takes {FEWEST} or more")
     if table["value"].max() <= table["value"].min():

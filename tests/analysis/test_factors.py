@@ -64,7 +64,7 @@ def test_factor_effects_shares_of_a_balanced_design_add_up() -> None:
     assert effects.balanced
     assert effects.higher is not None
     assert effects.noise_share is not None
-    parts = [term.share for term in (*effects.main, *effects.interactions, effects.higher)]
+    parts = [term.share or 0.0 for term in (*effects.main, *effects.interactions, effects.higher)]
     assert sum(parts) + effects.noise_share == pytest.approx(1.0)
 
 
@@ -129,7 +129,7 @@ def test_factor_effects_chance_is_the_share_of_a_term_that_does_nothing() -> Non
     shares, chances = [], []
     for rng_seed in range(60):
         term = by_name(found(grid(3, 2, rng_seed=rng_seed)))["a"]
-        shares.append(term.share)
+        shares.append(term.share or 0.0)
         chances.append(term.chance or 0.0)
     assert np.mean(shares) == pytest.approx(np.mean(chances), rel=0.25)
     assert np.mean(shares) > 0.1
@@ -171,7 +171,7 @@ def test_factor_effects_of_factors_that_move_together_have_none_to_show() -> Non
     frame = grid(2, 2).assign(c=lambda rows: rows["a"] + 10)
     effects = found(frame)
     assert ("a", "c") in [group[:2] for group in effects.aliased]
-    assert by_name(effects)["a"].p is None
+    assert (by_name(effects)["a"].p, by_name(effects)["a"].share) == (None, None)
     assert [each.effect for each in effects.levels if each.factor == "a"] == [None, None]
     assert [each.effect is None for each in effects.levels if each.factor == "b"] == [False, False]
 
@@ -196,7 +196,8 @@ def test_factor_effects_one_seed_takes_noise_from_what_no_term_explains() -> Non
 def test_factor_effects_one_seed_and_no_term_left_have_no_test() -> None:
     effects = found(grid(2, 2, seeds=1, a=5))
     assert (effects.noise_from, effects.noise_sd) == ("none", None)
-    assert {term.p for term in by_name(effects).values()} == {None}
+    assert {(term.p, term.share) for term in by_name(effects).values()} == {(None, None)}
+    assert {term.note for term in by_name(effects).values()} == {"no noise to tell it from"}
     assert {each.ci for each in effects.levels} == {None}
     assert "no noise" in effects.warnings[0]
 
@@ -249,3 +250,13 @@ def test_vary_together_is_true_of_grids_and_fractions_alone() -> None:
     one_at_a_time = pd.DataFrame({"a": [0, 1, 2, 0], "b": [0, 0, 0, 1]})
     assert not vary_together(one_at_a_time, factors=["a", "b"])
     assert not vary_together(pd.DataFrame({"a": [0.1, 0.2, 0.3], "b": [1.5, 2.5, 3.5]}), factors=["a", "b"])
+
+
+def test_factor_effects_of_random_draws_have_no_share_that_cannot_be_told() -> None:
+    """Twenty trials, each with a rate of its own: the rate takes all degrees of freedom, and nothing is left for the others."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"lr": rng.uniform(size=20), "opt": rng.integers(2, size=20), "depth": rng.integers(2, 5, size=20)})
+    frame = frame.assign(seed=0, score=rng.normal(size=20))
+    for term in found(frame).main:
+        assert (term.share, term.p) == (None, None), term.name
+        assert term.note
