@@ -22,12 +22,16 @@ from statsmodels.stats.multitest import multipletests
 from ablate.analysis.columns import numbers, require_columns
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
+from ablate.quantities import counted
 
 USABLE = ("done", "cached")
 """States whose metrics are final; a frame without a `state` column counts as all done."""
 
 ENDED = ("failed", "pruned", "lost")
 """States that a left out trial is counted under; whatever else is not usable is unfinished."""
+
+LARGEST = 1e150
+"""Beyond it a value's square overflows: such a trial diverged and counts as one without a finite value."""
 
 Interval = tuple[float, float]
 
@@ -170,7 +174,7 @@ def _check(frame: pd.DataFrame, *, needs: Iterable[str], confidence: float) -> N
     if frame.empty:
         raise InputError("the frame has no rows")
     if frame["seed"].isna().any():
-        raise InputError(f"column seed: {int(frame['seed'].isna().sum())} rows without a seed; effects are paired by seed")
+        raise InputError(f"column seed: {counted(int(frame['seed'].isna().sum()), 'row')} without a seed; effects are paired by seed")
     if not 0 < confidence < 1:
         raise InputError(f"confidence level {confidence}: must lie between 0 and 1")
 
@@ -185,8 +189,8 @@ def _trials(frame: pd.DataFrame, *, axis: str, others: Sequence[str], metric: st
         values = numbers(frame, metric)
     cells = frame.groupby(list(others), dropna=False, sort=False).ngroup() if others else 0
     table = pd.DataFrame({"level": frame[axis].map(_plain), "cell": cells, "seed": frame["seed"], "value": values}, index=frame.index)
-    table["value"] = table["value"].where(usable & np.isfinite(table["value"]))
-    table["why"] = "without a finite value"
+    table["value"] = table["value"].where(usable & (table["value"].abs() <= LARGEST))
+    table["why"] = np.where(np.isfinite(values), f"beyond {LARGEST:g}", "without a finite value")
     if "state" in frame:
         table["why"] = table["why"].where(usable, frame["state"].where(frame["state"].isin(ENDED), "unfinished"))
     repeated = table.duplicated(["level", "cell", "seed"], keep=False) & table["value"].notna()

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import integrate, special, stats
 
 from ablate.analysis.effects import Interval
-from ablate.analysis.trial_values import TrialValues, joined, trial_values
+from ablate.analysis.trial_values import TrialValues, far_out, joined, several, trial_values
 from ablate.errors import InputError
 from ablate.quantities import counted
 
@@ -84,6 +84,14 @@ class SignalToNoise:
     """Trials behind an arm's mean: the harmonic mean over arms; where seeds pair and trials are missing, the number that as many complete
     seeds would need to compare two arms as well on average. 0 without an arm."""
     note: str = ""
+    far_out: tuple[str, ...] = ()
+    """Finite trials far from everything else, which diverged if anything did; they count all the same."""
+
+    @property
+    def far_warning(self) -> str:
+        """Empty where no trial is."""
+        said = "it moves the means, SDs and intervals here, and nothing was left out; if it diverged, give it the state failed"
+        return f"far from all other trials: {several(self.far_out, apart='; ')}; {said}" if self.far_out else ""
 
     @property
     def sd(self) -> float | None:
@@ -114,6 +122,7 @@ class SignalToNoise:
             "p": self.p,
             "separates": self.separates,
             "note": self.note,
+            "far_out": list(self.far_out),
         }
 
 
@@ -187,7 +196,19 @@ def signal_to_noise(frame: pd.DataFrame, *, metric: str, by: str = "arm") -> Sig
     spread = float(means.max() - means.min()) if count else 0.0
     seeds = count / float((1 / groups.sizes).sum()) if count else 0.0  # the means' variances average to SD² / seeds
     bare = SignalToNoise(
-        metric, None, None, spread, noise, blocks.noise, blocked, None, None, count, blocks.seeds if blocked else seeds, noise.note
+        metric,
+        None,
+        None,
+        spread,
+        noise,
+        blocks.noise,
+        blocked,
+        None,
+        None,
+        count,
+        blocks.seeds if blocked else seeds,
+        noise.note,
+        far_out(table, by=by),
     )
     if count < 2:
         return replace(bare, note=joined(f"{counted(count, 'arm')} with a finite {metric}: nothing to tell apart", noise.note))

@@ -8,8 +8,18 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns
-from ablate.analysis.effects import ENDED, USABLE
+from ablate.analysis.effects import ENDED, LARGEST, USABLE
 from ablate.errors import InputError
+from ablate.quantities import counted
+
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+MADS = 20.0
+"""Median absolute deviations from the median beyond which a value may be far out."""
+SPREADS = 100.0
+"""Ranges of all other values that it must be away as well."""
+FEWEST = 4
+"""Values below which there is no telling which is the odd one."""
 
 
 class TrialValues(NamedTuple):
@@ -26,9 +36,9 @@ def trial_values(frame: pd.DataFrame, *, keys: Sequence[str], metric: str) -> Tr
         raise InputError("the frame has no rows; give one row a trial")
     for column in (*keys, "seed"):
         if frame[column].isna().any():
-            raise InputError(f"column {column}: {int(frame[column].isna().sum())} rows without a value; fill it in or drop these rows")
+            raise InputError(f"column {column}: {counted(int(frame[column].isna().sum()), 'row')} without a value; fill it in or drop them")
     table = pd.DataFrame({column: frame[column] for column in (*keys, "seed")} | {"value": numbers(frame, metric)}).reset_index(drop=True)
-    usable = np.isfinite(table["value"].to_numpy())
+    usable = np.abs(values := table["value"].to_numpy()) <= LARGEST
     if "state" in frame:
         usable &= frame["state"].isin(USABLE).to_numpy()
     kept = table[usable]
@@ -39,16 +49,48 @@ def trial_values(frame: pd.DataFrame, *, keys: Sequence[str], metric: str) -> Tr
         raise InputError(f"several values of {metric} at {where}; keep one row a trial")
     # means of the same numbers in another order differ in the last bit, which would make or break ties
     kept = kept.sort_values([*keys, "seed"], key=lambda column: column if column.dtype.kind in "if" else column.astype(str))
-    return TrialValues(kept.reset_index(drop=True), _left_out(frame, usable=usable))
+    return TrialValues(kept.reset_index(drop=True), _left_out(frame, usable=usable, large=np.isfinite(values) & (np.abs(values) > LARGEST)))
 
 
-def _left_out(frame: pd.DataFrame, *, usable: "np.ndarray[Any, np.dtype[np.bool_]]") -> str:
+def far_out(table: pd.DataFrame, *, by: str) -> tuple[str, ...]:
+    """Trials of `trial_values` whose number is far from the rest of their arm and of everything else, in words: one that diverged and was
+    not marked so moves every mean and SD.
+
+    Far: more than 20 MADs from the median, and more than 100 times the range of all that are not. An arm most of whose trials are out
+    there is not flagged: that is what the arm does.
+    """
+    values = table["value"].to_numpy(dtype=float)
+    if len(values) < FEWEST:
+        return ()
+    middle = float(np.median(values))
+    away = np.abs(values - middle)
+    near = values[away <= MADS * float(np.median(away))]
+    # rounded numbers may be the same in most trials
+    spread = float(near.max() - near.min()) or abs(middle)
+    far = (away > MADS * float(np.median(away))) & (away > SPREADS * spread) & (spread > 0)
+    share = table.assign(far=far).groupby(by)["far"].transform("mean").to_numpy()
+    return tuple(
+        f"{by} {row[by]}, seed {row['seed']}: {row['value']:.2g} (the others: {near.min():.4g} to {near.max():.4g})"
+        for row in table[far & (share <= 0.5)].to_dict("records")
+    )
+
+
+def several(names: Sequence[str], *, shown: int = 5, apart: str = ", ") -> str:
+    """As many as one can read."""
+    return apart.join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+
+
+def _left_out(frame: pd.DataFrame, *, usable: Flags, large: Flags) -> str:
     """How many trials have no number, by why."""
     missing = int((~usable).sum())
     if not missing:
         return ""
     states = frame["state"].to_numpy() if "state" in frame else np.full(len(frame), USABLE[0])
-    why = Counter("without a finite value" if state in USABLE else state if state in ENDED else "unfinished" for state in states[~usable])
+    words = np.where(large, f"beyond {LARGEST:g}", "without a finite value")
+    why = Counter(
+        word if state in USABLE else state if state in ENDED else "unfinished"
+        for state, word in zip(states[~usable], words[~usable].tolist(), strict=True)
+    )
     return f"{missing} of {len(frame)} trials left out ({', '.join(f'{why[each]} {each}' for each in sorted(why))})"
 
 

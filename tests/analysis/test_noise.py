@@ -69,6 +69,51 @@ def test_noise_floor_counts_what_is_not_finite() -> None:
     assert "2 of 5 trials left out" in floor.note
 
 
+@pytest.mark.parametrize("size", [1e151, 1e300, -1.7e308])
+def test_values_whose_squares_overflow_count_as_not_finite(size: float) -> None:
+    frame = trials(a=[1.0, size, 2.0], b=[1.5, 3.0, 2.5])
+    found = signal_to_noise(frame, metric="loss")
+    assert found.noise.sd == noise_floor(trials(a=[1.0, np.nan, 2.0], b=[1.5, 3.0, 2.5]), metric="loss").sd
+    assert "1 of 6 trials left out (1 beyond 1e+150)" in found.note
+
+
+def test_values_just_below_what_overflows_have_finite_numbers() -> None:
+    found = signal_to_noise(noisy(arms=4, seeds=5).assign(loss=lambda rows: rows["loss"] * 1e149), metric="loss")
+    plain = signal_to_noise(noisy(arms=4, seeds=5), metric="loss")
+    assert (found.p, found.ratio) == (pytest.approx(plain.p), pytest.approx(plain.ratio))
+
+
+def test_one_diverged_value_is_named_and_nothing_is_left_out() -> None:
+    frame = noisy(arms=5, seeds=4)
+    frame.loc[6, "loss"] = 1e12
+    found = signal_to_noise(frame, metric="loss")
+    (said,) = found.far_out
+    assert said.startswith("arm a01, seed 2: 1e+12 (the others: ")
+    assert said in found.far_warning
+    assert found.noise.df == 5 * 3
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        noisy(arms=5, seeds=4),
+        trials(a=[1.0, 1.1, 0.9], b=[1e12, 1.1e12, 0.9e12], c=[1.05, 1.0, 0.95]),  # what the arm does
+        trials(a=[0.5, 0.5, 0.5], b=[0.5, 0.51, 0.5]),  # rounded
+        trials(a=[0.0, 0.0, 0.0], b=[0.0, 0.1, 0.0]),
+        trials(a=[1.0, 1e12], b=[2.0]),
+    ],
+)
+def test_values_that_are_not_far_from_everything_are_not_named(frame: pd.DataFrame) -> None:
+    assert signal_to_noise(frame, metric="loss").far_out == ()
+
+
+def test_normal_and_heavy_tailed_values_are_never_far_out() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        frame = trials(**{f"a{arm}": list(rng.standard_t(3, size=5)) for arm in range(10)})
+        assert signal_to_noise(frame, metric="loss").far_out == ()
+
+
 def test_noise_floor_permuted_rows_change_nothing() -> None:
     frame = noisy(arms=4, seeds=3)
     assert noise_floor(frame.sample(frac=1, random_state=1), metric="loss") == noise_floor(frame, metric="loss")
@@ -79,7 +124,7 @@ def test_noise_floor_permuted_rows_change_nothing() -> None:
     [
         (trials(a=[1.0]).iloc[:0], "no rows"),
         (trials(a=[1.0]).rename(columns={"loss": "los"}), "did you mean 'los'"),
-        (trials(a=[1.0]).assign(seed=np.nan), "column seed: 1 rows without"),
+        (trials(a=[1.0]).assign(seed=np.nan), "column seed: 1 row without"),
         (pd.concat([trials(a=[1.0])] * 2), "several values of loss at arm a, seed 0"),
         (trials(a=[1.0]).assign(loss="low"), "'low' is not a number"),
     ],
