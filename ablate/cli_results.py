@@ -58,7 +58,7 @@ def effects(
     ],
     baseline: Annotated[str, typer.Option(help="CSV only: the arm the others are compared with.")] = "",
     metric: Annotated[str, typer.Option(help="CSV only: the metric's column.")] = "",
-    goal: Annotated[str, typer.Option(help="CSV only: max (default) or min.")] = "",
+    goal: Annotated[str, typer.Option(help="CSV only: max (default) or min is better; a loss or an error has no default.")] = "",
     within: Annotated[
         float | None, typer.Option(help="CSV only: a difference this small does not matter; an arm shown to be inside is equivalent.")
     ] = None,
@@ -77,7 +77,7 @@ def effects(
     if study.endswith(".csv"):
         if importance:
             raise InputError("--importance is for a study: a CSV has arms, and no axes to compare")
-        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal or "max", within=within)
+        answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal, within=within)
         print_json(answer.to_json()) if as_json else show_arm_effects(answer)
         return
     refuse_for_study(study, baseline=baseline, metric=metric, goal=goal, within="" if within is None else str(within))

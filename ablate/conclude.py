@@ -34,6 +34,8 @@ from ablate.tables import read_csv, sense
 from ablate.trainers import trainer_of
 
 SHOTS = (0, 4, 8)
+LOWER_IS_BETTER = ("loss", "error", "perplexity", "ppl")
+"""In a metric's name: it takes a goal to be judged."""
 MADE_WITH = ("ablate", "device", "python", "torch", "trainer's commit", "transformers")
 """What a report says of how the trials were trained, beside whatever not all of them share."""
 
@@ -164,11 +166,13 @@ def shot_family(metric: str, *, known: Collection[str]) -> tuple[str, ...]:
 
 
 def csv_effects(path: Path, *, baseline: str, metric: str, goal: str, within: float | None = None) -> ArmEffects:
-    """Effects of runs made elsewhere: `arm, seed, <metric>`."""
+    """Effects of runs made elsewhere: `arm, seed, <metric>`. Without a goal more is better, unless the metric's name speaks against it."""
     frame = read_csv(path)
     if not baseline or not metric:
         raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME (columns: {', '.join(map(str, frame.columns))})")
-    return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal), within=within)
+    if not goal and any(word in metric.lower() for word in LOWER_IS_BETTER):
+        raise InputError(f"{metric}: say which way is better: --goal min (or --goal max)")
+    return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal or "max"), within=within)
 
 
 def _factorial(conclusion: Conclusion) -> tuple[pd.DataFrame, list[str], str]:

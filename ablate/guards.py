@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from ablate.analysis.columns import numbers
 from ablate.analysis.confounds import GUARDED, Confound, MovedOptimum, confounds, moved_optimum
-from ablate.analysis.effects import USABLE, Effect, Interval
+from ablate.analysis.effects import LARGEST, USABLE, Effect, Interval
 from ablate.analysis.noise import PairedNoise, SignalToNoise, signal_to_noise
 from ablate.analysis.optima import find_optima
 from ablate.analysis.power import detectable_difference
@@ -24,7 +25,7 @@ from ablate.study import Study
 RATES = ("learning_rate", "lr", "peak_lr")
 """Last parts of the names of axes that are learning rates."""
 FEWEST_RATES = 3
-"""A sweep with fewer has no optimum inside."""
+"""A sweep with fewer that both arms share and have a finite value at has no optimum inside."""
 NAMES: dict[str, str] = {"tokens": "tokens", "train_flops": "training FLOPs", "schedule_fraction": "share of the schedule that ran"}
 
 
@@ -170,19 +171,33 @@ def _moved(
                 continue
             others = {name: known for name, known in axes.items() if name != rate}
             alone = _alone(frame, axis=axis, axes=others)
+            runs = {level: alone[alone[axis] == level] for level in levels}
+            tried = {level: _rates(of, rate=rate, metric=study.metric.name) for level, of in runs.items()}
             found = {
                 _at(axis, level): optimum[0]
                 for level in levels
-                if (optimum := _optima(alone[alone[axis] == level], rate=rate, metric=study.metric.name, goal=study.metric.goal))
+                if _share_a_grid(tried[level], tried[levels[0]])
+                and (optimum := _optima(runs[level], rate=rate, metric=study.metric.name, goal=study.metric.goal))
             }
             base = _at(axis, levels[0])
             if base in found and found[base].grid_best is not None:
                 yield from moved_optimum(found, baseline=base)
 
 
+def _rates(runs: pd.DataFrame, *, rate: str, metric: str) -> set[Any]:
+    """Those with a finite value."""
+    return set(runs[rate][runs["state"].isin(USABLE) & (numbers(runs, metric).abs() <= LARGEST)])
+
+
+def _share_a_grid(one: set[Any], other: set[Any]) -> bool:
+    """Whether the best of each can be compared: enough rates, most of them in common. Rates drawn at random are no grid."""
+    shared = len(one & other)
+    return shared >= FEWEST_RATES and 2 * shared > max(len(one), len(other))
+
+
 def _optima(runs: pd.DataFrame, *, rate: str, metric: str, goal: Literal["min", "max"]) -> tuple[Any, ...]:
     swept = runs.assign(n_params=1.0, lr=runs[rate])
-    if swept[swept["state"].isin(USABLE)]["lr"].nunique() < FEWEST_RATES or swept.duplicated(["lr", "seed"]).any():
+    if swept.duplicated(["lr", "seed"]).any():
         return ()
     try:
         return find_optima(swept[["n_params", "lr", "seed", metric, "status"]], metric=metric, goal=goal)
@@ -200,6 +215,8 @@ def _warnings(found: Guards) -> Iterable[str]:
         yield f"{found.metric}: {signal.note} (range of the arms {signal.spread:.3g}, {_kind(signal)} SD {signal.sd:.3g})"
     elif signal is not None and signal.note:
         yield f"{found.metric}: {signal.note}"
+    if signal is not None and signal.far_out:
+        yield f"{found.metric}: {signal.far_warning}"
     for what, name in NAMES.items():
         unequal = [each for each in found.confounds if each.what == what]
         if unequal:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ablate.analysis.arm_effects import ArmEffects
-    from ablate.analysis.effects import Interval
+    from ablate.analysis.effects import Effect, Interval
     from ablate.analysis.factors import FactorEffects
     from ablate.analysis.importance import Importance
     from ablate.analysis.noise import SignalToNoise, WinnersCurse
@@ -32,12 +32,14 @@ def show_conclusion(conclusion: "Conclusion", *, factors: "FactorEffects | None"
     out, study = console(), conclusion.study
     simulated = " (simulated)" if conclusion.record.simulated else ""
     done = int(conclusion.results["state"].isin(("done", "cached")).sum())
-    out.print(Text(f"{study.name}{simulated}", style="bold"), f"{done} of {len(conclusion.results)} trials done")
+    better = f"{study.metric.name}, {_better(study.metric.goal)}"
+    out.print(Text(f"{study.name}{simulated}", style="bold"), f"{done} of {len(conclusion.results)} trials done; {better}")
     rows = [
         {
             f"{effect.metric} at": f"{effect.axis} = {number(effect.level)}",
             "mean": effect.level_mean,
             "against": effect.baseline,
+            "its mean": effect.baseline_mean,
             "diff.": effect.mean_diff,
             "95 % interval": _interval(effect.ci),
             "p (Holm)": _p(effect.p_holm),
@@ -51,6 +53,7 @@ def show_conclusion(conclusion: "Conclusion", *, factors: "FactorEffects | None"
     )
     if rows:
         out.print("n: seeds; intervals are each taken alone, p is corrected over this table (Holm)", style="dim")
+        _print_unlike(out, conclusion.effects)
     _print_guards(out, conclusion.guards)
     if factors is not None:
         _print_factors(out, factors, levels=not all(effect.n for effect in conclusion.effects))
@@ -67,13 +70,17 @@ def show_conclusion(conclusion: "Conclusion", *, factors: "FactorEffects | None"
 def show_arm_effects(found: "ArmEffects") -> None:
     """Each arm against the baseline, then what these numbers can see."""
     out = console()
+    out.print(Text(f"{found.metric}, {_better(found.goal)}", style="bold"), f"against {found.baseline}")
+    pooled = any(_differ(each.ci_pooled, each.effect.ci) for each in found.arms)
     rows = [
         {
             f"{found.metric} of": str(each.effect.level),
             "mean": each.effect.level_mean,
             "against": found.baseline,
+            "its mean": each.effect.baseline_mean,
             "diff.": each.effect.mean_diff,
             "95 % interval": _interval(each.effect.ci),
+            **({"by pooled noise": _interval(each.ci_pooled)} if pooled else {}),
             "p (Holm)": _p(each.effect.p_holm),
             "p (BH)": _p(each.effect.p_bh),
             "g": each.effect.hedges_g,
@@ -86,15 +93,18 @@ def show_arm_effects(found: "ArmEffects") -> None:
     show_rows(rows) if rows else out.print(f"no arm beside {found.baseline}")
     if found.arms:
         said = "n: seeds; the verdict is on 'this arm is better', by its interval taken alone; p is corrected over this table"
+        if pooled:
+            said += "; by pooled noise: 95 % as well, if all arms are equally noisy"
         out.print(said, style="dim", soft_wrap=True)
+        _print_unlike(out, found.effects)
     out.print()
     _print_noise(out, [found.signal])
     detectable = found.detectability
-    for name, smallest in (("own SD", detectable.paired), ("pooled noise", detectable.pooled)):
+    own = "an arm's own SD of its differences, root mean square"
+    for name, smallest, df in ((own, detectable.paired, "seeds - 1"), ("pooled noise of a difference", detectable.pooled, "of all arms")):
         if smallest is not None:
             by_seeds = ", ".join(f"{seeds}: {number(value)}" for seeds, value in smallest.by_seeds.items())
-            said = f"smallest difference by seeds ({name} of a difference {number(smallest.sd)}, df {smallest.df}, power 0.8): {by_seeds}"
-            out.print(said, soft_wrap=True)
+            out.print(f"smallest difference by seeds ({name} {number(smallest.sd)}, df {df}, power 0.8): {by_seeds}", soft_wrap=True)
     if found.curse is not None:
         _print_curse(out, found.curse)
     _print_warnings(out, found.warnings)
@@ -217,6 +227,26 @@ def _print_curse(out: Console, curse: "WinnersCurse") -> None:
 def _print_warnings(out: Console, warnings: "Sequence[str]") -> None:
     for warning in warnings:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
+
+
+def _print_unlike(out: Console, effects: "Sequence[Effect]") -> None:
+    """Rows of one axis whose baseline has several means are over different pairs."""
+    means: dict[str, set[float]] = {}
+    for effect in effects:
+        if effect.baseline_mean is not None:
+            means.setdefault(effect.axis, set()).add(effect.baseline_mean)
+    if unlike := [axis for axis, found in means.items() if len(found) > 1]:
+        said = f"rows of {', '.join(unlike)} are over different seeds or cells, as some trials have no partner: "
+        out.print(f"{said}compare a mean with the baseline's in its own row, and rows by their diff. alone", style="dim", soft_wrap=True)
+
+
+def _better(goal: str) -> str:
+    return "higher is better" if goal == "max" else "lower is better"
+
+
+def _differ(one: "Interval | None", other: "Interval | None") -> bool:
+    """In what is shown."""
+    return one is not None and _interval(one) != _interval(other)
 
 
 def _p(value: "float | None") -> "float | str | None":

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ablate.cli import app
 from ablate.conclude import Conclusion, conclude, study_factors, study_importance, study_report
 from ablate.errors import InputError
+from ablate.guards import guards_of
 from ablate.report import render_report
 from ablate.run import run_study
 from ablate.schedule.local import LocalScheduler
@@ -77,6 +78,28 @@ def test_guards_flag_an_arm_whose_best_rate_moved_and_propose_three(tmp_path: Pa
     assert concluded(tmp_path / "same", axes=same, base=base).guards.moved == ()
 
 
+@pytest.mark.parametrize(
+    ("rates", "flagged"),
+    [
+        ({2: [1e-4, 2e-4, 4e-4, 8e-4], 4: [1e-4, 2e-4, 4e-4, 8e-4]}, True),
+        ({2: [1e-4, 2e-4, 4e-4, 8e-4], 4: [1.1e-4, 2.3e-4, 5e-4, 9e-4]}, False),  # drawn at random
+        ({2: [1e-4, 2e-4, 4e-4, 8e-4], 4: [1e-4, 8e-4]}, False),
+        ({2: [1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3], 4: [1e-4, 2e-4, 8e-4]}, False),  # half of the baseline's
+    ],
+)
+def test_guards_compare_best_rates_on_a_grid_that_both_arms_share(rates: dict[int, list[float]], flagged: bool) -> None:
+    rows = [
+        {"depth": depth, "lr": lr, "seed": 0, "state": "done", "loss": (np.log(lr) - np.log(1e-4 if depth == 2 else 8e-4)) ** 2}
+        for depth, tried in rates.items()
+        for lr in tried
+    ]
+    frame = pd.DataFrame(rows).assign(arm=lambda rows: rows["depth"].astype(str) + "/" + rows["lr"].astype(str))
+    frame["trial"] = frame["arm"]
+    axes = {"depth": [2, 4], "lr": sorted(set(frame["lr"]))}
+    found = guards_of(make_study(), results=frame, axes=axes, trials=(), effects=())
+    assert [each.arm for each in found.moved] == (["depth = 4"] if flagged else [])
+
+
 def test_guards_of_a_study_without_a_finished_trial_have_no_numbers(tmp_path: Path) -> None:
     guards = concluded(tmp_path, base={"steps": 1, "fail": "raise"}).guards
     assert (guards.signals, guards.mde, guards.confounds, guards.warnings) == ((), None, (), ())
@@ -132,6 +155,8 @@ def test_effects_of_a_study_print_what_they_are_to_be_read_with(tmp_path: Path) 
     shown = CliRunner().invoke(app, ["effects", "small", *place]).stdout
     assert "! compared at unequal training FLOPs: num_params = 1e+09 ×10" in shown
     assert "winner's curse: the best of 16 equal arms" in shown
+    assert "48 of 48 trials done; loss, lower is better" in shown
+    assert "its mean" in shown
     assert "importance of" in shown
     assert answer("effects", "small", *place)["importance"] is None
 
@@ -152,6 +177,9 @@ def test_effects_of_a_csv_take_a_margin_and_arms_that_are_numbers(csv: Path) -> 
     assert said["smallest_difference"]["pooled"]["df"] == 6
     shown = CliRunner().invoke(app, ["effects", str(csv), "--baseline", "1", "--metric", "acc"]).stdout
     assert "pooled noise of a difference" in shown
+    assert shown.startswith("acc, higher is better against 1")
+    assert "by pooled noise" in shown
+    assert "paired SD" in shown
 
 
 @pytest.mark.parametrize(
@@ -175,7 +203,7 @@ def test_effects_of_bad_rows_have_no_interval_and_say_why(tmp_path: Path, rows: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--baseline", "4", "--metric", "acc"], "no trial at the baseline '4'"),
+        (["--baseline", "4", "--metric", "acc"], "column arm: no row '4'"),
         (["--baseline", "1", "--metric", "ac"], "did you mean 'acc'"),
         (["--baseline", "1", "--metric", "acc", "--within", "-1"], "is no margin"),
         (["--baseline", "1", "--metric", "acc", "--goal", "mx"], "min or max"),
@@ -186,3 +214,29 @@ def test_effects_of_bad_rows_have_no_interval_and_say_why(tmp_path: Path, rows: 
 def test_effects_of_a_csv_refuse_what_cannot_be_answered(csv: Path, words: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         CliRunner().invoke(app, ["effects", str(csv), *words], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("metric", ["loss", "val_loss", "Test error", "perplexity", "ppl/4"])
+def test_effects_of_a_csv_ask_which_way_is_better_where_the_name_says_less(csv: Path, metric: str) -> None:
+    frame = pd.read_csv(csv).rename(columns={"acc": metric})
+    frame.to_csv(csv, index=False)
+    words = ["effects", str(csv), "--baseline", "1", "--metric", metric]
+    with pytest.raises(InputError, match="say which way is better: --goal min"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert answer(*words, "--goal", "min")["goal"] == "min"
+    assert answer(*words, "--goal", "max")["goal"] == "max"
+
+
+def test_effects_of_a_csv_with_lost_trials_say_that_rows_are_over_different_seeds(csv: Path) -> None:
+    frame = pd.read_csv(csv)
+    frame[(frame["arm"] != 3) | (frame["seed"] != 0)].to_csv(csv, index=False)
+    words = ["effects", str(csv), "--baseline", "1", "--metric", "acc"]
+    assert "rows of arm are over different seeds or cells" in CliRunner().invoke(app, words).stdout
+    assert {row["baseline_mean"] for row in answer(*words)["effects"]} != {answer(*words)["effects"][0]["baseline_mean"]}
+
+
+def test_effects_of_a_csv_never_print_a_probability_of_zero(csv: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [{"arm": arm, "seed": seed, "acc": rng.normal() + 1e3 * arm} for arm in (1, 2) for seed in range(30)]
+    pd.DataFrame(rows).to_csv(csv, index=False)
+    assert "<1e-16" in CliRunner().invoke(app, ["effects", str(csv), "--baseline", "1", "--metric", "acc"]).stdout

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from ablate.analysis.columns import require_columns
 from ablate.analysis.effects import Effect, Interval, level_effects
 from ablate.analysis.noise import (
     NoiseFloor,
@@ -26,8 +27,10 @@ from ablate.analysis.noise import (
     signal_to_noise,
 )
 from ablate.analysis.power import ALPHA, POWER, detectable_difference
+from ablate.analysis.trial_values import several
 from ablate.analysis.verdicts import Outcome, judge_order
 from ablate.errors import InputError, did_you_mean
+from ablate.quantities import counted
 
 SEEDS_SHOWN = (2, 3, 4, 5, 6, 8, 10, 20)
 """Seed counts for which the smallest difference is told, as in the usual table."""
@@ -39,7 +42,8 @@ class Smallest(NamedTuple):
     sd: float
     """Of a paired difference, in the metric's unit."""
     df: int
-    """That this SD has."""
+    """Degrees of freedom behind `sd`: of `paired`, whose SDs are one an arm, those of the arm with the fewest pairs. `by_seeds` has those
+    that so many seeds would give."""
     by_seeds: dict[int, float]
     """Seeds -> difference in the metric's unit."""
 
@@ -94,6 +98,8 @@ class ArmVerdict:
         effect = self.effect
         return {
             "arm": effect.level,
+            "mean": effect.level_mean,
+            "baseline_mean": effect.baseline_mean,
             "mean_diff": effect.mean_diff,
             "ci": list(effect.ci) if effect.ci else None,
             "ci_pooled": list(self.ci_pooled) if self.ci_pooled else None,
@@ -116,6 +122,7 @@ class ArmEffects:
 
     baseline: str
     metric: str
+    goal: Literal["min", "max"]
     arms: tuple[ArmVerdict, ...]
     noise: NoiseFloor
     mde: float | None
@@ -135,6 +142,7 @@ class ArmEffects:
         return {
             "baseline": self.baseline,
             "metric": self.metric,
+            "goal": self.goal,
             "effects": [each.to_json() for each in self.arms],
             "noise": {"sd": noise.sd, "df": noise.df, "ci": list(noise.ci) if noise.ci else None, "note": noise.note},
             "mde": self.mde,
@@ -163,20 +171,23 @@ def arm_effects(
     if within is not None and not 0 < within < float("inf"):
         raise InputError(f"within: {within:g} is no margin; give a difference above 0 that does not matter, in the unit of {metric}")
     if "arm" in frame and frame["arm"].isna().any():
-        raise InputError(f"column arm: {int(frame['arm'].isna().sum())} rows without an arm; fill it in or drop these rows")
+        raise InputError(f"column arm: {counted(int(frame['arm'].isna().sum()), 'row')} without an arm; fill it in or drop them")
+    require_columns(frame, ["arm"])
+    baseline = _baseline(frame, baseline)
     effects = level_effects(frame, axis="arm", baseline=baseline, metric=metric, level=level)
     signal = signal_to_noise(frame, metric=metric)
     paired = signal.paired
     sign = 1 if goal == "max" else -1
     arms = tuple(_arm(effect, sign=sign, within=within, paired=paired, family=len(effects)) for effect in effects)
-    detectability = _detectability(effects, noise=signal.noise, paired=paired, alpha=1 - level)
-    counted = [effect.n for effect in effects if effect.sd is not None]
+    detectability = _detectability(effects, signal=signal, alpha=1 - level)
+    seeds = [effect.n for effect in effects if effect.sd is not None]
     return ArmEffects(
         baseline=baseline,
         metric=metric,
+        goal=goal,
         arms=arms,
         noise=signal.noise,
-        mde=detectability.paired.by_seeds[min(counted)] if detectability.paired else None,
+        mde=detectability.paired.by_seeds[min(seeds)] if detectability.paired else None,
         detectability=detectability,
         signal=signal,
         curse=signal.curse,
@@ -193,31 +204,52 @@ def _arm(effect: Effect, *, sign: int, within: float | None, paired: PairedNoise
     return ArmVerdict(effect, decided.outcome, reason, decided.seeds, decided.seeds_range, pooled)
 
 
-def _detectability(effects: tuple[Effect, ...], *, noise: NoiseFloor, paired: PairedNoise, alpha: float) -> Detectability:
-    counted = [(effect.n, effect.sd) for effect in effects if effect.sd is not None]
-    shown = sorted({*SEEDS_SHOWN, *(n for n, _ in counted)})
+def _detectability(effects: tuple[Effect, ...], *, signal: SignalToNoise, alpha: float) -> Detectability:
+    noise, paired, arms = signal.noise, signal.paired, signal.arms
+    measured = [(effect.n, effect.sd) for effect in effects if effect.sd is not None]
+    shown = sorted({*SEEDS_SHOWN, *(n for n, _ in measured)})
     own = None
-    if counted:
-        sd = sqrt(sum(sd**2 for _, sd in counted) / len(counted))
-        own = Smallest(sd, min(n for n, _ in counted) - 1, {n: detectable_difference(n, sd=sd, alpha=alpha) for n in shown})
+    if measured:
+        sd = sqrt(sum(sd**2 for _, sd in measured) / len(measured))
+        own = Smallest(sd, min(n for n, _ in measured) - 1, {n: detectable_difference(n, sd=sd, alpha=alpha) for n in shown})
 
-    def pooled(sd: float, df: int) -> Smallest:
-        return Smallest(sd, df, {n: detectable_difference(n, sd=sd, df=df, alpha=alpha) for n in shown})
+    def pooled(sd: float, df: int, *, a_seed: int) -> Smallest:
+        """`a_seed`: degrees of freedom that each seed after the first gives to all arms."""
+        return Smallest(sd, df, {n: detectable_difference(n, sd=sd, df=a_seed * (n - 1), alpha=alpha) for n in shown})
 
     return Detectability(
         paired=own,
-        pooled=None if paired.sd is None else pooled(paired.sd * sqrt(2), paired.df),
-        unpaired=None if noise.sd is None or noise.ci is None else pooled(noise.sd * sqrt(2), noise.df),
+        pooled=None if paired.sd is None else pooled(paired.sd * sqrt(2), paired.df, a_seed=arms - 1),
+        unpaired=None if noise.sd is None or noise.ci is None else pooled(noise.sd * sqrt(2), noise.df, a_seed=arms),
         rho=paired.rho,
     )
 
 
+def _baseline(frame: pd.DataFrame, baseline: str) -> str:
+    """The arm of this name, or the one that is the same number: 3e-4 is 0.0003."""
+    arms = list(dict.fromkeys(frame["arm"]))
+    if baseline in arms:
+        return baseline
+    alike = [arm for arm in arms if _number(baseline) is not None and _number(arm) == _number(baseline)]
+    if len(alike) == 1:
+        found: str = alike[0]
+        return found
+    names = list(map(str, arms))
+    raise InputError(f"column arm: no row {str(baseline)!r} (there: {several(names, shown=10)}){did_you_mean(str(baseline), names)}")
+
+
+def _number(label: Any) -> float | None:
+    try:
+        return float(label)
+    except ValueError:
+        return None
+
+
 def _warnings(effects: tuple[Effect, ...], *, signal: SignalToNoise) -> list[str]:
-    found = [signal.note] if signal.note else []
-    without = [effect for effect in effects if effect.ci is None]
-    if without:
-        found.append(f"{len(without)} of {len(effects)} arms without an interval: {without[0].level}: {without[0].note}")
-    short = [effect for effect in effects if effect.ci is not None and effect.note]
-    if short:
-        found.append(f"{len(short)} of {len(effects)} arms on fewer pairs than planned: {short[0].level}: {short[0].note}")
+    found = [warning for warning in (signal.note, signal.far_warning) if warning]
+    without = [f"{effect.level}: {effect.note}" for effect in effects if effect.ci is None]
+    short = [f"{effect.level}: {effect.note}" for effect in effects if effect.ci is not None and effect.note]
+    for which, said in ((without, "without an interval"), (short, "on fewer pairs than planned")):
+        if which:
+            found.append(f"{len(which)} of {counted(len(effects), 'arm')} {said}: {several(which, apart=' | ')}")
     return found

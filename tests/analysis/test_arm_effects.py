@@ -159,11 +159,64 @@ def test_arm_effects_failed_trials_are_counted_as_failed() -> None:
         if found.effects[0].n > 1
         else "one seed: no interval; a second seed gives one; 3 of 4 pairs dropped (1 failed, 1 unfinished, 1 without a finite value)"
     )
-    assert "arms without an interval" in found.warnings[-1]
+    assert "without an interval" in found.warnings[-1]
 
 
 def test_arm_effects_rows_without_an_arm_are_refused() -> None:
     frame = trials(base=[1.0, 2.0], other=[1.0, 3.0])
     frame.loc[3, "arm"] = None
-    with pytest.raises(InputError, match="1 rows without an arm"):
+    with pytest.raises(InputError, match="1 row without an arm"):
         effects_of(frame)
+
+
+def test_arm_effects_smallest_difference_has_the_degrees_of_freedom_of_so_many_seeds() -> None:
+    found = effects_of(shifted(np.random.default_rng(3), arms=4, seeds=6)).detectability
+    for smallest, a_seed in ((found.pooled, 3), (found.unpaired, 4), (found.paired, 1)):
+        assert smallest is not None
+        assert smallest.df == 5 * a_seed
+        for seeds in (2, 5, 20):
+            df = a_seed * (seeds - 1)
+            shift = smallest.by_seeds[seeds] / smallest.sd * sqrt(seeds)
+            assert stats.nct.sf(stats.t.ppf(0.975, df), df, shift) == pytest.approx(0.8, abs=1e-6)
+
+
+def test_arm_effects_of_seeds_that_move_all_arms_alike_have_no_false_alarm() -> None:
+    rng = np.random.default_rng(0)
+    values = 0.05 * rng.normal(size=6) + 0.002 * rng.normal(size=(4, 6)) + np.array([[0.0], [0.0], [0.02], [0.03]])
+    found = effects_of(trials(**{name: list(row) for name, row in zip(("base", "b", "c", "d"), values, strict=True)}))
+    assert [each.verdict for each in found.arms[1:]] == ["supported", "supported"]
+    assert found.warnings == ()
+    assert found.curse is not None
+    assert found.curse.overrating == pytest.approx(0.00084, rel=0.5)
+
+
+@pytest.mark.parametrize(("baseline", "named"), [("3e-4", "0.0003"), ("0.00030", "0.0003"), ("0.001", "0.001")])
+def test_arm_effects_baseline_is_the_arm_that_is_the_same_number(baseline: str, named: str) -> None:
+    frame = trials(**{"0.0003": [1.0, 2.0, 2.5], "0.001": [2.0, 3.5, 3.0]})
+    found = effects_of(frame, baseline=baseline)
+    assert (found.baseline, found.to_json()["baseline"]) == (named, named)
+
+
+def test_arm_effects_baseline_that_is_not_there_names_the_column_and_ten_arms() -> None:
+    with pytest.raises(InputError, match=r"column arm: no row 'x' \(there: a0, .*, a9 and 2 more\)"):
+        effects_of(trials(**{f"a{arm}": [1.0, 2.0] for arm in range(12)}), baseline="x")
+
+
+def test_arm_effects_warnings_name_up_to_five_arms() -> None:
+    lost = {f"a{arm}": [1.0, 2.5, np.nan, 3.0] for arm in range(7)}
+    (warning,) = effects_of(trials(base=[1.0, 2.0, 3.5, 4.0], **lost)).warnings[1:]
+    assert warning.startswith("7 of 7 arms on fewer pairs than planned: a0: 1 of 4 pairs dropped")
+    assert "a4: " in warning
+    assert "a5: " not in warning
+    assert warning.endswith(" and 2 more")
+
+
+def test_arm_effects_of_values_that_overflow_leave_them_out() -> None:
+    found = effects_of(trials(base=[1.0, 2.0, 3.5], other=[2.0, 1e300, 4.0]))
+    assert (found.effects[0].n, "1 beyond 1e+150" in found.effects[0].note) == (2, True)
+
+
+def test_arm_effects_show_each_mean_beside_the_baselines_over_the_same_pairs() -> None:
+    answer = effects_of(trials(base=[1.0, 2.0, 6.0], other=[2.0, 2.5, np.nan], third=[1.0, 2.0, 5.0])).to_json()
+    assert [(row["mean"], row["baseline_mean"]) for row in answer["effects"]] == [(2.25, 1.5), (pytest.approx(8 / 3), 3.0)]
+    assert (answer["goal"], answer["metric"], answer["baseline"]) == ("max", "score", "base")
