@@ -264,7 +264,7 @@ def _equal_variances(groups: "_Groups") -> tuple[float | None, str]:
     if (variances <= (NO_SPREAD * groups.largest[repeated]) ** 2).any():
         return None, "an arm's seeds are identical: equal variances cannot be tested"
     pooled = float((df * variances).sum() / df.sum())
-    statistic = df.sum() * log(pooled) - float((df * np.log(variances)).sum())
+    statistic = max(0.0, df.sum() * log(pooled) - float((df * np.log(variances)).sum()))  # below 0 by rounding where all are equal
     correction = 1 + (float((1 / df).sum()) - 1 / df.sum()) / (3 * (len(df) - 1))
     return float(special.chdtrc(len(df) - 1, statistic / correction)), ""
 

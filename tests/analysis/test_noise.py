@@ -281,3 +281,10 @@ def test_paired_noise_that_does_not_exist_is_none(frame: pd.DataFrame) -> None:
 
 def test_spread_bounds_are_those_of_chi2() -> None:
     assert spread_bounds(2) == pytest.approx(tuple(sqrt(2 / stats.chi2.ppf(tail, 2)) for tail in (0.975, 0.025)))
+
+
+def test_equal_variances_of_arms_that_are_shifts_of_one_another_are_not_refuted() -> None:
+    """The statistic is 0 up to rounding, on either side of it."""
+    for shift in np.linspace(0.1, 1.0, 20):
+        frame = pd.DataFrame({"arm": list("aabb"), "seed": [0, 1, 0, 1], "m": [3.0, 3.1, 3.0 + shift, 3.1 + shift]})
+        assert noise_floor(frame, metric="m").bartlett_p == pytest.approx(1.0, abs=1e-6)

@@ -61,7 +61,7 @@ def test_settling_counts_what_is_still_to_be_run() -> None:
 
 def test_settling_of_one_seed_asks_for_a_second() -> None:
     (found,) = settling([judged(1.0)], metric="score")
-    assert (found.seeds, found.more, found.note) == (None, None, "two seeds give a first estimate of the noise")
+    assert (found.seeds, found.more, found.note) == (None, 1, "a second seed gives a first estimate of the noise")
 
 
 def test_settling_of_a_difference_too_small_says_so() -> None:
