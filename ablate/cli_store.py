@@ -20,8 +20,6 @@ from ablate.arguments import (
 )
 from ablate.errors import InputError
 
-RUN_KINDS = ("csv", "mlflow", "optuna", "wandb")
-"""What `import` reads beside our own exports."""
 store_app = typer.Typer(help="The database itself: bring its schema up to date, restore it.", no_args_is_help=True)
 archive_app = typer.Typer()
 """Mounted without a name: its verbs stand beside the others."""
@@ -122,16 +120,17 @@ def import_(
     store: StoreUrl = None,
 ) -> None:
     """Take a study in: an export of ours, or runs made elsewhere, on which all that analyses a study then works."""
+    from ablate.imports.runs import KINDS, Asked
+
     options: dict[str, object] = {"--as": study, "--metric": metric, "--goal": goal, "--also": also, "--axis": axis, "--base": base}
     options |= {"--seed-column": seed_column, "--size": size, "--rate": rate, "--experiment": experiment}
     options |= {"--repeats": repeats != "refuse", "--question": question, "--no-curves": not curves}
-    if len(words) == 1 and (words[0] not in RUN_KINDS or Path(words[0]).exists()):
+    if len(words) == 1 and (words[0] not in KINDS or Path(words[0]).exists()):
         given = [name for name, value in options.items() if value]
         _import_archive(Path(words[0]), given=given, as_json=as_json, folder=workspace, store=store)
         return
     if len(words) != 2:
         raise InputError(f"ablate import {' '.join(words)}: write a kind and one source, as in ablate import {words[0]} SOURCE --as STUDY")
-    from ablate.imports.runs import Asked
     from ablate.imports.told import import_runs
 
     asked = Asked(
@@ -168,9 +167,10 @@ def _baselines(texts: Sequence[str]) -> dict[str, str]:
 def _import_archive(file: Path, *, given: Sequence[str], as_json: bool, folder: Path, store: str | None) -> None:
     from ablate.archive import read_archive
     from ablate.arrival import import_study
+    from ablate.imports.runs import KINDS
 
     if given:
-        kinds = ", ".join(RUN_KINDS)
+        kinds = ", ".join(KINDS)
         raise InputError(f"{', '.join(given)}: for runs made elsewhere; write their kind before {file} ({kinds}): ablate import csv {file}")
     archive, place = read_archive(file), workspace_of(folder, store)  # a file that is refused makes no store
     place.create()

@@ -67,7 +67,8 @@ def known_study(store: Store, name: str) -> Known | None:
     seeds = {job: trial.seed for trial in store.standings(name) for job in trial.chain}
     told = [(attempt.job, attempt.details["imported"]) for attempt in store.attempts(seeds) if _run_of(attempt.details) and attempt.details]
     column = next((origin["seed_column"] for _, origin in told if origin.get("seed_column")), "")
-    return Known(record.spec, record.axes, {origin["run"]: seeds[job] for job, origin in told}, column)
+    metric = next((origin["metric"] for _, origin in told if origin.get("metric")), record.spec["metric"]["name"])
+    return Known(record.spec, record.axes, {origin["run"]: seeds[job] for job, origin in told}, column, metric)
 
 
 def take_in(declared: Declared, found: Found, *, store: Store, known: Known | None) -> Arrived:
@@ -106,7 +107,7 @@ def _take_in(declared: Declared, found: Found, *, here: _Here, store: Store) -> 
             yield from (IdentityRow(job=job, identity=_identity(name, trials[job])) for job in fresh)
             yield from study
             yield from rows
-            yield from (row for job in fresh for row in _attempt_rows(job, trials[job], found, seed_column=declared.seed_column))
+            yield from (row for job in fresh for row in _attempt_rows(job, trials[job], found, declared))
             yield from (row for job in fresh for row in _metric_rows(job, trials[job]))
             yield from (row for job in fresh for row in _point_rows(job, trials[job]))
 
@@ -231,12 +232,13 @@ def _trial_row(study: str, job: str, trial: Trial, *, place: int) -> TrialRow:
     )
 
 
-def _attempt_rows(job: str, trial: Trial, found: Found, *, seed_column: str) -> Iterator[AttemptRow]:
+def _attempt_rows(job: str, trial: Trial, found: Found, declared: Declared) -> Iterator[AttemptRow]:
     """How it ended, and where it comes from."""
     run = trial.run
     if run.state == "queued":
         return
-    origin = {"kind": found.kind, "source": found.source, "run": run.id, "name": run.name, "seed_column": seed_column}
+    origin = {"kind": found.kind, "source": found.source, "run": run.id, "name": run.name}
+    origin |= {"metric": declared.metric, "seed_column": declared.seed_column}
     details: dict[str, Any] = {"imported": origin | ({"sha256": found.digest} if found.digest else {})}
     if run.commit:
         details["git"] = {"commit": run.commit}

@@ -45,7 +45,6 @@ class _Column:
     present: int
     """Runs in which it was set."""
     numeric: bool
-    whole: bool
     longest: int
 
     @property
@@ -141,7 +140,6 @@ def _column(name: str, values: Sequence[Level]) -> _Column:
         levels=len(found),
         present=sum(code > 0 for code in codes),
         numeric=bool(found) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in found),
-        whole=all(isinstance(value, int) for value in found),
         longest=max((len(value) for value in found if isinstance(value, str)), default=0),
     )
 

@@ -4,7 +4,7 @@ What the study said when it was imported before holds again, unless it is asked 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ablate.errors import InputError, did_you_mean
 from ablate.imports.choice import applied, choose
 from ablate.imports.names import axis_name, nested
-from ablate.imports.placed import MAX_CONFIG, SIZES, Trial, make_trials
+from ablate.imports.placed import MAX_CONFIG, SIZES, Trial, make_trials, metric_names
 from ablate.imports.runs import Asked, Found, Run, clean, levels_of, listed, number_of, said
 from ablate.imports.seeding import Resolved, seeded
 from ablate.model import Level
@@ -37,6 +37,8 @@ class Known:
     """Run -> the seed it was given."""
     seed_column: str
     """Empty where no column said the seeds."""
+    metric: str
+    """As its source calls it."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Declared:
     trials: tuple[Trial, ...]
     columns: Mapping[str, str]
     """Axis -> the column it was."""
+    metric: str
+    """As its source calls it; the study's may have another name."""
     seed_column: str
     """Empty where no column says the seeds."""
     left_out: Mapping[str, str]
@@ -90,6 +94,7 @@ def declare(found: Found, asked: Asked, *, known: Known | None) -> Declared:
     baselines = {axis: found_levels[0] for axis, found_levels in ordered.items()}
     study = _study(found, asked, names=names, ordered=ordered, drawn=drawn, kept=kept, levels=levels, columns=own)
     trials = make_trials(study, asked, kept=kept, levels=levels, columns=columns, names=names, baselines=baselines)
+    notes += _renamed(runs, axes=levels)
     notes += [*_case_only(ordered), *said_of_absent, *numbered.notes, *kept.notes, *_not_finite(trials, asked)]
     if len(columns) > MAX_CONFIG:
         notes.append(f"of {len(columns):,} columns {MAX_CONFIG:,} are kept with each run, the axes among them")
@@ -99,6 +104,7 @@ def declare(found: Found, asked: Asked, *, known: Known | None) -> Declared:
         axes=axes,
         trials=trials,
         columns={axis: column for column, axis in names.items()},
+        metric=asked.metric,
         seed_column=numbered.column,
         left_out=choice.left_out,
         notes=tuple(notes),
@@ -110,12 +116,11 @@ def _as_before(asked: Asked, found: Found, known: Known | None) -> tuple[Asked, 
     problems = []
     asked = replace(asked, metric=asked.metric or found.metric, goal=asked.goal or found.goal)
     if known:
-        metric = known.spec["metric"]
-        for key, now in (("metric", asked.metric), ("goal", asked.goal)):
-            before = metric["name" if key == "metric" else key]
+        goal = known.spec["metric"]["goal"]
+        for key, now, before in (("metric", asked.metric, known.metric), ("goal", asked.goal, goal)):
             if now and now != before:
                 problems.append(f"'{asked.study}' was imported with --{key} {before}, not {now}; {OTHERWISE}")
-        asked = replace(asked, metric=metric["name"], goal=metric["goal"], question=asked.question or known.spec["question"])
+        asked = replace(asked, metric=known.metric, goal=goal, question=asked.question or known.spec["question"])
         asked = replace(asked, seed=asked.seed or (known.seed_column if known.seed_column in found.columns else ""))
         named = {axis_name(name) for name in asked.axes}
         if named - set(known.axes):
@@ -140,7 +145,7 @@ def goal_problems(goal: str) -> list[str]:
 
 def _usable(found: Found, asked: Asked) -> tuple[list[Run], list[str]]:
     """The runs to import; one that finished without the metric has failed."""
-    runs, notes = list[Run](), list[str]()
+    runs, notes, lacking = list[Run](), list[str](), 0
     parents = [run.name for run in found.runs if run.is_parent and asked.metric not in run.metrics]
     if parents:
         notes.append(f"left out, since they only hold others together: {listed(parents, most=5)}")
@@ -148,9 +153,8 @@ def _usable(found: Found, asked: Asked) -> tuple[list[Run], list[str]]:
         if run.is_parent and asked.metric not in run.metrics:
             continue
         if run.state == "done" and asked.metric not in run.metrics:
-            run = replace(run, state="failed", reason=f"it finished and has no {asked.metric}")
+            run, lacking = replace(run, state="failed", reason=f"it finished and has no {asked.metric}"), lacking + 1
         runs.append(run)
-    lacking = sum(run.reason.startswith("it finished and has no") for run in runs)
     if lacking:
         notes.append(f"{counted(lacking, 'run')} finished without {visible(asked.metric)}, which counts as failed")
     return runs, notes
@@ -281,20 +285,21 @@ def _study(
         "axes": {axis: _bounds(levels[axis]) if axis in drawn else list(each) for axis, each in ordered.items()},
         "design": _design(drawn=bool(drawn), complete=complete, arms=len(arms)),
         "seeds": sorted({kept.seeds[place] for place in kept.places}),
-        "metric": {"name": asked.metric, "goal": asked.goal},
+        "metric": {"name": metric_names(levels)(asked.metric), "goal": asked.goal},
     }
     if asked.rate:
         spec["law"] = {"hyperparameter": names[asked.rate], "size": names[asked.size] if asked.size else "num_params"}
     try:
         return Study.model_validate(spec)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, each['loc']))}: {visible(each['msg'], limit=300)}" for each in error.errors()]
-        raise InputError("\n".join(_plainly(problem, asked) for problem in problems)) from None
+        raise InputError("\n".join(_plainly(each["loc"], each["msg"], asked) for each in error.errors())) from None
 
 
-def _plainly(problem: str, asked: Asked) -> str:
+def _plainly(place: tuple[int | str, ...], problem: str, asked: Asked) -> str:
     rule = "letters, digits, - _ . , up to 64; starts with a letter or digit and does not end with a dot"
-    return f"--as {visible(asked.study)}: no name of a study ({rule})" if problem.startswith("name") else problem
+    if place == ("name",):
+        return f"--as {visible(asked.study)}: no name of a study ({rule})"
+    return f"{'.'.join(map(str, place))}: {visible(problem, limit=300)}"
 
 
 def _design(*, drawn: bool, complete: bool, arms: int) -> dict[str, Any]:
@@ -318,6 +323,14 @@ def _case_only(ordered: Mapping[str, Sequence[Level]]) -> list[str]:
             if first is not level and isinstance(level, str):
                 found.append(f"{axis}: '{first}' and '{level}' differ in case only, and count as two levels")
     return found
+
+
+def _renamed(runs: Sequence[Run], *, axes: Collection[str]) -> list[str]:
+    rename = metric_names(axes)
+    found = sorted({key for run in runs for key in run.metrics if rename(key) != clean(key)})
+    return [
+        f"the metric {visible(key)} is called {rename(key)} here, since an axis or a column of the results has its name" for key in found
+    ]
 
 
 def _not_finite(trials: Sequence[Trial], asked: Asked) -> list[str]:

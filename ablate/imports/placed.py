@@ -1,10 +1,11 @@
 """Runs in their places become trials: the arm their levels name, their seed, the whole config, their size and what they cost."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablate.axes import RESERVED
 from ablate.base import Base
 from ablate.draft import Drafting
 from ablate.imported import trainer_for
@@ -54,7 +55,7 @@ def make_trials(
     short = Drafting(study, base=Base(trainer_for(study).Config, study.base), names=tuple(levels)).short_names
     plain = [name for name in list(columns)[:MAX_CONFIG] if name not in names]
     size, tokens, flops = (_numbers(columns, candidates) for candidates in ((asked.size, *SIZES), TOKENS, FLOPS))
-    rename = _metric_names({*levels, "trial", "arm", "seed", "state"})
+    rename = metric_names(levels)
     trials = []
     for place in kept.places:
         run = kept.runs[place]
@@ -93,6 +94,6 @@ def _numbers(columns: Mapping[str, Sequence[Level]], candidates: Sequence[str]) 
     return at
 
 
-def _metric_names(taken: set[str]) -> Callable[[str], str]:
+def metric_names(axes: Collection[str]) -> Callable[[str], str]:
     """A metric that is called like an axis, or like a column of the results, gets another name."""
-    return lambda key: clean(f"metrics.{key}" if key in taken else key)
+    return lambda key: clean(f"metrics.{key}" if key in axes or key in RESERVED else key)

@@ -93,7 +93,7 @@ def import_runs(asked: Asked, workspace: Workspace) -> Imported:
         else:
             known = known_study(store, asked.study)
             store.close()
-    asked = _with_metric(asked, known.spec["metric"]["name"] if known else "")
+    asked = _with_metric(asked, known.metric if known else "")
     try:
         found = read_runs(asked)
     except InputError as error:

@@ -104,7 +104,7 @@ def _literal(text: str) -> Mapping[str, Any]:
 
 
 def _found(records: Sequence[tuple[str, Mapping[str, Any]]], asked: Asked, *, digest: str) -> Found:
-    problems, runs, notes = list[str](), list[Run](), list[str]()
+    problems, runs = list[str](), list[Run]()
     if not records:
         raise said(["it holds no runs"], about=asked.source)
     names = [clean(str(record.get("id") or record.get("run_id") or record.get("name") or f"run {number}"))
@@ -124,7 +124,7 @@ def _found(records: Sequence[tuple[str, Mapping[str, Any]]], asked: Asked, *, di
     if problems:
         raise said(problems, about=asked.source)
     columns = tuple(dict.fromkeys(key for run in runs for key in run.config))
-    return Found(asked.kind, clean(asked.source), tuple(runs), columns, frozenset(columns), digest=digest, notes=tuple(notes))
+    return Found(asked.kind, clean(asked.source), tuple(runs), columns, frozenset(columns), digest=digest)
 
 
 def _run(name: str, record: Mapping[str, Any], asked: Asked) -> Run:

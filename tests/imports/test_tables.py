@@ -77,6 +77,19 @@ def test_law_of_runs_whose_size_nobody_said_is_refused(workspace: Workspace, tmp
         typed("law", "loss", "arms", place=workspace)
 
 
+@pytest.mark.parametrize(("column", "metric"), [("arm", "variant"), ("arm", "state"), ("lr", "arm"), ("lr", "trial")])
+def test_metric_whose_name_is_taken_gets_another_one_everywhere(workspace: Workspace, tmp_path: Path, column: str, metric: str) -> None:
+    rows = [(level, seed, at + seed / 10) for at, level in enumerate(("a", "b", "c")) for seed in range(3)]
+    table = write_table(tmp_path / "runs.csv", (column, "seed", metric), rows)
+    said = typed("import", "csv", table, "--as", "taken", "--metric", metric, "--goal", "min", place=workspace)
+    assert f"! the metric {metric} is called metrics.{metric} here" in said
+    found = answered("effects", "taken", place=workspace)
+    assert [round(effect["mean_diff"], 9) for effect in found["effects"]] == [1, 2]
+    for again in (("--metric", metric), ()):
+        said = answered("import", "csv", table, "--as", "taken", *again, place=workspace)
+        assert (said["metric"]["name"], said["changed"]) == (f"metrics.{metric}", False)
+
+
 def test_law_is_that_of_the_table_itself(workspace: Workspace, tmp_path: Path) -> None:
     table = law_table(tmp_path)
     said = typed("import", "csv", table, "--as", "law", *LOSS, "--size", "n_params", "--rate", "lr", place=workspace)
