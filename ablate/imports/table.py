@@ -5,13 +5,14 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ablate.errors import did_you_mean
+from ablate.errors import InputError, did_you_mean
 from ablate.imports.runs import (
     NOT_NUMBERS,
     STATES,
@@ -63,7 +64,20 @@ class Table:
 
 def read_csv_runs(asked: Asked) -> Found:
     """Raises InputError with every problem of the table."""
-    return runs_of(read_table(Path(asked.source)), asked)
+    path = Path(asked.source)
+    if _is_json(read_bytes(path), path=path):
+        raise InputError(f"{path}: JSON and no table; records of Weights & Biases are read by: ablate import wandb {path}")
+    return runs_of(read_table(path), asked)
+
+
+def _is_json(data: bytes, *, path: Path) -> bool:
+    if data.lstrip()[:1] not in (b"[", b"{"):
+        return False
+    try:
+        json.JSONDecoder().raw_decode(text_of(data, path=path).lstrip())
+    except (ValueError, RecursionError):  # a header may begin with a bracket
+        return path.suffix.lower() in (".json", ".jsonl", ".ndjson")
+    return True
 
 
 def read_table(path: Path) -> Table:

@@ -327,6 +327,8 @@ def test_flops_are_floats_from_size_and_tokens(workspace: Workspace, tmp_path: P
         ("arm,seed,loss\n", LOSS, ["it has no rows below its header"]),
         ("", LOSS, ["it is empty"]),
         ('arm,seed,loss\n"a,0,1\n', LOSS, ["not a CSV table"]),
+        ('[{"name": "a"}]', LOSS, ["JSON and no table", "ablate import wandb "]),
+        ('\n{"name": "a"}\n{"name": "b"}\n', LOSS, ["JSON and no table", "ablate import wandb "]),
     ],
 )
 def test_bad_table_is_refused_with_all_that_is_wrong(text: str, words: tuple[str, ...], messages: list[str], tmp_path: Path) -> None:
