@@ -1,10 +1,11 @@
 """Which columns of somebody's runs are axes: those that are named, or those that vary and say something of their own.
 
-By default a column is left out that is the same in every run, that differs in nearly every run and is no number the source calls a
-setting, that moves one to one with the seed or with an earlier column, or that only names combinations of others (`arm` beside `lr` and
+By default a column is left out that is the same in every run, that has a level of its own in most runs and is no number the source calls
+a setting, that moves one to one with the seed or with an earlier column, or that only names combinations of others (`arm` beside `lr` and
 `width`, `n_params` beside `width` and `depth`): as an axis it would leave every run alone in its cell, with nothing to be compared to.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +16,17 @@ from ablate.quantities import counted
 from ablate.reader import visible
 
 MANY = 20
-"""Levels up to which an axis may have a level in nearly every run."""
+"""Numbers up to which a column may have one of its own in most runs and still have levels."""
+FEW = 8
+"""Numbers from which a column in which nearly every one stands once was drawn."""
+NEARLY = 0.9
 MAX_AXES = 20
 """By default; more have to be named."""
 MAX_LEVELS = 5_000
 MAX_LEVEL = 200
 """Characters of a level, which stands in tables, in figures and in the names of arms."""
 EACH = "different in every run"
+MOST = "different in nearly every run"
 NULL = "null"
 """Level of the runs in which nothing was set."""
 
@@ -46,15 +51,23 @@ class _Column:
     """Runs in which it was set."""
     numeric: bool
     longest: int
+    once: int
+    """Values that one run has."""
+    bounded: bool | None
+    """Whether the source says that it was drawn between bounds; None where it does not say."""
 
     @property
     def mostly_alone(self) -> bool:
-        """Whether most values stand in one run only."""
+        """Whether there is a value of its own for most runs."""
         return self.levels > self.present / 2
 
     @property
     def drawn(self) -> bool:
-        return self.numeric and self.levels > MANY and self.mostly_alone
+        if not self.numeric or self.levels < 2:
+            return False
+        if self.bounded is not None:
+            return self.bounded
+        return (self.levels > MANY and self.mostly_alone) or (self.levels >= FEW and self.once >= NEARLY * self.levels)
 
 
 def choose(
@@ -63,24 +76,39 @@ def choose(
     named: Sequence[str],
     forced: Collection[str],
     settings: Collection[str] | None,
+    bounded: Mapping[str, bool],
     seeds: Sequence[int] | None,
+    broken: Sequence[bool],
 ) -> tuple[Choice, list[str]]:
     """The axes and what is wrong with them. `forced`: columns that are axes whatever else is. `settings`: those that the source says were
-    set, None where it does not tell. `seeds`: of each run."""
+    set, None where it does not tell. `bounded`: column -> whether it was drawn between bounds, where the source tells. `seeds`: of each
+    run. `broken`: whether a run failed or was lost."""
     if named:
-        return _named(columns, list(dict.fromkeys((*named, *forced))))
+        return _named(columns, list(dict.fromkeys((*named, *forced))), bounded=bounded)
     left_out: dict[str, str] = {}
     kept: list[_Column] = []
-    for name, values in columns.items():
-        if settings is not None and name not in settings and name not in forced:
-            continue
-        column = _column(name, values)
-        if why := _why_not(column, told=settings is not None, values=values) if name not in forced else "":
+    read = {
+        name: _column(name, values, bounded=bounded.get(name))
+        for name, values in columns.items()
+        if settings is None or name in settings or name in forced
+    }
+    shared = [column for column in read.values() if column.levels > 1 and not column.mostly_alone]
+    cells = list(zip(*(column.codes for column in shared), seeds or [0] * len(broken), strict=True))
+    for name, column in read.items():
+        why = _why_not(column, told=settings is not None, values=columns[name]) if name not in forced else ""
+        if (
+            not why
+            and name not in forced
+            and column.bounded is None
+            and _names_runs(column, shared, cells, seeded=seeds is not None, broken=broken)
+        ):
+            why = MOST
+        if why:
             left_out[name] = why
         else:
             kept.append(column)
     if not kept:
-        kept = [_column(name, columns[name]) for name, why in left_out.items() if why == EACH and name in columns][:1]
+        kept = [read[name] for name, why in left_out.items() if why in (EACH, MOST)][:1]
         left_out = {name: why for name, why in left_out.items() if name not in {column.name for column in kept}}
     for name, why in _without_own(kept, forced=forced, seeds=seeds):
         left_out[name] = why
@@ -107,18 +135,40 @@ def _why_not(column: _Column, *, told: bool, values: Sequence[Level]) -> str:
     if not column.numeric and column.levels == len(values) and len(values) > 2:
         return EACH
     if not column.numeric and column.levels > MANY and column.mostly_alone:
-        return "different in nearly every run"
+        return MOST
     return ""
 
 
-def _named(columns: Mapping[str, Sequence[Level]], named: Sequence[str]) -> tuple[Choice, list[str]]:
+def _names_runs(
+    column: _Column, shared: Sequence[_Column], cells: Sequence[tuple[int, ...]], *, seeded: bool, broken: Sequence[bool]
+) -> bool:
+    """Whether a text names or describes single runs: most of its levels, and most runs, stand by themselves.
+
+    Not so where a level of several runs, such as a baseline, stands in the same cell as most of those: it is what they are compared to.
+    """
+    if column.numeric:
+        return False
+    own = [place for place, code in enumerate(column.codes) if code and not broken[place]]
+    if seeded:  # a rerun of the same cell is no second run
+        own = list({(cells[place], column.codes[place]): place for place in own}.values())
+    counts = Counter(column.codes[place] for place in own)
+    alone = [place for place in own if counts[column.codes[place]] == 1]
+    if len(own) < 3 or 2 * len(alone) <= len(own) or 2 * len(alone) <= len(counts):
+        return False
+    others = [at for at, other in enumerate(shared) if other.name != column.name] + [len(shared)]
+    inside = {place: tuple(cells[place][at] for at in others) for place in own}
+    compared = {inside[place] for place in own if counts[column.codes[place]] > 1}
+    return 2 * sum(inside[place] in compared for place in alone) <= len(alone)
+
+
+def _named(columns: Mapping[str, Sequence[Level]], named: Sequence[str], *, bounded: Mapping[str, bool]) -> tuple[Choice, list[str]]:
     problems, drawn = [], set[str]()
     for name in named:
         if name not in columns:
             hint = did_you_mean(name, columns) if len(columns) < MAX_LEVELS else ""
             problems.append(f"--axis: no column '{visible(name)}' ({listed(columns)}){hint}")
             continue
-        column = _column(name, columns[name])
+        column = _column(name, columns[name], bounded=bounded.get(name))
         if not column.levels:
             problems.append(f"--axis {visible(name)}: the column is empty")
         elif column.longest > MAX_LEVEL:
@@ -130,10 +180,10 @@ def _named(columns: Mapping[str, Sequence[Level]], named: Sequence[str]) -> tupl
     return Choice(tuple(named), frozenset(drawn), {}), problems
 
 
-def _column(name: str, values: Sequence[Level]) -> _Column:
+def _column(name: str, values: Sequence[Level], *, bounded: bool | None) -> _Column:
     seen: dict[tuple[bool, Level], int] = {}
     codes = tuple(0 if value is None else seen.setdefault((isinstance(value, bool), value), len(seen) + 1) for value in values)
-    found = [value for _, value in seen]
+    found, counts = [value for _, value in seen], Counter(codes)
     return _Column(
         name,
         codes,
@@ -141,6 +191,8 @@ def _column(name: str, values: Sequence[Level]) -> _Column:
         present=sum(code > 0 for code in codes),
         numeric=bool(found) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in found),
         longest=max((len(value) for value in found if isinstance(value, str)), default=0),
+        once=sum(count == 1 for code, count in counts.items() if code),
+        bounded=bounded,
     )
 
 

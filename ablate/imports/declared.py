@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ablate.errors import InputError, did_you_mean
 from ablate.imports.choice import applied, choose
 from ablate.imports.names import axis_name, nested
-from ablate.imports.placed import MAX_CONFIG, SIZES, Trial, make_trials, metric_names
+from ablate.imports.placed import MAX_CONFIG, SIZES, Trial, make_trials, metric_names, unpaired
 from ablate.imports.runs import Asked, Found, Run, clean, levels_of, listed, number_of, said
 from ablate.imports.seeding import Resolved, seeded
 from ablate.model import Level
@@ -78,7 +78,9 @@ def declare(found: Found, asked: Asked, *, known: Known | None) -> Declared:
         named=_before(own, known) or asked.axes,
         forced=forced,
         settings=found.settings,
+        bounded=found.bounded,
         seeds=numbered.given,
+        broken=[run.state in ("failed", "lost") for run in runs],
     )
     problems += wrong + numbered.problems + _law_columns(asked, columns)
     if problems:
@@ -96,6 +98,7 @@ def declare(found: Found, asked: Asked, *, known: Known | None) -> Declared:
     trials = make_trials(study, asked, kept=kept, levels=levels, columns=columns, names=names, baselines=baselines)
     notes += _renamed(runs, axes=levels)
     notes += [*_case_only(ordered), *said_of_absent, *numbered.notes, *kept.notes, *_not_finite(trials, asked)]
+    notes += unpaired(trials, metric=asked.metric, drawn=drawn) if study.law is None else []
     if len(columns) > MAX_CONFIG:
         notes.append(f"of {len(columns):,} columns {MAX_CONFIG:,} are kept with each run, the axes among them")
     axes = {axis: [] if axis in drawn else list(found_levels) for axis, found_levels in ordered.items()}

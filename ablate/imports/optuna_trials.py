@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 
 from ablate.errors import EnvironmentMissing, InputError, did_you_mean
+from ablate.imports.choice import MANY
 from ablate.imports.runs import STATES, Asked, Found, Run, State, clean, listed, said, without_credentials
 from ablate.reader import visible
 
@@ -101,7 +102,25 @@ def _found(study: Any, asked: Asked, *, source: str) -> Found:
     runs = tuple(_run(trial, names, metric=metric) for trial in trials)
     settings = dict.fromkeys(clean(name) for trial in trials for name in trial.params)
     columns = tuple(dict.fromkeys((*settings, *(key for run in runs for key in run.config))))
-    return Found("optuna", source, runs, columns, frozenset(settings), metric=metric, goal=goal)
+    return Found("optuna", source, runs, columns, frozenset(settings), bounded=_bounded(trials), metric=metric, goal=goal)
+
+
+def _bounded(trials: Sequence[Any]) -> dict[str, bool]:
+    """Parameter -> whether its values were drawn, as its distribution says; those of a grid, or that somebody gave, were not."""
+    found: dict[str, bool] = {}
+    for trial in trials:
+        for name, distribution in trial.distributions.items():
+            given = "grid_id" in trial.system_attrs or name in trial.system_attrs.get("fixed_params", {})
+            drawn = not given and _is_wide(distribution)
+            found[clean(name)] = found.get(clean(name), False) or drawn
+    return found
+
+
+def _is_wide(distribution: Any) -> bool:
+    """Whether it is more than a few values to choose from."""
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return False
+    return not distribution.step or distribution.log or (distribution.high - distribution.low) / distribution.step >= MANY
 
 
 def _run(trial: Any, names: Sequence[str], *, metric: str) -> Run:

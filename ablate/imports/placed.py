@@ -97,3 +97,31 @@ def _numbers(columns: Mapping[str, Sequence[Level]], candidates: Sequence[str]) 
 def metric_names(axes: Collection[str]) -> Callable[[str], str]:
     """A metric that is called like an axis, or like a column of the results, gets another name."""
     return lambda key: clean(f"metrics.{key}" if key in axes or key in RESERVED else key)
+
+
+def unpaired(trials: Sequence[Trial], *, metric: str, drawn: Collection[str]) -> list[str]:
+    """What to do where no two finished trials differ in one axis alone, so that no level can be compared to another."""
+    done = [trial for trial in trials if trial.run.state == "done" and math.isfinite(trial.run.metrics[metric])]
+    axes = [axis for axis in trials[0].levels if axis not in drawn]
+    if len(done) < 2 or not axes or _pairs(done, axes, by_seed=True):
+        return []
+    if drawn:
+        how = "no two finished runs differ in one axis alone, since values were drawn; --importance says what each axis explains"
+    elif _pairs(done, axes, by_seed=False):
+        how = "arms that differ in one axis alone share no seed; --repeats number counts runs with the same levels as seeds 0, 1, ..."
+    else:
+        how = "no two finished runs differ in one axis alone; name the axes that were varied with --axis"
+    return [f"`ablate effects` has nothing to compare: {how}"]
+
+
+def _pairs(done: Sequence[Trial], axes: Sequence[str], *, by_seed: bool) -> bool:
+    # an axis that does not apply in some runs moves with its owner
+    fixed = [axis for axis in done[0].levels if all(trial.levels[axis] is not None for trial in done)]
+    for axis in axes:
+        seen: dict[tuple[object, ...], Level] = {}
+        for trial in done:
+            level = trial.levels[axis]
+            cell = (trial.seed if by_seed else 0, *(trial.levels[other] for other in fixed if other != axis))
+            if level is not None and seen.setdefault(cell, level) != level:
+                return True
+    return False

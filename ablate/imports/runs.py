@@ -77,6 +77,8 @@ class Found:
     """Config columns in the source's order."""
     settings: frozenset[str] | None
     """Those that the source says were set; None where it does not tell what was set from what was measured."""
+    bounded: Mapping[str, bool] = field(default_factory=dict)
+    """Column -> whether its values were drawn between bounds, where the source says which were."""
     metric: str = ""
     """Where the source has one and says which."""
     goal: str = ""

@@ -64,6 +64,29 @@ def test_trials_keep_their_state_their_curve_and_the_studys_goal(workspace: Work
     assert answered("import", "optuna", url, "--as", "tune", place=workspace)["changed"] is False
 
 
+def test_what_was_drawn_is_as_the_distributions_say(workspace: Workspace, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_int("width", 16, 512)
+        trial.suggest_int("batch", 1, 16, log=True)
+        trial.suggest_int("depth", 1, 4)
+        trial.suggest_float("dropout", 0, 0.5, step=0.25)
+        trial.suggest_categorical("tokens", list(range(1, 41)))
+        return trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+
+    optuna.create_study(storage=url, study_name="drawn", sampler=optuna.samplers.RandomSampler(seed=1)).optimize(objective, n_trials=20)
+    said = answered("import", "optuna", url, "--as", "drawn", "--experiment", "drawn", place=workspace)
+    assert {axis for axis, levels in said["axes"].items() if not levels} == {"width", "batch", "lr"}
+    assert any("since values were drawn; --importance says" in note for note in said["notes"])
+    grid = optuna.create_study(
+        storage=url, study_name="grid", sampler=optuna.samplers.GridSampler({"lr": [1e-4 * 2**at for at in range(9)]})
+    )
+    grid.optimize(lambda trial: trial.suggest_float("lr", 1e-5, 1e-1), n_trials=9)
+    assert len(answered("import", "optuna", url, "--as", "grid", "--experiment", "grid", place=workspace)["axes"]["lr"]) == 9
+
+
 def test_goal_that_contradicts_the_study_is_refused(tmp_path: Path) -> None:
     url = make_storage(tmp_path / "optuna.db", directions=("maximize",), trials=3)
     with pytest.raises(InputError, match="--goal min: the study's own direction is max; leave --goal out"):

@@ -214,6 +214,78 @@ def test_contradiction_changes_nothing(workspace: Workspace, tmp_path: Path) -> 
     assert results_of("wide", place=workspace) == before
 
 
+def grid_rows() -> list[list[Any]]:
+    """Names, two axes, seeds: `name, state, lr, width, seed, loss`."""
+    cells = [(lr, width, seed) for lr in (1e-4, 3e-4, 1e-3) for width in (64, 128) for seed in (0, 1, 2)]
+    return [[f"run-{at}", "finished", *cell, 2 + at * at % 7 / 100] for at, cell in enumerate(cells)]
+
+
+GRID = ("name", "state", "lr", "width", "seed", "loss")
+
+
+@pytest.mark.parametrize("case", ["rerun", "same name twice", "all run twice", "blanks"])
+def test_texts_of_single_runs_are_no_axis(case: str, workspace: Workspace, tmp_path: Path) -> None:
+    rows, words = grid_rows(), list[str]()
+    if case == "rerun":
+        rows.append([*rows[4][:5], 2.5])
+        rows[4][1], rows[4][5] = "failed", ""
+    elif case == "same name twice":
+        rows[7][0] = "run-3"
+    elif case == "all run twice":
+        rows, words = [*rows, *([*row[:5], row[5] + 1] for row in rows)], ["--repeats", "last"]
+    else:
+        rows = [["" if at % 3 else row[0], *row[1:]] for at, row in enumerate(rows)]
+    table = write_table(tmp_path / "runs.csv", GRID, rows)
+    said = answered("import", "csv", table, "--as", "runs", *LOSS, *words, place=workspace)
+    assert list(said["axes"]) == ["lr", "width"]
+    assert said["left_out"] == {"name": "different in nearly every run"}
+    assert all(effect["n"] for effect in answered("effects", "runs", place=workspace)["effects"])
+    assert not any("nothing to compare" in note for note in said["notes"])
+    named = answered(
+        "import", "csv", table, "--as", "named", *LOSS, *words, "--axis", "name", "--axis", "lr", "--axis", "width", place=workspace
+    )
+    assert list(named["axes"]) == ["name", "lr", "width"]
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_variants_of_one_run_beside_a_baseline_are_an_axis(seeded: bool, workspace: Workspace, tmp_path: Path) -> None:
+    rows = [("adam", 0.1, seed, 1.0 + seed) for seed in (0, 1, 2)]
+    rows += [(name, 0.1, 0, 2.0) for name in ("sgd", "lion", "muon", "soap")] + [("adam", 0.2, 0, 3.0)]
+    header = ("optimizer", "lr", "seed" if seeded else "constant", "loss")
+    table = write_table(tmp_path / "runs.csv", header, [row if seeded else (*row[:2], 7, row[3]) for row in rows])
+    said = answered("import", "csv", table, "--as", "runs", *LOSS, place=workspace)
+    assert said["axes"] == {"optimizer": ["adam", "sgd", "lion", "muon", "soap"], "lr": [0.1, 0.2]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (
+            [("a", 1, 0, 1), ("b", 2, 0, 2), ("c", 2, 1, "nan"), ("a", 1, 1, 3), ("c", 3, 0, 4)],
+            "name the axes that were varied with --axis",
+        ),
+        ([(kind, rate, seed, 1) for seed, (kind, rate) in enumerate((kind, rate) for kind in "ab" for rate in (1, 2))], "--repeats number"),
+    ],
+)
+def test_runs_of_which_nothing_pairs_up_are_said(rows: list[Any], says: str, workspace: Workspace, tmp_path: Path) -> None:
+    table = write_table(tmp_path / "runs.csv", ("kind", "lr", "seed", "loss"), rows)
+    words = ("--axis", "kind", "--axis", "lr")
+    (note,) = [
+        note
+        for note in answered("import", "csv", table, "--as", "runs", *LOSS, *words, place=workspace)["notes"]
+        if "`ablate effects` has nothing to compare" in note
+    ]
+    assert says in note
+
+
+def test_numbers_that_stand_once_were_drawn(workspace: Workspace, tmp_path: Path) -> None:
+    for count, levels in ((7, 7), (8, 0), (20, 0)):
+        rows = [(math.exp(-at / 3), "ab"[at % 2], 1 + at) for at in range(count)]
+        table = write_table(tmp_path / "runs.csv", ("lr", "kind", "loss"), rows)
+        said = answered("import", "csv", table, "--as", f"runs-{count}", *LOSS, "--axis", "lr", "--axis", "kind", place=workspace)
+        assert len(said["axes"]["lr"]) == levels
+
+
 def test_name_of_a_study_that_was_run_is_refused(workspace: Workspace, tmp_path: Path) -> None:
     run(small_study(), workspace)
     with pytest.raises(InputError, match="'small' is a study of the store that was run, not imported"):
