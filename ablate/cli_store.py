@@ -111,6 +111,7 @@ def import_(
     repeats: Annotated[
         str, typer.Option(help="Finished runs with the same levels and seed: refuse, last (it alone counts), number (each is a seed).")
     ] = "refuse",
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of an imported study of this name, and of all it held.")] = False,
     question: Annotated[str, typer.Option(help="What the runs were to answer, in a sentence.")] = "",
     curves: Annotated[
         bool, typer.Option("--curves/--no-curves", help="With every recorded point; MLflow has to be asked for those of each run.")
@@ -124,7 +125,7 @@ def import_(
 
     options: dict[str, object] = {"--as": study, "--metric": metric, "--goal": goal, "--also": also, "--axis": axis, "--base": base}
     options |= {"--seed-column": seed_column, "--size": size, "--rate": rate, "--experiment": experiment}
-    options |= {"--repeats": repeats != "refuse", "--question": question, "--no-curves": not curves}
+    options |= {"--repeats": repeats != "refuse", "--replace": replace, "--question": question, "--no-curves": not curves}
     if len(words) == 1 and (words[0] not in KINDS or Path(words[0]).exists()):
         given = [name for name, value in options.items() if value]
         _import_archive(Path(words[0]), given=given, as_json=as_json, folder=workspace, store=store)
@@ -147,6 +148,7 @@ def import_(
         rate=rate,
         experiment=experiment,
         repeats=repeats,
+        replace=replace,
         question=question,
         curves=curves,
     )

@@ -12,7 +12,7 @@ from typing import Any
 from ablate.errors import InputError
 from ablate.fingerprint import LENGTH, fingerprint, slug
 from ablate.holding import held
-from ablate.imports.declared import Declared, Known
+from ablate.imports.declared import OTHERWISE, Declared, Known
 from ablate.imports.placed import Trial
 from ablate.imports.runs import DIVERGED_THERE, Found, listed, said
 from ablate.journal import make_point
@@ -36,6 +36,8 @@ class Arrived:
     same: int
     gone: tuple[str, ...]
     """Trials here that the source has no more; they stay."""
+    replaced: int
+    """Trials of an earlier import that gave way."""
     states: Mapping[str, int]
     """State -> how many trials of the study."""
     is_changed: bool
@@ -71,18 +73,21 @@ def known_study(store: Store, name: str) -> Known | None:
     return Known(record.spec, record.axes, {origin["run"]: seeds[job] for job, origin in told}, column, metric)
 
 
-def take_in(declared: Declared, found: Found, *, store: Store, known: Known | None) -> Arrived:
-    """Raises InputError with every contradiction; then nothing was changed."""
+def take_in(declared: Declared, found: Found, *, store: Store, known: Known | None, replace: bool = False) -> Arrived:
+    """Raises InputError with every contradiction; then nothing was changed. `replace`: what is here gives way, and contradicts nothing."""
     name = declared.study.name
     with held(store, study=name, owner=OWNER) as (fenced, _):
         here = _here(fenced.rows(name))
         if (here.study.spec if here.study else None) != (known.spec if known else None):
             raise InputError(f"'{name}' was changed by somebody else meanwhile; import it again")
-        return _take_in(declared, found, here=here, store=fenced)
+        return _take_in(declared, found, here=here, store=fenced, old=set(here.jobs) if replace else set())
 
 
-def _take_in(declared: Declared, found: Found, *, here: _Here, store: Store) -> Arrived:
-    name, problems = declared.study.name, list[str]()
+def _take_in(declared: Declared, found: Found, *, here: _Here, store: Store, old: set[str]) -> Arrived:
+    """`old`: jobs that give way."""
+    name, problems, replaced = declared.study.name, list[str](), len(here.trials) if old else 0
+    if old:
+        here = _Here(here.study, here.declarations, {}, {}, {}, {}, frozenset())
     trials = {_job_id(name, trial): trial for trial in declared.trials}
     changed = set[str]()
     for job in trials.keys() & here.jobs.keys():
@@ -111,14 +116,15 @@ def _take_in(declared: Declared, found: Found, *, here: _Here, store: Store) -> 
             yield from (row for job in fresh for row in _metric_rows(job, trials[job]))
             yield from (row for job in fresh for row in _point_rows(job, trials[job]))
 
-        store.add_rows(all_rows, study=name, jobs=changed)
+        # also of new ones: a study that was replaced leaves its jobs behind, and one of them may come again
+        store.add_rows(all_rows, study=name, jobs={*changed, *new, *old})
     states: dict[str, int] = {}
     for trial in declared.trials:
         states[trial.run.state] = states.get(trial.run.state, 0) + 1
     for row in gone:
         states[here.jobs[row.final].state] = states.get(here.jobs[row.final].state, 0) + 1
     same = len(trials) - len(new) - len(changed)
-    return Arrived(name, len(new), len(changed), same, tuple(row.id for row in gone), states, told or bool(changed))
+    return Arrived(name, len(new), len(changed), same, tuple(row.id for row in gone), replaced, states, told or bool(changed))
 
 
 def _here(rows: Iterable[Row]) -> _Here:
@@ -157,10 +163,10 @@ def _against(here: _Here, job: str, trial: Trial) -> tuple[bool, str]:
     what = f"{trial.arm}, seed {trial.seed} ({trial.run.name})"
     if old.state == "done":
         if trial.run.state != "done":
-            return True, f"{what}: it is done here, and its source says {trial.run.state} now; import under another name with --as"
+            return True, f"{what}: it is done here, and its source says {trial.run.state} now; {OTHERWISE}"
         other = sorted(key for key in before.keys() & now.keys() if not _equal(before[key], now[key]))
         if other:
-            return True, f"{what}: it is done here with another {listed(other, most=5)}; import under another name with --as"
+            return True, f"{what}: it is done here with another {listed(other, most=5)}; {OTHERWISE}"
     new = _job_row(job, trial)
     more = set(now) - set(before) or (trial.run.curves and job not in here.with_curves)
     return bool(more or (old.state, old.num_params, old.train_flops, old.reason) != (new.state, new.num_params, new.train_flops, new.reason)

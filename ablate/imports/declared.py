@@ -4,7 +4,7 @@ What the study said when it was imported before holds again, unless it is asked 
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from ablate.reader import visible
 from ablate.study import Study
 from ablate.trainers import IMPORTED
 
-OTHERWISE = "import under another name with --as"
+OTHERWISE = "import under another name with --as, or in its place with --replace"
 FAR = 10.0
 """Bounds so many times apart are spaced by ratio."""
 
@@ -60,11 +60,13 @@ class Declared:
 
 def declare(found: Found, asked: Asked, *, known: Known | None) -> Declared:
     """Raises InputError with every problem."""
+    wanted = asked.metric
     asked, problems = _as_before(asked, found, known)
     notes = list(found.notes)
     runs, dropped = _usable(found, asked)
     notes += dropped
-    if not any(asked.metric in run.metrics for run in runs if run.state == "done"):
+    # of a table, metrics are read that were asked for: the one it had is there only where nothing else was wanted
+    if wanted in ("", asked.metric) and not any(asked.metric in run.metrics for run in runs if run.state == "done"):
         problems.append(_nothing_usable(found, asked))
     columns = {name: levels_of([run.config.get(name) for run in runs]) for name in found.columns}
     problems += _unknown_columns(asked, columns)
@@ -125,14 +127,14 @@ def _as_before(asked: Asked, found: Found, known: Known | None) -> tuple[Asked, 
                 problems.append(f"'{asked.study}' was imported with --{key} {before}, not {now}; {OTHERWISE}")
         asked = replace(asked, metric=known.metric, goal=goal, question=asked.question or known.spec["question"])
         asked = replace(asked, seed=asked.seed or (known.seed_column if known.seed_column in found.columns else ""))
-        named = {axis_name(name) for name in asked.axes}
-        if named - set(known.axes):
-            problems.append(f"'{asked.study}' was imported with the axes {listed(known.axes)}, not {listed(asked.axes)}; {OTHERWISE}")
         law = known.spec.get("law")
         if law:
             by_name = {axis_name(name): name for name in found.columns}
             size = by_name.get(law["size"], "") if law["size"] != "num_params" else ""
             asked = replace(asked, rate=asked.rate or by_name.get(law["hyperparameter"], ""), size=asked.size or size)
+        axes = list(dict.fromkeys((*(asked.axes or _before(found.columns, known)), *filter(None, (asked.size, asked.rate)))))
+        if set(_axis_names(axes).values()) != set(known.axes):
+            problems.append(f"'{asked.study}' was imported with the axes {listed(known.axes)}, not {listed(axes)}; {OTHERWISE}")
     problems += goal_problems(asked.goal)
     return asked, problems
 
@@ -197,7 +199,7 @@ def _law_columns(asked: Asked, columns: Mapping[str, Sequence[Level]]) -> list[s
     return problems
 
 
-def _before(columns: Mapping[str, Sequence[Level]], known: Known | None) -> tuple[str, ...]:
+def _before(columns: Iterable[str], known: Known | None) -> tuple[str, ...]:
     """The columns that were axes when the study was imported before."""
     if known is None:
         return ()

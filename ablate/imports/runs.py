@@ -109,6 +109,8 @@ class Asked:
     rate: str = ""
     experiment: str = ""
     repeats: str = "refuse"
+    replace: bool = False
+    """Whether it takes the place of what an earlier import left."""
     question: str = ""
     curves: bool = True
 

@@ -26,7 +26,13 @@ class Imported:
 
     def to_json(self) -> dict[str, Any]:
         arrived, study = self.arrived, self.declared.study
-        counts = {"new": arrived.new, "updated": arrived.changed, "same": arrived.same, "gone": list(arrived.gone)}
+        counts = {
+            "new": arrived.new,
+            "updated": arrived.changed,
+            "same": arrived.same,
+            "gone": list(arrived.gone),
+            "replaced": arrived.replaced,
+        }
         return {
             "study": arrived.study,
             "source": {"kind": self.found.kind, "source": self.found.source, "sha256": self.found.digest or None},
@@ -50,6 +56,8 @@ class Imported:
         before = (
             f" ({arrived.new} new, {arrived.changed} updated, {arrived.same} as before)"
             if arrived.new < sum(arrived.states.values())
+            else f" (in the place of {counted(arrived.replaced, 'trial')})"
+            if arrived.replaced
             else ""
         )
         yield f"'{arrived.study}': {counted(sum(arrived.states.values()), 'trial')} from {self.found.source}{before}: {states}"
@@ -69,7 +77,7 @@ class Imported:
         yield from (f"! {note}" for note in self.declared.notes)
         if arrived.gone:
             yield f"! {counted(len(arrived.gone), 'trial')} here are not in the source any more and stay: {listed(arrived.gone, most=3)}"
-        yield f"next: ablate effects{options} {arrived.study}"
+        yield f"next: ablate {'law fit' if self.declared.study.law else 'effects'}{options} {arrived.study}"
 
 
 def import_runs(asked: Asked, workspace: Workspace) -> Imported:
@@ -83,7 +91,7 @@ def import_runs(asked: Asked, workspace: Workspace) -> Imported:
         problems.append(f"--repeats {visible(asked.repeats)}: {', '.join(REPEATS)}{did_you_mean(asked.repeats, REPEATS)}")
     if problems:
         raise InputError("\n".join(problems))
-    known = None
+    here = None
     if workspace.has_store:
         try:
             store = open_store(workspace.store_url)
@@ -91,8 +99,9 @@ def import_runs(asked: Asked, workspace: Workspace) -> Imported:
             if workspace.store is None:
                 raise  # one that is there and cannot be read
         else:
-            known = known_study(store, asked.study)
+            here = known_study(store, asked.study)
             store.close()
+    known = None if asked.replace else here
     asked = _with_metric(asked, known.metric if known else "")
     try:
         found = read_runs(asked)
@@ -103,7 +112,7 @@ def import_runs(asked: Asked, workspace: Workspace) -> Imported:
     workspace.create()
     written = open_store(workspace.store_url, write=True)
     try:
-        return Imported(found, declared, take_in(declared, found, store=written, known=known))
+        return Imported(found, declared, take_in(declared, found, store=written, known=here, replace=asked.replace))
     finally:
         written.close()
 

@@ -94,6 +94,7 @@ def test_law_is_that_of_the_table_itself(workspace: Workspace, tmp_path: Path) -
     table = law_table(tmp_path)
     said = typed("import", "csv", table, "--as", "law", *LOSS, "--size", "n_params", "--rate", "lr", place=workspace)
     assert "law of lr against n_params" in said
+    assert said.splitlines()[-1] == f"next: ablate law fit --workspace {workspace.folder} law"
     assert "1 run without a finite loss" in said
     assert answered("law", "fit", "law", place=workspace) == answered("law", "fit", table, place=workspace)
     assert answered("next", "law", place=workspace) == answered("next", table, place=workspace)
@@ -208,10 +209,59 @@ def test_contradiction_changes_nothing(workspace: Workspace, tmp_path: Path) -> 
     with pytest.raises(InputError) as error:
         typed("import", "csv", table, "--as", "wide", place=workspace)
     assert str(error.value).count("is done here with another loss") == 2
-    for words in (("--metric", "acc"), ("--goal", "max"), ("--axis", "mlp"), ("--base", "width=128")):
-        with pytest.raises(InputError, match="import under another name with --as"):
+    for words in (
+        ("--metric", "acc"),
+        ("--goal", "max"),
+        ("--axis", "mlp"),
+        ("--axis", "width"),
+        ("--size", "n_params", "--rate", "optim.lr"),
+        ("--base", "width=128"),
+    ):
+        with pytest.raises(InputError, match="import under another name with --as") as error:
             typed("import", "csv", table, "--as", "wide", *words, place=workspace)
+        assert "no usable run" not in str(error.value)
     assert results_of("wide", place=workspace) == before
+
+
+def test_axes_typed_again_are_no_contradiction(workspace: Workspace, tmp_path: Path) -> None:
+    table = law_table(tmp_path)
+    for words in (
+        (*LOSS, "--axis", "lr", "--size", "n_params", "--rate", "lr"),
+        ("--axis", "lr"),
+        ("--axis", "lr", "--axis", "n_params"),
+        (),
+    ):
+        said = typed("import", "csv", table, "--as", "law", *words, place=workspace)
+    assert said.startswith("'law' was here already")
+
+
+def test_replacing_forgets_what_an_import_left(workspace: Workspace, tmp_path: Path) -> None:
+    table = wide_table(tmp_path)
+    first = typed("import", "csv", table, "--as", "wide", *LOSS, place=workspace)
+    before = results_of("wide", place=workspace)
+    other = ("--metric", "acc", "--goal", "max", "--axis", "width", "--repeats", "number", "--replace")
+    said = answered("import", "csv", table, "--as", "wide", *other, place=workspace)
+    assert (said["axes"], said["trials"]["replaced"], said["trials"]["gone"]) == ({"width": [64, 128]}, 18, [])
+    assert [row["acc"] for row in results_of("wide", place=workspace)] == [None if at == 4 else 0.5 + at / 1000 for at in range(18)]
+    text = Path(table).read_text(encoding="utf-8")  # jobs that were left behind come again, and say what the source says now
+    Path(table).write_text(text.replace(",2.03,", ",2.5,"), encoding="utf-8")
+    again = typed("import", "csv", table, "--as", "wide", *LOSS, "--replace", place=workspace)
+    assert again.splitlines()[1:] == first.splitlines()[1:]
+    assert results_of("wide", place=workspace) == [row | ({"loss": 2.5} if row["loss"] == 2.03 else {}) for row in before]
+    fewer = "\n".join(row for row in text.splitlines() if ",1e-3," not in row)
+    Path(table).write_text(fewer, encoding="utf-8")
+    assert answered("import", "csv", table, "--as", "wide", *LOSS, "--replace", place=workspace)["trials"]["replaced"] == 18
+    Path(table).write_text(text.replace(",2.12,", ",2.7,").replace("-13,2025-01-14T10:00:00Z,finished", "-13,,failed"), encoding="utf-8")
+    assert answered("import", "csv", table, "--as", "wide", place=workspace)["trials"]["new"] == 6
+    assert [row["loss"] for row in results_of("wide", place=workspace)][12:15] == [2.7, None, 2.14]
+
+
+def test_replacing_spares_a_study_that_was_run(workspace: Workspace, tmp_path: Path) -> None:
+    run(small_study(), workspace)
+    before = results_of("small", place=workspace)
+    with pytest.raises(InputError, match="'small' is a study of the store that was run, not imported"):
+        typed("import", "csv", arms_table(tmp_path), "--as", "small", *LOSS, "--replace", place=workspace)
+    assert results_of("small", place=workspace) == before
 
 
 def grid_rows() -> list[list[Any]]:
