@@ -42,6 +42,8 @@ EXACT = 1e-7
 """Residual SD of ln L up to which the runs have no noise that a bootstrap could show."""
 NO_RESAMPLES = "no interval: fitted without a bootstrap"
 NO_SPLIT = "alpha and beta are both 0: no term of the law falls with N or D"
+BEYOND = 600.0
+"""ln N of a best size that is none: 1e260, where exponents all but 0 end up."""
 LEAST_RESAMPLES = 20
 """Fewer give no interval."""
 RESAMPLED = 10
@@ -164,11 +166,15 @@ class LossLaw:
     def optimal(self, compute: float, *, flops_per_param_token: float = 6.0) -> Allocation:
         """The N and D of the lowest loss among those with flops_per_param_token * N * D = compute (FLOPs); Hoffmann et al., equation 4."""
         budget = positive(compute, what="compute") / positive(flops_per_param_token, what="flops_per_param_token")
-        if missing := self._no_optimum():
-            raise InputError(missing)
+        gone = [name for name in ("A", "B", "alpha", "beta") if not getattr(self, name) > NO_EXPONENT]
+        if gone:
+            why = f"{', '.join(gone)} came out as 0, so the loss does not depend on both N and D; fit runs that vary them more"
+            raise InputError(f"no optimum: {why}")
         balance = log(self.alpha) + log(self.A) - log(self.beta) - log(self.B)
-        size = exp((balance + self.beta * log(budget)) / (self.alpha + self.beta))
-        return Allocation(size, budget / size)
+        size = (balance + self.beta * log(budget)) / (self.alpha + self.beta)
+        if abs(size) > BEYOND:
+            raise InputError(f"no optimum: with alpha {self.alpha:.2g} and beta {self.beta:.2g} it lies beyond all sizes")
+        return Allocation(exp(size), budget / exp(size))
 
     def notes(self, n_params: float, tokens: float) -> tuple[str, ...]:
         """How far a point lies outside the runs of the fit, one line for each of N and D; nothing inside."""
@@ -181,9 +187,11 @@ class LossLaw:
 
     def budget(self, compute: float, *, flops_per_param_token: float = 6.0) -> Budget:
         """`optimal` with the loss there, how sure the resamples are of all three, and how far outside the runs it lies."""
-        if missing := self._no_optimum():
-            return Budget(positive(compute, what="compute"), None, None, None, None, None, None, (missing,))
-        best = self.optimal(compute, flops_per_param_token=flops_per_param_token)
+        positive(compute, what="compute"), positive(flops_per_param_token, what="flops_per_param_token")
+        try:
+            best = self.optimal(compute, flops_per_param_token=flops_per_param_token)
+        except InputError as error:
+            return Budget(compute, None, None, None, None, None, None, (str(error),))
         found = []
         for law in self._resampled():
             try:
@@ -210,12 +218,6 @@ class LossLaw:
         spread = {name: _listed(asdict(found)) for name, found in (self.spread or {}).items()} or None
         robustness = self.robustness and asdict(self.robustness) | {"a": self.robustness.a}
         return _listed(plain) | {"formula": self.formula, "spread": spread, "robustness": robustness, "a": self.a, "b": self.b}
-
-    def _no_optimum(self) -> str:
-        """Why no split of a budget is the best; empty where one is."""
-        gone = [name for name in ("A", "B", "alpha", "beta") if not getattr(self, name) > NO_EXPONENT]
-        why = f"no optimum: {', '.join(gone)} came out as 0, so the loss does not depend on both N and D; fit runs that vary them more"
-        return why if gone else ""
 
     def _resampled(self) -> "list[LossLaw]":
         return [replace(self, **dict[str, Any](drawn)) for drawn in self.resamples]

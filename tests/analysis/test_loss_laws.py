@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -205,6 +206,13 @@ def test_law_of_a_loss_that_rises_with_size_has_no_exponent_a_and_says_why() -> 
     assert "no optimum: " in budget.notes[0]
     with pytest.raises(InputError, match="compute: -1 is not a positive"):
         law.budget(-1)
+
+
+def test_law_whose_exponents_are_all_but_zero_has_no_optimum() -> None:
+    law = replace(fit_loss_law(runs(12)), alpha=1e-3, beta=1e-3, A=1.0, B=1e3)
+    with pytest.raises(InputError, match="it lies beyond all sizes"):
+        law.optimal(1e21)
+    assert law.budget(1e21).notes == ("no optimum: with alpha 0.001 and beta 0.001 it lies beyond all sizes",)
 
 
 def test_resamples_without_an_exponent_a_are_left_out_of_its_spread_and_counted() -> None:
