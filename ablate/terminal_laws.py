@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from ablate.analysis.laws import SYMBOLS
+from ablate.analysis.laws import SYMBOLS, rate_label
 from ablate.terminal import console, duration, show_rows
 
 if TYPE_CHECKING:
@@ -127,11 +127,20 @@ def _optimum_row(optimum: "Optimum") -> dict[str, Any]:
             "best rate": optimum.lr,
             "×/÷ (1 SE)": None if optimum.se_ln is None else exp(optimum.se_ln),
             "best on the grid": optimum.grid_best,
+            "as good": _as_good(optimum),
             "runs": None if given else optimum.n_runs,
             "diverged": None if given else optimum.n_diverged,
             "optimum": optimum.status,
         }
     )
+
+
+def _as_good(optimum: "Optimum") -> str | None:
+    """The rates that cannot be told from the best, as in MM1's figure 6."""
+    near = optimum.near_optimal
+    if not near:
+        return None
+    return rate_label(near[0]) if len(near) == 1 else f"{rate_label(near[0])} to {rate_label(near[-1])}"
 
 
 def _form_row(form: "FormFit") -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Optimum:
     def to_json(self) -> dict[str, Any]:
         keys = ("n_params", "lr", "se_ln", "status", "grid_best", "n_runs", "n_diverged")
         given = {column: getattr(self, column) for column in OPTIONAL if getattr(self, column) is not None}
-        return {key: getattr(self, key) for key in keys} | {"bound": list(self.bound)} | given
+        return {key: getattr(self, key) for key in keys} | {"bound": list(self.bound), "near_optimal": list(self.near_optimal)} | given
 
 
 def find_optima(runs: pd.DataFrame, *, metric: str, goal: Goal) -> tuple[Optimum, ...]:

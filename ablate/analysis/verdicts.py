@@ -48,6 +48,8 @@ from ablate.study import Claim, Metric
 
 Outcome = Literal["supported", "contradicted", "equivalent", "inconclusive"]
 EQUIVALENCE_CONFIDENCE = 0.9
+LONG = 1e6
+"""Numbers from here on are written with an exponent."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,9 @@ def numbers_of(effect: Effect, *, unit: str = "", confidence: float | None = Non
     count = f"n = {effect.n} {'seed' if effect.n == 1 else 'seeds'}"
     if interval is None:
         return f"{signed(effect.mean_diff)}{unit and ' ' + unit}, no interval, {count}"
+    if max(map(abs, interval)) >= LONG:  # digits that nobody reads
+        low, high = (minus(f"{bound:.3g}") for bound in interval)
+        return f"{signed(effect.mean_diff)}{unit and ' ' + unit} [{low}, {high}], {count}"
     places = decimals(interval)
     low, high = (minus(f"{bound:.{places}f}") for bound in interval)
     return f"{minus(f'{effect.mean_diff:+.{places}f}')}{unit and ' ' + unit} [{low}, {high}], {count}"

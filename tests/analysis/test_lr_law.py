@@ -200,7 +200,7 @@ def test_fit_runs_answer_has_exactly_the_documented_keys() -> None:
     answer = json.loads(json.dumps(answer, allow_nan=False))
     assert set(answer) == JSON_KEYS
     assert set(answer["law"]) == {"slopes", "intercept", "se", "tau", "df", "method", "prior"}
-    optimum_keys = {"n_params", "lr", "se_ln", "status", "bound", "grid_best", "n_runs", "n_diverged"}
+    optimum_keys = {"n_params", "lr", "se_ln", "status", "bound", "near_optimal", "grid_best", "n_runs", "n_diverged"}
     assert all(set(optimum) == optimum_keys for optimum in answer["optima"])
     prediction = {"n_params", "lr", "interval", "level", "kind", "regret", "weight_decay"}
     assert prediction <= set(answer["prediction"])

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ablate.analysis.effects import paired_effect
-from ablate.analysis.verdicts import Verdict, judge, verdicts
+from ablate.analysis.verdicts import Verdict, judge, numbers_of, verdicts
 from ablate.errors import InputError
 from ablate.study import Claim, Contrast, Metric
 
@@ -311,3 +311,8 @@ def test_best_level_that_is_open_needs_more_seeds_than_it_has() -> None:
         claim = Claim(axis="a", expect="best_level", level=3)
         (found,) = verdicts(frame.assign(state="done"), claims=[claim], metric=Metric(name="m", goal="max"), levels={"a": list(range(8))})
         assert found.verdict != "inconclusive" or found.seeds is None or found.seeds > 5
+
+
+def test_numbers_of_huge_differences_are_short() -> None:
+    effect = paired_effect({0: 1e12, 1: 2.0, 2: 1.0}, dict.fromkeys(range(3), 0.0), axis="a", metric="m")
+    assert numbers_of(effect) == "+3.33e+11 [−1.1e+12, 1.77e+12], n = 3 seeds"
