@@ -137,10 +137,7 @@ def _optimum_row(optimum: "Optimum") -> dict[str, Any]:
 
 def _as_good(optimum: "Optimum") -> str | None:
     """The rates that cannot be told from the best, as in MM1's figure 6."""
-    near = optimum.near_optimal
-    if not near:
-        return None
-    return rate_label(near[0]) if len(near) == 1 else f"{rate_label(near[0])} to {rate_label(near[-1])}"
+    return ", ".join(map(rate_label, optimum.near_optimal)) or None
 
 
 def _form_row(form: "FormFit") -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ablate.analysis.laws import positive, size_label
 from ablate.analysis.trial_values import joined, trial_values
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
+from ablate.quantities import counted
 
 MIN_ARMS = 4
 """Of the bootstrap: of three arms' resamples 11 % hold one arm only and 67 % two."""
@@ -354,7 +355,7 @@ def _trend(arm: Level, effects: dict[float, Effect], *, baseline: Level, metric:
         arm, baseline, metric, tuple(effects.items()), None, None, None, None, None, 0, "own_se" if own else "pooled_se", flips, notes
     )
     if len(measured) < 2:
-        return replace(bare, note=joined(f"{len(measured)} sizes with an effect: no line, two are needed", notes))
+        return replace(bare, note=joined(f"{counted(len(measured), 'size')} with an effect: no line, two are needed", notes))
     x, y = np.log(list(measured)), np.array([effect.mean_diff or 0.0 for effect in measured.values()])
     weights = 1 / np.array(errors) ** 2 if own else seeds
     weights = weights / weights.sum()

@@ -131,7 +131,7 @@ def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, call
         problems.append(f"column {called.get('n_params', 'n_params')}: {distinct} distinct size; {needed}")
     for name in ("arm", "seed"):
         if missing := int(frame[name].isna().sum()):
-            problems.append(f"column {called.get(name, name)}: {missing} rows without a value; fill it in or drop these rows")
+            problems.append(f"column {called.get(name, name)}: {counted(missing, 'row')} without a value; fill it in or drop these rows")
     arms = [str(arm) for arm in dict.fromkeys(frame["arm"].dropna())]
     if baseline not in set(frame["arm"]):
         problems.append(f"no arm '{baseline}' to compare with (there: {', '.join(arms)}){did_you_mean(str(baseline), arms)}")
