@@ -20,6 +20,7 @@ from ablate.analysis.optima import Goal
 from ablate.analysis.scales import RankTransfer, SizeTrend, effect_against_size, rank_transfer
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
+from ablate.quantities import counted
 
 NO_COMPUTE = "no compute is known of these runs"
 OWN_NAMES: Mapping[str, str] = {}
@@ -109,9 +110,9 @@ def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, call
     require_columns(frame, ["arm", "n_params", "seed", metric])
     if frame.empty:
         raise InputError("no rows; give one row a trial: arm, n_params, seed and the metric")
-    counted = ["n_params", *(["compute"] if "compute" in frame else [])]
+    counts = ["n_params", *(["compute"] if "compute" in frame else [])]
     read, problems = dict[str, "pd.Series[float]"](), list[str]()
-    for name in dict.fromkeys([*counted, metric]):
+    for name in dict.fromkeys([*counts, metric]):
         own = called.get(name, name)
         try:
             read[name] = numbers(frame[[name]].set_axis([own], axis=1), own)
@@ -119,7 +120,7 @@ def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, call
             problems.append(str(error))
     if problems:
         raise InputError("\n".join(problems))
-    for name in counted:
+    for name in counts:
         if (bad := read[name][~(read[name] > 0) | ~np.isfinite(read[name])]).size:
             problems.append(
                 f"column {called.get(name, name)}: {bad.iloc[0]} (row {bad.index[0]}) is not a positive, finite number"

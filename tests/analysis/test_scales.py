@@ -230,7 +230,7 @@ def test_effect_against_size_one_seed_has_a_line_and_no_clear_flip() -> None:
 
 @pytest.mark.parametrize(
     ("effects", "reason"),
-    [({1e6: [1.0, 1.2]}, "1 sizes with an effect"), ({1e6: [1.0], 1e7: [2.0], 1e8: [3.0]}, "exactly on a line")],
+    [({1e6: [1.0, 1.2]}, "1 size with an effect"), ({1e6: [1.0], 1e7: [2.0], 1e8: [3.0]}, "exactly on a line")],
 )
 def test_effect_against_size_without_an_interval_says_why(effects: dict[float, list[float]], reason: str) -> None:
     found = trend(grown(effects))
