@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from ablate.analysis.laws import SYMBOLS, rate_label
+from ablate.analysis.laws import NO_CHANGE, SYMBOLS, rate_label
 from ablate.terminal import console, duration, show_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ablate.analysis.law_comparison import FormFit
+    from ablate.analysis.law_comparison import FormFit, SlopeComparison
     from ablate.analysis.laws import Prediction
     from ablate.analysis.lr_law import LawReport
     from ablate.analysis.next_runs import NextRun
@@ -33,7 +33,7 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         out.print(Text.assemble(("published", "bold"), f" {MM1.formula}   {MM1.source}"), soft_wrap=True)
     for slope in report.slopes:
         if slope.difference is not None and slope.p is not None:
-            said = f"slope in {SYMBOLS[slope.quantity]} minus that of {slope.law} ({slope.published_slope:+.3f})"
+            said = f"slope in {SYMBOLS[slope.quantity]} minus {_whose(slope)}"
             out.print(f"  {said}: {slope.difference:+.3f} (p = {slope.p:.2g}, df = {slope.df})")
             out.print(f"    {slope.note}", soft_wrap=True) if slope.note else None
     if any(optimum.tokens or optimum.batch_tokens for optimum in report.optima) and report.fit:
@@ -115,6 +115,10 @@ def show_prediction(prediction: "Prediction", *, law: str, source: str) -> None:
         )
     for note in (source, *prediction.notes):
         out.print(f"  {note}", soft_wrap=True)
+
+
+def _whose(slope: "SlopeComparison") -> str:
+    return "0, the same rate at all sizes" if slope.law == NO_CHANGE else f"that of {slope.law} ({slope.published_slope:+.3f})"
 
 
 def _optimum_row(optimum: "Optimum") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from scipy import stats
 
 from ablate.analysis.law_fit import FORMS, Form, LawFit, cannot_fit, errors_of, fit_power_law, ln_table
-from ablate.analysis.laws import COUNTS, PublishedLaw, Quantity
+from ablate.analysis.laws import COUNTS, NO_CHANGE, PublishedLaw, Quantity
 from ablate.analysis.optima import Optimum
 from ablate.analysis.random_effects import log_likelihood
 
@@ -72,10 +72,6 @@ class SlopeComparison:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-NO_CHANGE = "no change"
-"""The slope 0 of a rate that is the same at all sizes, as under muP."""
 
 
 def compare_slopes(fit: LawFit, *, published: Iterable[PublishedLaw]) -> tuple[SlopeComparison, ...]:

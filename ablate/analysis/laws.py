@@ -28,6 +28,9 @@ COUNTS: dict[Counts, str] = {
 Range = tuple[float | None, float | None]
 """From and to; None is an end that is not known."""
 
+NO_CHANGE = "no change"
+"""The slope 0 of a rate that is the same at all sizes, as under muP."""
+
 WEIGHT_DECAY_RATIO = 0.1
 """MM1: lambda = 0.1 eta."""
 
