@@ -23,13 +23,14 @@ from ablate.stores import Store, TrialRecord
 from ablate.study import Claim, Law, Study
 from ablate.study_law import Asked, form_of
 from ablate.tables import naming, read_csv, sense
+from ablate.trainers import IMPORTED
 from ablate.yaml_text import yaml_text
 
 HEADER = """What `ablate next` proposes for the study '{name}', which this goes on with under its own name: keep it beside the study's file.
 `ablate plan` shows what it costs, `ablate run` executes what is not done yet."""
 ENDED = (*FINAL, "failed", "stale")
 NOTHING = "the study '{name}' has neither a law nor an inconclusive claim, so no run would settle anything; it has {claims} claims"
-TABLE = "no study to go on with; add these to the table once they are run"
+TABLE = "nothing of it runs here; add these to its runs once they are made, and read or import it again"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
         for verdict, need in zip(open_, settling(open_, metric=study.metric.name), strict=True)
     )
     runs = () if law is None or law.stop else law.runs
-    file = _study_file(conclusion.record.spec, conclusion.record.axes, trials, law=study.law, runs=runs, claims=claims)
+    if study.trainer == IMPORTED:  # nothing of it runs here
+        file = _runs_file(runs, of=name)
+    else:
+        file = _study_file(conclusion.record.spec, conclusion.record.axes, trials, law=study.law, runs=runs, claims=claims)
     return Next(law, note, claims, file)
 
 
@@ -110,8 +114,12 @@ def csv_next(path: Path, asked: Asked, *, metric: str, goal: str, count: int, pe
     frame, better, by = read_csv(path), sense(goal), _per(per)
     with naming(path):
         found = next_runs(frame, metric=metric, goal=better, target=target, at=asked.at, form=form, count=count, per=by)
-    rows = [{name: value for name, value in run.to_json().items() if name not in ("cost", "sd", "gain")} for run in found.runs]
-    return Next(found, "", (), yaml_text({"runs": rows}, header=f"What `ablate next` proposes for {path.name}: {TABLE}."))
+    return Next(found, "", (), _runs_file(found.runs, of=path.name))
+
+
+def _runs_file(runs: Iterable[NextRun], *, of: str) -> str:
+    rows = [{name: value for name, value in run.to_json().items() if name not in ("cost", "sd", "gain")} for run in runs]
+    return yaml_text({"runs": rows}, header=f"What `ablate next` proposes for {of}: {TABLE}.")
 
 
 def _open_claim(

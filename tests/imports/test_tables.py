@@ -98,6 +98,10 @@ def test_law_is_that_of_the_table_itself(workspace: Workspace, tmp_path: Path) -
     assert "1 run without a finite loss" in said
     assert answered("law", "fit", "law", place=workspace) == answered("law", "fit", table, place=workspace)
     assert answered("next", "law", place=workspace) == answered("next", table, place=workspace)
+    typed("next", "law", "-o", str(tmp_path / "next.yaml"), place=workspace)
+    written = (tmp_path / "next.yaml").read_text(encoding="utf-8")
+    assert "nothing of it runs here" in written
+    assert "trainer:" not in written
     store = open_store(workspace.store_url)
     assert {trial.num_params for trial in store.trials("law")} == {1_000_000, 4_000_000, 16_000_000, 64_000_000}
     store.close()
