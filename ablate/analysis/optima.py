@@ -131,6 +131,8 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
         | {column: numbers(kept, column) if column in kept else np.nan for column in OPTIONAL}
     )
     given = [column for column in OPTIONAL if column in kept]
+    for column in given:
+        table[column] = _as_the_size(table, column)
     wrong = []
     for column in ("n_params", "lr", *given):
         bad = table[column][~(table[column] > 0) | ~np.isfinite(table[column])]
@@ -151,6 +153,13 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
         same = ", ".join(["n_params", *given, "lr"])
         raise InputError(f"{int(repeated.sum())} runs repeat another's {same} and seed; keep one row a run")
     return table
+
+
+def _as_the_size(table: pd.DataFrame, column: str) -> "pd.Series[float]":
+    """A run that diverged did not come to report its tokens: they are those of its size, where that has one count alone."""
+    sizes = table.groupby("n_params")[column]
+    unsaid = table[column].isna() & ~np.isfinite(table["value"]) & (sizes.transform("max") <= ALIKE * sizes.transform("min"))
+    return table[column].where(~unsaid, sizes.transform("median"))
 
 
 def _alike(values: "pd.Series[float]") -> "pd.Series[float]":

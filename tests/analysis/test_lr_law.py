@@ -366,6 +366,19 @@ def test_runs_that_end_a_batch_apart_are_one_cell() -> None:
     assert len(fit_runs(frame, metric="loss", goal="min").optima) == len(SIZES)
 
 
+def test_diverged_run_that_did_not_report_its_tokens_has_those_of_its_size() -> None:
+    frame = runs().assign(tokens=1e9)
+    highest = frame["lr"] == frame.groupby("n_params")["lr"].transform("max")
+    frame.loc[highest, ["loss", "tokens"]] = np.nan
+    report = fit_runs(frame, metric="loss", goal="min")
+    assert [(optimum.tokens, optimum.n_diverged) for optimum in report.optima] == [(1e9, 2)] * len(SIZES)
+    several = pd.concat([frame, runs().assign(tokens=4e9)])  # which of the two is not known
+    with pytest.raises(InputError, match="column tokens: nan is not a positive, finite number"):
+        fit_runs(several, metric="loss", goal="min")
+    with pytest.raises(InputError, match="column tokens: nan is not a positive, finite number"):
+        fit_runs(runs().assign(tokens=lambda rows: np.where(rows["seed"] == 0, np.nan, 1e9)), metric="loss", goal="min")
+
+
 def test_sizes_counted_in_several_ways_are_refused() -> None:
     frame = runs()
     frame["n_counts"] = np.where(frame["n_params"] < 1e8, "non_embedding", "with_embeddings")
