@@ -141,13 +141,19 @@ def descendants(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 def left_of(family: list[psutil.Process], *, but: tuple[str, ...] = ()) -> list[str]:
-    """Names of those that live on; an ended process that nobody has asked for yet does not."""
-    found = []
-    for process in psutil.wait_procs(family, timeout=10)[1]:
+    """Command lines of those that live on; an ended process that nobody has asked for yet does not.
+
+    A mirror that starts when its run dies imports all of MLflow before it notices, so the wait is long.
+    """
+
+    def alive(process: psutil.Process) -> str:
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE and not process.name().startswith(but or ("\0",)):
-                found.append(process.name())
-    return found
+                return " ".join(process.cmdline())
+        return ""
+
+    waited = psutil.wait_procs([process for process in family if alive(process)], timeout=60)[1]
+    return [line for line in map(alive, waited) if line]
 
 
 @pytest.mark.slow
