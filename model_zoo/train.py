@@ -115,10 +115,11 @@ def train_model(config: Config, *, first: First, context: Context) -> None:
     model, devices, world = trial.model, trial.devices, trial.world
     validate_at = {round(train.steps * (i + 1) / num_validations) for i in range(num_validations)}
 
-    begin, since_report, kept_at = 0, list[float](), time.monotonic()
+    begin, tokens, since_report, kept_at = 0, 0, list[float](), time.monotonic()
     if (state := context.restore()) is not None:
         progress = unpack(state, module=model, optimizer=trial.optimizer)
         begin, since_report = progress.step, progress.extra["since_report"].tolist()
+        tokens = int(progress.extra["tokens"])
         world.go_on(progress.extra)
 
     for step in range(begin, train.steps):
@@ -127,12 +128,14 @@ def train_model(config: Config, *, first: First, context: Context) -> None:
         with context.phase("step"):
             loss, routings = _take_step(trial, batches, step=step)
             since_report.append(loss)
-        done = step + 1
+        done, tokens = step + 1, tokens + sum(len(batch.tokens) for batch, _ in batches)
         if not math.isfinite(loss):
-            context.report(done, train_loss=math.nan, **_routing_losses(routings, over=devices), **dict.fromkeys(world.metrics, math.nan))
+            lost = dict.fromkeys(world.metrics, math.nan)
+            context.report(done, train_loss=math.nan, tokens=tokens, **_routing_losses(routings, over=devices), **lost)
             return
         if done % REPORT_EVERY == 0 or done == train.steps:
-            context.report(done, train_loss=sum(since_report) / len(since_report), **_routing_losses(routings, over=devices))
+            mean = sum(since_report) / len(since_report)
+            context.report(done, train_loss=mean, tokens=tokens, **_routing_losses(routings, over=devices))
             since_report = []
         if done in validate_at and done < train.steps:
             with context.phase("eval"):
@@ -142,7 +145,7 @@ def train_model(config: Config, *, first: First, context: Context) -> None:
         is_stopping = done % REPORT_EVERY == 0 and devices.agree(context.should_stop())
         is_due = done in validate_at or devices.agree(is_old(kept_at))
         if done < train.steps and (is_stopping or is_due):
-            kept = {"since_report": torch.tensor(since_report, dtype=torch.float64), **world.state()}
+            kept = {"since_report": torch.tensor(since_report, dtype=torch.float64), "tokens": torch.tensor(tokens), **world.state()}
             context.checkpoint(pack(model, optimizer=trial.optimizer, step=done, extra=kept))
             kept_at = time.monotonic()
             if is_stopping:

@@ -62,6 +62,7 @@ _NAMED = {
     "val_loss": "held-out loss, mean over caption, interleaved and text with equal weights, nats",
     "skipped_rows": "bad rows left out so far, of `data.files` (train, once an epoch, and held_out) and of eval.few_shot",
     "train_loss": "loss of the trial's own mix, mean over the steps since the last point, nats",
+    "tokens": "tokens that the decoder has read since the stage began, image tokens included, all devices together",
     "load_balance_loss": "of a decoder with experts at this step, mean over its expert layers: 1 where all experts are used alike, "
     "up to their number",
     "router_z_loss": "of the same: squared log of the sum of the exponentials of a router's logits, mean over tokens and expert layers",

@@ -23,7 +23,7 @@ def reported(config: Config) -> list[str]:
     objective = config.encoder.pretrain.objective
     if objective is not Objective.NONE:
         names += ["encoder_loss", *["encoder_accuracy"] * (objective is Objective.CONTRASTIVE)]
-    return names
+    return [*names, "tokens"]
 
 
 def score_names(evaluation: Eval) -> list[str]:

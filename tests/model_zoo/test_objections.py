@@ -100,7 +100,7 @@ def test_objections_are_of_each_config_in_turn():
     assert [len(found) for found in objections([fine, few, fine], num_devices=2)] == [0, 1, 0]
 
 
-REPORTED_OF_TEXT = "train_loss, val_loss, progression_score, recall_score, text_score, ttft_flops"
+REPORTED_OF_TEXT = "train_loss, val_loss, progression_score, recall_score, text_score, ttft_flops, tokens"
 FILES = {
     "encoder": {"pretrain": {"objective": "none"}, "features": "computed"},
     "data": {"mix": "0:0:1", "files": {"text": {"train": ["a.jsonl"], "held_out": ["b.jsonl"]}}},
@@ -131,7 +131,7 @@ def test_axis_that_some_arm_reads_is_fine():
 @pytest.mark.parametrize(
     ("base", "metric", "reported"),
     [
-        (FILES, "few_shot/4", "train_loss, val_loss, skipped_rows"),
+        (FILES, "few_shot/4", "train_loss, val_loss, skipped_rows, tokens"),
         ({"eval": {"tasks": ["text"]}, "encoder": {"pretrain": {"objective": "none"}}}, "caption/0", REPORTED_OF_TEXT),
     ],
 )
@@ -144,7 +144,7 @@ def test_metric_that_no_arm_reports_is_refused_with_those_they_do(base, metric, 
 
 def test_metric_of_a_claim_or_an_objective_that_no_arm_reports_is_refused():
     written = study(FILES, {"train.learning_rate": [1e-3, 2e-3]})
-    only = "as it is configured, only train_loss, val_loss, skipped_rows: name one of these, or ask for it in the base"
+    only = "as it is configured, only train_loss, val_loss, skipped_rows, tokens: name one of these, or ask for it in the base"
     claim = {"axis": "train.learning_rate", "expect": "increases", "metric": "few_shot/4"}
     assert said(written | {"claims": [claim]}) == [f"claims[0].metric: no arm reports few_shot/4 {only}"]
     search = {"kind": "search", "trials": 4, "sampler": "nsgaii", "objectives": [{"name": "cider/0", "goal": "max"}]}

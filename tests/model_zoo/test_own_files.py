@@ -64,7 +64,7 @@ def with_files(**changes: Any) -> Config:
 
 def test_trial_on_files_reads_all_sources_and_is_measured_on_what_it_never_read(make_worker):
     worker = run(config(), make_worker)
-    assert set(worker.last) == {"train_loss", "val_loss", "skipped_rows"}
+    assert set(worker.last) == {"train_loss", "val_loss", "skipped_rows", "tokens"}
     assert worker.last["skipped_rows"] == 0
     assert math.isfinite(worker.last["val_loss"])
     assert weights(worker)["decoder.embedding.weight"].shape == (258, 16)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from model_zoo import trainable
 from model_zoo.build import build_encoder
 from model_zoo.config import Config
+from model_zoo.data.rows import ROWS
 from model_zoo.encoders.contrast import Contrast
 from model_zoo.encoders.grid import resize_positions
 from model_zoo.evaluate import names
@@ -101,7 +102,7 @@ def test_train_encoder_without_captions_reports_its_error_alone(tiny, make_worke
 
 def test_train_reports_only_what_was_asked_for(tiny, make_worker):
     worker = run(change(tiny, eval={"tasks": ["text"]}), make_worker)
-    assert worker.last.keys() == {"train_loss", "val_loss", "text_score", "progression_score", "recall_score", "ttft_flops"}
+    assert worker.last.keys() == {"train_loss", "val_loss", "tokens", "text_score", "progression_score", "recall_score", "ttft_flops"}
 
 
 def test_train_at_another_resolution_starts_from_the_encoder_and_resized_positions(tiny, make_worker):
@@ -174,6 +175,19 @@ def test_train_says_what_its_time_goes_to(tiny, make_worker):
     assert pretrain.count("eval") == tiny.eval.num_validations
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_tokens_are_those_of_all_documents_with_their_images(tiny, make_worker, accumulate):
+    changes = {"steps": 45, "rows_per_step": 4, "accumulate": accumulate}
+    config = change(tiny, data={"mix": "1:0:0"}, train=changes, encoder={"pretrain": {"objective": "none"}}, eval={"tasks": []})
+    worker = run(config, make_worker)
+    image, of_a_row = config.tokens_per_image, ROWS["caption"]
+    a_row = of_a_row["caption"].per_row * (image + 1 + 4) + of_a_row["question"].per_row * (
+        image + 2 * 3
+    )  # a mark and 4 digits; 2 questions
+    points = [(step, value) for step, name, value in worker.points if name == "tokens"]
+    assert points == [(step, step * 4 * a_row) for step in (20, 40, 45)]
+
+
 def test_train_resumed_between_reports_repeats_the_curve(tiny, make_worker):
     config = change(tiny, encoder={"pretrain": {"objective": "none"}}, train={"steps": 45})
     (stage,) = trainable.stages(config)
@@ -188,15 +202,17 @@ def test_train_that_diverges_reports_nan_and_stops(tiny, make_worker):
     config = change(tiny, train={"learning_rate": 1e30, "steps": 200})
     worker = run(config, make_worker)
     assert worker.points[-1][0] < 200
-    assert worker.last.keys() == {"train_loss", "val_loss", "ttft_flops", *names.score_names(config.eval)}
-    assert all(math.isnan(value) for value in worker.last.values())
+    last = worker.last
+    assert last.pop("tokens") > 0
+    assert last.keys() == {"train_loss", "val_loss", "ttft_flops", *names.score_names(config.eval)}
+    assert all(math.isnan(value) for value in last.values())
 
 
 def test_train_that_diverges_at_the_last_step_has_no_scores(tiny, make_worker):
     config = change(tiny, train={"learning_rate": 1e30, "steps": 1, "warmup_steps": 0})
     worker = run(config, make_worker)
     last = worker.last
-    assert math.isfinite(last.pop("train_loss"))
+    assert math.isfinite(last.pop("train_loss") * last.pop("tokens"))
     assert last.keys() == {"val_loss", "ttft_flops", *names.score_names(config.eval)}
     assert all(math.isnan(value) for value in last.values())
     assert not list(worker.dir.iterdir())

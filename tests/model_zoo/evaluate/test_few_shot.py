@@ -125,7 +125,7 @@ def test_trial_reports_every_score_it_names_and_how_it_asked(tmp_path, make_work
     worker = run(config(), make_worker)
     names = [f"{name}/{shots}" for name in ("cider", "vqa_accuracy", "caption_vqa_mean") for shots in (0, 4, 8)]
     assert few_shot_names(settings()) == names
-    assert set(worker.last) == {"train_loss", "val_loss", "skipped_rows", *names}
+    assert set(worker.last) == {"train_loss", "val_loss", "skipped_rows", "tokens", *names}
     assert set(names) <= set(trainable.METRICS)
     assert all(math.isfinite(worker.last[name]) for name in names)
     record = json.loads((worker.dir / "evaluation.json").read_text(encoding="utf-8"))

@@ -94,7 +94,7 @@ def test_a_config_without_a_measured_latency_is_what_it_was(tiny):
 def test_train_measures_what_was_asked_for_and_says_on_what(tiny, make_worker):
     worker = run(change(tiny, eval={"tasks": ["text"], "latency": "measured"}), make_worker)
     text = {"text_score", "progression_score", "recall_score"}
-    assert worker.last.keys() == {"train_loss", "val_loss", "ttft_flops", "ttft_ms", "ttft_encoder_ms", "ttft_prefill_ms"} | text
+    assert worker.last.keys() == {"train_loss", "val_loss", "tokens", "ttft_flops", "ttft_ms", "ttft_encoder_ms", "ttft_prefill_ms"} | text
     assert all(math.isfinite(value) for value in worker.last.values())
     assert json.loads((worker.dir / "evaluation.json").read_text(encoding="utf-8")) == {
         "averages": {"text_score": ["progression_score", "recall_score"]},
