@@ -86,9 +86,12 @@ class Conclusion:
         }
 
 
-def conclude(store: Store, name: str) -> Conclusion:
-    """Raises InputError for an unknown study. One with nothing finished has no effects, and its claims are inconclusive."""
-    record, trials = find_study(store, name), store.trials(name)
+def conclude(store: Store, name: str, *, trials: Sequence[TrialRecord] | None = None) -> Conclusion:
+    """Raises InputError for an unknown study. One with nothing finished has no effects, and its claims are inconclusive.
+
+    `trials`: the study's, where they were read already.
+    """
+    record, trials = find_study(store, name), store.trials(name) if trials is None else trials
     frame = results_frame(store, name, trials=trials)
     paired = at_baselines(frame, axes=record.axes)
     study = Study.model_validate(record.spec)
@@ -100,13 +103,21 @@ def conclude(store: Store, name: str) -> Conclusion:
         study=study,
         results=frame,
         effects=effects,
-        verdicts=verdicts(paired, claims=_labelled(study), metric=study.metric, levels=record.axes, kept=trials_where(study, trials)),
+        verdicts=judge_claims(study, paired, axes=record.axes, trials=trials),
         law=law,
         law_missing=missing,
         law_runs=runs.frame if runs else None,
         registration=registration(store, name, trials=trials),
         guards=guards_of(study, results=paired, axes=record.axes, trials=trials, effects=effects),
     )
+
+
+def judge_claims(
+    study: Study, paired: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]], trials: Sequence[TrialRecord]
+) -> tuple[Verdict, ...]:
+    """A verdict a claim. `paired`: the results as effects pair them; `axes`: axis -> levels, the baseline first."""
+    kept = trials_where(study, trials)
+    return verdicts(paired, claims=_labelled(study), metric=study.metric, levels=axes, kept=kept)
 
 
 def study_factors(conclusion: Conclusion) -> FactorEffects | None:

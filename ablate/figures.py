@@ -105,13 +105,11 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
     """Arms down, seeds across, coloured and lettered by the trial's state; a gap is a trial that is not planned."""
     require_columns(results, ["arm", "seed", "state"])
     states = list(STATES)
-    table = results.assign(code=results["state"].map(states.index)).pivot_table(
-        index="arm", columns="seed", values="code", aggfunc="last", sort=False
-    )
-    table = table.reindex(columns=sorted(table.columns))
-    arms, seeds = [escape(arm) for arm in table.index], [f"seed {seed}" for seed in table.columns]
-    codes = [[None if np.isnan(code) else int(code) for code in row] for row in table.to_numpy(dtype=float)]
-    words = [["" if code is None else states[code] for code in row] for row in codes]
+    known = {(arm, seed): state for arm, seed, state in zip(*(results[key].tolist() for key in ("arm", "seed", "state")), strict=True)}
+    rows, columns = list(dict.fromkeys(results["arm"].tolist())), sorted({seed for _, seed in known})
+    words = [[known.get((arm, seed), "") for seed in columns] for arm in rows]
+    codes = [[states.index(word) if word else None for word in row] for row in words]
+    arms, seeds = [escape(arm) for arm in rows], [f"seed {seed}" for seed in columns]
     few = len(arms) <= MAX_NAMED_ARMS
     figure = go.Figure(
         layout=layout("Trials by state", simulated=simulated, dark=dark, height=min(2000, 170 + (24 if few else 8) * len(arms)))

@@ -27,11 +27,13 @@ def results_frame(store: Store, study: str, *, trials: Sequence[TrialRecord] | N
     rows = store.trials(study) if trials is None else trials
     metrics = sorted({key for row in rows for key in row.metrics})
     columns = [*KEYS, *record.axes, *metrics]
-    frame = pd.DataFrame([_row(row, record.axes, metrics) for row in rows], columns=columns)
+    named = [(row.id, row.arm, row.seed, row.state) for row in rows]
+    held: dict[str, Any] = {key: list(values) for key, values in zip(KEYS, zip(*named, strict=True), strict=True)} if named else {}
     for axis in record.axes:
-        if any(row.levels.get(axis) is None for row in rows):  # the axis does not apply there; its other levels stay what they are
-            frame[axis] = pd.Series([row.levels.get(axis) for row in rows], index=frame.index, dtype=object)
-    return frame
+        levels = [row.levels.get(axis) for row in rows]  # None: the axis does not apply there; its other levels stay what they are
+        held[axis] = pd.Series(levels, dtype=object) if any(level is None for level in levels) else levels
+    held |= {metric: [_final(row, metric) for row in rows] for metric in metrics}
+    return pd.DataFrame(held, columns=columns)
 
 
 def at_baselines(frame: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
@@ -116,11 +118,6 @@ def json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON values: NaN is null."""
     rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
     return rows
-
-
-def _row(row: TrialRecord, axes: Iterable[str], metrics: Iterable[str]) -> dict[str, Any]:
-    keys = {"trial": row.id, "arm": row.arm, "seed": row.seed, "state": row.state}
-    return keys | {axis: row.levels.get(axis) for axis in axes} | {metric: _final(row, metric) for metric in metrics}
 
 
 def _level_or_metric(row: TrialRecord, name: str) -> float:

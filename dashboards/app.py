@@ -1,7 +1,7 @@
 """The pages as a program: `python -m dashboards.app --store URL`. It reads the store and shares nothing else with a run.
 
-One callback moves the app: it finds the page of the address, and every two seconds asks the store for the page's version.
-Only a new version reaches the page's own callbacks, through the `seen` store. While the store is away the page stays and says so.
+One callback finds the page of the address. From then on the browser looks for news each second (`live.py`), and only a new version reaches
+the page's own callbacks, through the stores `seen` and `points`. While the store is away the page stays and says so.
 """
 
 import argparse
@@ -10,9 +10,10 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update, set_props
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, set_props
 from dash.development.base_component import Component
 from flask import request
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -20,20 +21,20 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from ablate.errors import AblateError, EnvironmentMissing, InputError
 from ablate.stores import open_store
 from dashboards.address import read_query
+from dashboards.changes import Sent
+from dashboards.live import LOOK_SECONDS, Looks, serve_looks, versions
 from dashboards.pages import PAGES, find_page
 from dashboards.reader import Reader
 from dashboards.security import LOOPBACK, protect
+from dashboards.sharing import share_answers
 from dashboards.widgets import aria, legend, message
-
-POLL_SECONDS = 2
-PATIENCE_SECONDS = 8
 
 logger = logging.getLogger(__name__)
 
 
 def make_app(store_url: str) -> Dash:
     """The app over one store, which need not exist yet."""
-    reader = Reader(store_url)
+    reader, sent = Reader(store_url), Sent()
     app = Dash(
         "dashboards",
         title="ablate",
@@ -46,53 +47,55 @@ def make_app(store_url: str) -> Dash:
     app.layout = _shell()
     _register(app, reader)
     for page in PAGES.values():
-        page.register(app, reader=reader)
+        page.register(app, reader=reader, sent=sent)
     protect(app.server, script_hashes=app.csp_hashes())
+    serve_looks(app.server, Looks(partial(versions, find_page, reader)))
+    share_answers(app.server, outputs=_shared(app))
     _answer_404(app)
     return app
 
 
-def advance(reader: Reader, *, path: object, search: object, seen: object, notice: object) -> tuple[Any, Any, Any]:
-    """(page content, what is seen, notice): everything `no_update` unless the address or the page's version changed."""
-    before = seen if isinstance(seen, dict) else {}
-    fresh = before.get("path") != path or not before.get("shown")
-    silent = no_update if not notice else ""
+def show(reader: Reader, *, path: object, search: object) -> tuple[Any, dict[str, Any], int]:
+    """The page of an address, what its viewer has `seen` by that, and how many points of growing curves."""
     try:
         page, names = find_page(path if isinstance(path, str) else "/")
-        version = page.version(reader, names=names)
-        if not fresh:
-            return no_update, no_update if version == before.get("version") else before | {"version": version}, silent
-        content = page.layout(reader, names=names, query=read_query(search))
-        return content, {"path": path, "version": version, "shown": True}, silent
+        seen = {"path": path, "version": page.version(reader, names=names), "shown": True}
+        return page.layout(reader, names=names, query=read_query(search)), seen, page.points(reader, names=names)
     except InputError as error:
-        missing = {"path": path, "version": str(error), "shown": False}
-        return (no_update, no_update, silent) if missing == before else (message(str(error)), missing, silent)
+        return message(str(error)), {"path": path, "version": str(error), "shown": False}, 0
     except EnvironmentMissing as error:
-        text = f"{error}\nThis page looks again every {POLL_SECONDS} seconds."
-        if not fresh:
-            return no_update, no_update, no_update if notice == text else text
-        away = {"path": path, "version": text, "shown": False}
-        return (no_update, no_update, silent) if away == before else (message(text, kind="away"), away, silent)
+        return message(f"{error}\nThis page goes on looking.", kind="away"), {"path": path, "version": str(error), "shown": False}, 0
 
 
 def _register(app: Dash, reader: Reader) -> None:
     @app.callback(
         Output("content", "children"),
-        Output("seen", "data"),
-        Output("notice", "children"),
+        Output("seen", "data", allow_duplicate=True),
+        Output("points", "data", allow_duplicate=True),
         Input("url", "pathname"),
-        Input("tick", "n_intervals"),
+        Input("again", "data"),
         State("url", "search"),
-        State("seen", "data"),
-        State("notice", "children"),
-        # the next question comes two seconds after the answer; an answer that never comes delays it, and ends nothing
-        running=[(Output("tick", "interval"), PATIENCE_SECONDS * 1000, POLL_SECONDS * 1000)],
+        prevent_initial_call="initial_duplicate",
     )
-    def _advance(path: object, _ticks: object, search: object, seen: object, notice: object) -> tuple[Any, Any, Any]:
-        return advance(reader, path=path, search=search, seen=seen, notice=notice)
+    def _show(path: object, _again: object, search: object) -> tuple[Any, dict[str, Any], int]:
+        return show(reader, path=path, search=search)
 
+    news = [Output("seen", "data"), Output("points", "data"), Output("again", "data"), Output("notice", "children")]
+    looks = [
+        Input("tick", "n_intervals"),
+        State("url", "pathname"),
+        State("seen", "data"),
+        State("points", "data"),
+        State("notice", "children"),
+    ]
+    app.clientside_callback(ClientsideFunction("ablate", "look"), *news, *looks, prevent_initial_call=True)
     app.clientside_callback(ClientsideFunction("ablate", "theme"), Output("dark", "data"), Input("theme", "value"))
     app.clientside_callback(ClientsideFunction("ablate", "title"), Input("url", "pathname"))
+
+
+def _shared(app: Dash) -> set[str]:
+    """Callbacks whose requests say which version they ask about."""
+    return {output for output, callback in app.callback_map.items() if any(each["id"] == "seen" for each in callback["inputs"])}
 
 
 def _shell() -> Component:
@@ -102,8 +105,10 @@ def _shell() -> Component:
     return html.Div(
         [
             dcc.Location(id="url", refresh=False),
-            dcc.Interval(id="tick", interval=POLL_SECONDS * 1000),
+            dcc.Interval(id="tick", interval=int(LOOK_SECONDS * 1000)),
             dcc.Store(id="seen"),
+            dcc.Store(id="points"),
+            dcc.Store(id="again"),
             dcc.Store(id="dark"),
             html.A("Skip to the content", href="#content", className="skip"),
             html.Header(

@@ -3,9 +3,10 @@
 What a study's trials come down to (frame, conclusion, law) is computed once a version and shared by all viewers.
 """
 
+import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,11 +14,12 @@ import pandas as pd
 from pydantic import ValidationError
 
 from ablate.analysis.lr_law import LawReport
-from ablate.conclude import Conclusion, conclude
+from ablate.analysis.verdicts import Verdict
+from ablate.conclude import Conclusion, conclude, judge_claims
 from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.identity import stale_reasons
-from ablate.results import results_frame
+from ablate.results import at_baselines, results_frame
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study, open_store
 from ablate.study import Study
 from ablate.study_law import fit_study_law
@@ -27,6 +29,10 @@ Version = list[Any]
 
 KEPT = 64
 """Answers that are kept."""
+KEPT_CURVES = 2_000
+"""Of trials that have ended."""
+KEPT_STUDIES = 8
+"""Studies whose trials are kept; the largest takes a tenth of a gigabyte."""
 
 Answer = TypeVar("Answer")
 
@@ -38,6 +44,10 @@ class Snapshot:
     record: StudyRecord
     study: Study
     trials: tuple[TrialRecord, ...]
+    seq: int
+    """Of the last event that it knows of."""
+    time: float
+    """Of that event."""
 
     @property
     def version(self) -> Version:
@@ -53,8 +63,10 @@ class Reader:
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._identity: tuple[int, int] | None = None
-        self._computing = threading.Lock()
+        self._computing = threading.RLock()
         self._kept: dict[tuple[str, str], tuple[Version, Any]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+        self._curves: dict[tuple[str, int, str], list[tuple[int, float]]] = {}
 
     def read(self, question: Callable[[Store], Answer]) -> Answer:
         """Asks the store; EnvironmentMissing while it is not reachable, and the next question opens it anew."""
@@ -66,12 +78,17 @@ class Reader:
             raise
 
     def snapshot(self, name: object) -> Snapshot:
-        """InputError where no study has this name, or where it is no name at all."""
+        """InputError where no study has this name, or where it is no name at all. Of a study that was read before, only what events
+        name is read again."""
         if not isinstance(name, str):
             raise InputError("a study's name is text")
         record = self.read(lambda store: find_study(store, name))
-        version = [record.name, record.updated, record.active]
-        return self._once("trials", version, lambda store: Snapshot(record, _study(record), tuple(store.trials(record.name))))
+        with self._computing:
+            before = self._snapshots.pop(name, None)
+            self._snapshots[name] = found = self.read(lambda store: _snapshot(store, record, before=before))
+            while len(self._snapshots) > KEPT_STUDIES:
+                self._snapshots.pop(next(iter(self._snapshots)))
+            return found
 
     def registration(self, snapshot: Snapshot) -> Registration:
         return self._once("registration", snapshot.version, lambda store: registration(store, snapshot.record.name, trials=snapshot.trials))
@@ -85,11 +102,20 @@ class Reader:
         return self._once("stale", snapshot.version, reasons)
 
     def results(self, snapshot: Snapshot) -> pd.DataFrame:
-        return self._once("results", snapshot.version, lambda store: results_frame(store, snapshot.record.name))
+        return self._once("results", snapshot.version, lambda store: results_frame(store, snapshot.record.name, trials=snapshot.trials))
+
+    def verdicts(self, snapshot: Snapshot) -> tuple[Verdict, ...]:
+        """Raises InputError where the study's own claims do not fit what was measured."""
+
+        def judged(_store: Store) -> tuple[Verdict, ...]:
+            paired = at_baselines(self.results(snapshot), axes=snapshot.record.axes)
+            return judge_claims(snapshot.study, paired, axes=snapshot.record.axes, trials=snapshot.trials)
+
+        return self._once("verdicts", snapshot.version, judged)
 
     def conclusion(self, snapshot: Snapshot) -> Conclusion:
         """Raises InputError where the study's own claims do not fit what was measured."""
-        return self._once("conclusion", snapshot.version, lambda store: conclude(store, snapshot.record.name))
+        return self._once("conclusion", snapshot.version, lambda store: conclude(store, snapshot.record.name, trials=snapshot.trials))
 
     def law(self, snapshot: Snapshot) -> LawReport:
         """Raises InputError where there is nothing to fit yet."""
@@ -98,12 +124,28 @@ class Reader:
     def studies_version(self) -> Version:
         return [[record.name, record.updated, record.active] for record in self.read(lambda store: store.studies())]
 
-    def live_version(self, name: str) -> Version:
-        """Points come without an event, so the length of the running trials' curves counts too."""
-        snapshot = self.snapshot(name)
-        running = [trial.chain[-1] for trial in snapshot.trials if trial.state == "running"]
-        points = len(self.read(lambda store: store.curve(running))) if running else 0
-        return [*snapshot.version, points]
+    def curves(self, snapshot: Snapshot, metric: str, *, trials: Sequence[TrialRecord]) -> pd.DataFrame:
+        """Of these trials' last stages: `trial, arm, seed, metric, step, value`. What has ended is read once."""
+        keys = {trial.id: (trial.chain[-1], trial.attempts, metric) for trial in trials}
+        with self._computing:
+            known = {trial.id: self._curves.get(keys[trial.id]) for trial in trials if trial.state != "running"}
+            missing = {trial.chain[-1]: trial.id for trial in trials if known.get(trial.id) is None}
+            found: dict[str, list[tuple[int, float]]] = {name: [] for name in missing.values()}
+            for job, step, _, value in self.read(lambda store: store.curve(missing, keys=[metric])) if missing else ():
+                found[missing[job]].append((step, math.nan if value is None else value))
+            curves = {name: known.get(name) or found.get(name, []) for name in keys}
+            for trial in trials:
+                if trial.state != "running":
+                    self._curves[keys[trial.id]] = curves[trial.id]
+            while len(self._curves) > KEPT_CURVES:
+                self._curves.pop(next(iter(self._curves)))
+        rows = [(trial.id, trial.arm, trial.seed, metric, *point) for trial in trials for point in curves[trial.id]]
+        return pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
+
+    def num_points(self, name: str) -> int:
+        """Of the running trials' curves, which grow without an event."""
+        running = [trial.chain[-1] for trial in self.snapshot(name).trials if trial.state == "running"]
+        return len(self.read(lambda store: store.curve(running))) if running else 0
 
     def _once(self, what: str, version: Version, question: Callable[[Store], Answer]) -> Answer:
         """The answer kept for this version of the study, or the store's; two viewers never compute the same."""
@@ -124,6 +166,30 @@ class Reader:
             if self._store is None or identity != self._identity:
                 self._store, self._identity = open_store(self._url), identity
             return self._store
+
+
+def _snapshot(store: Store, record: StudyRecord, *, before: Snapshot | None) -> Snapshot:
+    if before is not None and before.record == record:
+        return before
+    if before is not None and before.record.spec == record.spec and before.record.axes == record.axes:
+        events = store.events(record.name, after=before.seq, limit=len(before.trials))
+        last = events[-1] if events else None
+        at = {trial.id: place for place, trial in enumerate(before.trials)}
+        of_job: dict[str, list[str]] = {}
+        for trial in before.trials:
+            for job in trial.chain:
+                of_job.setdefault(job, []).append(trial.id)
+        jobs = {event.subject for event in events if event.subject != record.name}
+        whole = len(events) < len(before.trials) and jobs <= of_job.keys()  # else more happened than the events say
+        if whole and (last.time if last else before.time) >= record.updated:
+            trials = list(before.trials)
+            for trial in store.trials(record.name, ids=sorted({name for job in jobs for name in of_job[job]})):
+                trials[at[trial.id]] = trial
+            seq, time = (last.seq, last.time) if last else (before.seq, before.time)
+            return Snapshot(record, before.study, tuple(trials), seq, time)
+    newest = store.events(record.name, limit=1)
+    seq, time = (newest[0].seq, newest[0].time) if newest else (0, 0.0)
+    return Snapshot(record, _study(record), tuple(store.trials(record.name)), seq, time)
 
 
 def _study(record: StudyRecord) -> Study:

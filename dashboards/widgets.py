@@ -136,9 +136,9 @@ def verdict_badge(verdict: str) -> Component:
 
 
 def graph(name: str, *, label: str, min_height: int = 440) -> Component:
-    """A figure that callbacks fill through the store `<name>-made`, so that the view a person chose outlives an update."""
+    """A figure that callbacks fill: they answer `<name>-made` with what `Sent.figure` says to a viewer who has `<name>-have`."""
     figure = dcc.Graph(id=name, figure=blank(), config=graph_config(), style={"minHeight": f"{min_height}px"})
-    return html.Div([dcc.Store(id=f"{name}-made"), figure], role="img", **aria(label=label))
+    return html.Div([dcc.Store(id=f"{name}-made"), dcc.Store(id=f"{name}-have"), figure], role="img", **aria(label=label))
 
 
 def graph_config() -> Any:
@@ -148,8 +148,17 @@ def graph_config() -> Any:
 
 def register_graph(app: Dash, *, name: str) -> None:
     """Dash 4.4 writes a zoom into the figure itself, which undoes plotly's uirevision: the browser carries it over instead."""
-    keep = ClientsideFunction("ablate", "keepView")
-    app.clientside_callback(keep, Output(name, "figure"), Input(f"{name}-made", "data"), State(name, "figure"), prevent_initial_call=True)
+    filled = [Output(name, "figure"), Output(f"{name}-have", "data")]
+    app.clientside_callback(
+        ClientsideFunction("ablate", "figure"), *filled, Input(f"{name}-made", "data"), State(name, "figure"), prevent_initial_call=True
+    )
+
+
+def register_grid(app: Dash, *, name: str) -> None:
+    """A grid that callbacks fill as `graph` does, by `Sent.rows`."""
+    filled = [Output(name, prop) for prop in ("columnDefs", "rowData", "rowTransaction")]
+    filled.append(Output(f"{name}-have", "data"))
+    app.clientside_callback(ClientsideFunction("ablate", "rows"), *filled, Input(f"{name}-made", "data"), prevent_initial_call=True)
 
 
 def fit_card(figure: go.Figure, *, view: str) -> go.Figure:

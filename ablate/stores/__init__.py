@@ -185,7 +185,8 @@ class Store(Protocol):
 
     def study(self, name: str) -> StudyRecord | None: ...
 
-    def trials(self, study: str) -> list[TrialRecord]: ...
+    def trials(self, study: str, *, ids: Iterable[str] | None = None) -> list[TrialRecord]:
+        """All, or those of these ids, in the order of the plan."""
 
     def standings(self, study: str) -> list[TrialStanding]:
         """The same trials without what they are made of and what they gave, which of a large study takes several times as long to read."""

@@ -131,17 +131,19 @@ class SqlStore:
         found = self._study_records(studies.c.name == name)
         return found[0] if found else None
 
-    def trials(self, study: str) -> list[TrialRecord]:
-        found = self._read(lambda connection: _trial_records(connection, trials, study, order=trials.c.place))
+    def trials(self, study: str, *, ids: Iterable[str] | None = None) -> list[TrialRecord]:
+        wanted = None if ids is None else list(ids)
+        found = self._read(lambda connection: _trial_records(connection, trials, study, order=trials.c.place, ids=wanted))
         return [record for record, _ in found]
 
     def standings(self, study: str) -> list[TrialStanding]:
-        query = sa.select(trials.c.id, trials.c.arm, trials.c.seed, trials.c.chain).where(trials.c.study == study).order_by(trials.c.place)
+        which = trials.c.study == study
+        query = sa.select(trials.c.id, trials.c.arm, trials.c.seed, trials.c.chain).where(which).order_by(trials.c.place)
         columns = [jobs.c[name] for name in ("id", "state", "cause", "reason", "seconds", "started", "attempts")]
 
         def work(connection: sa.Connection) -> list[TrialStanding]:
             rows = connection.execute(query).all()
-            states = {row.id: row for row in _jobs_of(connection, {job for row in rows for job in row.chain}, columns)}
+            states = _states(connection, [row.chain for row in rows], columns, final=sa.select(trials.c.final).where(which))
             return [trial_standing(study, row, states) for row in rows]
 
         return self._read(work)
@@ -207,7 +209,7 @@ class SqlStore:
                 )
                 if named is not None:
                     query = query.where(points.c.key.in_(named))
-                for (job, key), rows in itertools.groupby(connection.execute(query), key=lambda row: (row.job, row.key)):
+                for (job, key), rows in itertools.groupby(connection.execute(query).all(), key=lambda row: (row.job, row.key)):
                     found += [(job, step, key, value) for step, value in joined(rows)]
             return found
 
@@ -325,21 +327,32 @@ class SqlStore:
 
 
 def _trial_records(
-    connection: sa.Connection, table: sa.Table, study: str, *, order: sa.ColumnElement[Any]
+    connection: sa.Connection, table: sa.Table, study: str, *, order: sa.ColumnElement[Any], ids: Sequence[str] | None = None
 ) -> list[tuple[TrialRecord, sa.RowMapping]]:
-    rows = connection.execute(sa.select(table).where(table.c.study == study).order_by(order, table.c.place)).mappings().all()
-    states = {row.id: row for row in _jobs_of(connection, {up for row in rows for up in row["chain"]}, jobs.c)}
-    finals = sa.select(table.c.final).where(table.c.study == study)
+    which = [table.c.study == study] if ids is None else [table.c.study == study, table.c.id.in_(ids)]
+    rows = connection.execute(sa.select(table).where(*which).order_by(order, table.c.place)).mappings().all()
+    final = sa.select(table.c.final).where(*which)
+    states = _states(connection, [row["chain"] for row in rows], jobs.c, final=final)
+    last = sa.select(metrics.c.job, metrics.c.key, metrics.c.value).join(table, table.c.final == metrics.c.job).where(*which)
     values: dict[str, dict[str, float | None]] = {}
-    for job, key, value in connection.execute(sa.select(metrics.c.job, metrics.c.key, metrics.c.value).where(metrics.c.job.in_(finals))):
+    for job, key, value in connection.execute(last).all():
         values.setdefault(job, {})[key] = value
     return [(trial_record(row, states, values.get(row["final"], {})), row) for row in rows]
+
+
+def _states(
+    connection: sa.Connection, chains: Iterable[Sequence[str]], columns: Iterable[sa.Column[Any]], *, final: sa.Select[tuple[str]]
+) -> dict[str, Any]:
+    """Job -> its row, for all jobs of the chains; `final` finds the last ones, which are most of them, in one statement."""
+    columns = list(columns)
+    states = {row.id: row for row in connection.execute(sa.select(*columns).where(jobs.c.id.in_(final))).all()}
+    return states | {row.id: row for row in _jobs_of(connection, {job for chain in chains for job in chain} - states.keys(), columns)}
 
 
 def _jobs_of(connection: sa.Connection, ids: Iterable[str], columns: Iterable[sa.Column[Any]]) -> Iterator[Any]:
     query = sa.select(*columns)
     for chunk in chunks(sorted(ids)):
-        yield from connection.execute(query.where(jobs.c.id.in_(chunk)))
+        yield from connection.execute(query.where(jobs.c.id.in_(chunk))).all()
 
 
 def _change(connection: sa.Connection, job: str, values: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -220,7 +221,13 @@ def _server_engine(url: sa.URL, *, write: bool) -> sa.Engine:
         url = url.set(drivername="postgresql+pg8000")
     try:
         engine = sa.create_engine(
-            url, pool_pre_ping=True, pool_size=2, max_overflow=2, pool_logging_name=POOL_NAME, json_serializer=_to_json
+            url,
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=2,
+            pool_logging_name=POOL_NAME,
+            json_serializer=_to_json,
+            json_deserializer=orjson.loads,
         )
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise EnvironmentMissing(
@@ -252,7 +259,7 @@ def _sqlite_engine(url: sa.URL, *, write: bool) -> sa.Engine:
     if not write and not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
         # nobody can write here, so SQLite needs none of the files that it keeps beside a database in use
         url = url.set(database=f"{path.resolve().as_uri()}?immutable=1", query={"uri": "true"})
-    engine = sa.create_engine(url, json_serializer=_to_json)
+    engine = sa.create_engine(url, json_serializer=_to_json, json_deserializer=orjson.loads)
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

@@ -18,8 +18,88 @@
   });
   apply();
 
+  // The value at which a path ends, made in the copy that `top` is: what is on the way is copied, the rest stays what it was.
+  function placed(top, path, change) {
+    if (path.length === 0) {
+      return change(top);
+    }
+    const copy = Array.isArray(top) ? top.slice() : Object.assign({}, top);
+    copy[path[0]] = placed(copy[path[0]], path.slice(1), change);
+    return copy;
+  }
+
+  // What `changes` in dashboards/changes.py tells apart.
+  function changed(value, changes) {
+    for (const [what, path, part] of changes) {
+      if (what === "set") {
+        value = placed(value, path, () => part);
+      } else if (what === "append") {
+        value = placed(value, path, (list) => list.concat(part));
+      } else {
+        const key = path[path.length - 1];
+        value = placed(value, path.slice(0, -1), (object) => {
+          const copy = Object.assign({}, object);
+          delete copy[key];
+          return copy;
+        });
+      }
+    }
+    return value;
+  }
+
+  // A new figure of the same view shows the range that a person zoomed to in the old one.
+  function keptView(made, shown) {
+    const before = (shown && shown.layout) || {};
+    if (!made.layout || !before.uirevision || before.uirevision !== made.layout.uirevision) {
+      return made;
+    }
+    const layout = Object.assign({}, made.layout);
+    for (const axis of Object.keys(before).filter((key) => /^[xy]axis/.test(key))) {
+      if (before[axis].autorange === false && before[axis].range && layout[axis]) {
+        layout[axis] = Object.assign({}, layout[axis], { autorange: false, range: before[axis].range });
+      }
+    }
+    return Object.assign({}, made, { layout: layout });
+  }
+
+  const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+  const figures = {}; // name of an answer -> the figure, the last few
+  const nothing = () => window.dash_clientside.no_update;
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     ablate: {
+      // Asks whether there is news of the page; one that nobody sees does not ask.
+      look: async function (_ticks, path, seen, points, notice) {
+        const quiet = [nothing(), nothing(), nothing(), nothing()];
+        if (document.hidden || !seen || seen.path !== path) {
+          return quiet;
+        }
+        let found;
+        try {
+          const answer = await fetch("/_live?path=" + encodeURIComponent(path));
+          if (answer.redirected || answer.status === 401 || answer.status === 403) {
+            window.location.reload(); // the key that let this page in is not valid any more
+          }
+          if (!answer.ok) {
+            return quiet;
+          }
+          found = await answer.json();
+        } catch (error) {
+          found = { away: "The dashboard does not answer." };
+        }
+        if (found.away !== undefined) {
+          const said = found.away + "\nThis page goes on looking.";
+          return [nothing(), nothing(), nothing(), !seen.shown || said === notice ? nothing() : said];
+        }
+        const isNew = !same(found.version, seen.version);
+        return [
+          isNew && seen.shown ? Object.assign({}, seen, { version: found.version }) : nothing(),
+          found.points === points ? nothing() : found.points,
+          isNew && !seen.shown ? found.version : nothing(),
+          notice ? "" : nothing(),
+        ];
+      },
+
       theme: function (wanted) {
         choice = wanted;
         return apply();
@@ -38,19 +118,33 @@
         window.history.replaceState(window.history.state, "", "?" + query.toString());
       },
 
-      // A new figure of the same view shows the range that a person zoomed to in the old one.
-      keepView: function (made, shown) {
-        const before = (shown && shown.layout) || {};
-        if (!made || !made.layout || !before.uirevision || before.uirevision !== made.layout.uirevision) {
-          return made;
+      // An answer of `Sent.figure`: the figure, and the name by which the next answer starts from it.
+      figure: function (answer, shown) {
+        if (!answer) {
+          return [nothing(), nothing()];
         }
-        const layout = Object.assign({}, made.layout);
-        for (const axis of Object.keys(before).filter((key) => /^[xy]axis/.test(key))) {
-          if (before[axis].autorange === false && before[axis].range && layout[axis]) {
-            layout[axis] = Object.assign({}, layout[axis], { autorange: false, range: before[axis].range });
-          }
+        const base = answer.base === undefined ? null : figures[answer.base];
+        if (base === undefined) {
+          return [nothing(), null]; // not here any more: the next answer is whole
         }
-        return Object.assign({}, made, { layout: layout });
+        const made = base === null ? answer.value : changed(base, answer.changes);
+        figures[answer.id] = made;
+        for (const old of Object.keys(figures).slice(0, -32)) {
+          delete figures[old];
+        }
+        return [keptView(made, shown), answer.id];
+      },
+
+      // An answer of `Sent.rows`: columns, all rows or a transaction of the grid, and the answer's name.
+      rows: function (answer) {
+        if (!answer) {
+          return [nothing(), nothing(), nothing(), nothing()];
+        }
+        if (answer.base === undefined) {
+          return [answer.columns, answer.rows, nothing(), answer.id];
+        }
+        const change = { add: answer.add, update: answer.update, remove: answer.remove };
+        return [nothing(), nothing(), change, answer.id];
       },
 
       title: function (path) {

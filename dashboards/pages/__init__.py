@@ -11,6 +11,7 @@ from dash.development.base_component import Component
 
 from ablate.errors import InputError, did_you_mean
 from dashboards.address import Query, read_path
+from dashboards.changes import Sent
 from dashboards.pages import axis, law, studies, study
 from dashboards.reader import Reader, Version
 
@@ -19,9 +20,12 @@ class Page(Protocol):
     def layout(self, reader: Reader, *, names: Sequence[str], query: Query) -> Component: ...
 
     def version(self, reader: Reader, *, names: Sequence[str]) -> Version:
-        """Changes when the page has something new to show."""
+        """Changes when the page has something new to show: the input `seen`."""
 
-    def register(self, app: Dash, *, reader: Reader) -> None: ...
+    def points(self, reader: Reader, *, names: Sequence[str]) -> int:
+        """Changes when curves on it have grown, which no event tells: the input `points`. 0 where it has none."""
+
+    def register(self, app: Dash, *, reader: Reader, sent: Sent) -> None: ...
 
 
 PAGES: dict[str, Page] = {"": studies, "study": study, "axis": axis, "law": law}

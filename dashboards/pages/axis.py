@@ -14,6 +14,7 @@ from ablate.errors import InputError, did_you_mean
 from ablate.results import KEYS, at_baselines
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
+from dashboards.changes import Sent
 from dashboards.reader import Reader, Version
 from dashboards.widgets import DASH, aria, fit_card, graph_config, heading, level_text, message, number, study_links, table
 
@@ -49,7 +50,11 @@ def version(reader: Reader, *, names: Sequence[str]) -> Version:
     return reader.snapshot(names[0]).version
 
 
-def register(app: Dash, *, reader: Reader) -> None:
+def points(reader: Reader, *, names: Sequence[str]) -> int:
+    return 0
+
+
+def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     @app.callback(
         Output("axis-figures", "children"),
         Output("axis-effects", "children"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
@@ -15,6 +16,7 @@ from ablate.errors import InputError
 from ablate.results import law_runs
 from ablate.stores import StudyRecord
 from dashboards.address import Query, href
+from dashboards.changes import Sent
 from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import DASH, blank, fit_card, graph, heading, message, number, register_graph, study_links, table
 
@@ -53,7 +55,11 @@ def version(reader: Reader, *, names: Sequence[str]) -> Version:
     return reader.snapshot(names[0]).version
 
 
-def register(app: Dash, *, reader: Reader) -> None:
+def points(reader: Reader, *, names: Sequence[str]) -> int:
+    return 0
+
+
+def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     @app.callback(
         Output("law-warnings", "children"),
         Output("law-runs-made", "data"),
@@ -62,13 +68,17 @@ def register(app: Dash, *, reader: Reader) -> None:
         Input("law-size", "value"),
         Input("dark", "data"),
         State("law-study", "data"),
+        State("law-runs-have", "data"),
+        State("law-figure-have", "data"),
     )
-    def _figures(_seen: object, power: object, dark: object, name: object) -> tuple[Component, go.Figure, go.Figure]:
+    def _figures(
+        _seen: object, power: object, dark: object, name: object, runs_have: object, law_have: object
+    ) -> tuple[Component, Any, Any]:
         snapshot = reader.snapshot(name)
         report, why_not = find_law(reader, snapshot)
         runs = runs_figure(reader, snapshot, report=report, dark=bool(dark))
         drawn = law_figure(report, record=snapshot.record, size=size_of(power), dark=bool(dark))
-        return warnings(report, why_not=why_not), runs, drawn
+        return warnings(report, why_not=why_not), sent.figure(runs, have=runs_have), sent.figure(drawn, have=law_have)
 
     @app.callback(
         Output("law-numbers", "children"),
@@ -128,8 +138,7 @@ def runs_figure(reader: Reader, snapshot: Snapshot, *, report: LawReport | None,
     study, record, declared = snapshot.study, snapshot.record, snapshot.study.law
     if declared is None or report is None:
         return blank("no finished runs to draw yet")
-    trials = reader.read(lambda store: store.trials(study.name))
-    runs = law_runs(trials, law=declared, metric=study.metric.name, axes=record.axes).frame
+    runs = law_runs(snapshot.trials, law=declared, metric=study.metric.name, axes=record.axes).frame
     figure = law_figures.loss_against_rate(runs, optima=report.optima, metric=study.metric.name, simulated=record.simulated, dark=dark)
     return fit_card(figure, view=record.name).update_layout(height=HEIGHT)
 

@@ -9,6 +9,7 @@ from dash.development.base_component import Component
 
 from ablate.standing import study_rows
 from dashboards.address import Query, href
+from dashboards.changes import Sent
 from dashboards.reader import Reader, Version
 from dashboards.widgets import DASH, duration, message, progress, simulated_badge, state_badge, table
 
@@ -27,7 +28,11 @@ def version(reader: Reader, *, names: Sequence[str]) -> Version:
     return reader.studies_version()
 
 
-def register(app: Dash, *, reader: Reader) -> None:
+def points(reader: Reader, *, names: Sequence[str]) -> int:
+    return 0
+
+
+def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     @app.callback(Output("studies-table", "children"), Input("seen", "data"), prevent_initial_call=True)
     def _update(_seen: object) -> Component:
         return studies_table(reader.read(study_rows))

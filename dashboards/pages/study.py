@@ -6,16 +6,17 @@ from typing import Any
 import dash_ag_grid as dag
 import pandas as pd
 import plotly.graph_objects as go
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
 from ablate import figures
 from ablate.deviations import Registration, moment
 from ablate.errors import InputError
 from ablate.plot_style import STATES
-from ablate.results import KEYS, curves_frame
-from ablate.stores import EventRecord, StudyRecord
+from ablate.results import KEYS
+from ablate.stores import EventRecord, StudyRecord, TrialRecord
 from dashboards.address import Query, choice, href
+from dashboards.changes import Sent
 from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import (
     GRID_OPTIONS,
@@ -28,6 +29,7 @@ from dashboards.widgets import (
     message,
     progress,
     register_graph,
+    register_grid,
     state_badge,
     study_links,
     table,
@@ -37,6 +39,8 @@ from dashboards.widgets import (
 EVENTS = 40
 STALE = 50
 """Stale trials that are listed."""
+MOST_CURVES = 200
+"""Trials whose curves are drawn."""
 MANY_ARMS = 12
 """Above this many arms curves are grouped by the first axis unless the view says otherwise."""
 
@@ -73,57 +77,73 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                 ],
                 className="columns",
             ),
-            html.Section([html.H2("Trials"), _grid(num_trials=len(snapshot.trials))], className="card"),
+            html.Section(
+                [
+                    html.H2("Trials"),
+                    dcc.Store(id="study-trials-made"),
+                    dcc.Store(id="study-trials-have"),
+                    _grid(num_trials=len(snapshot.trials)),
+                ],
+                className="card",
+            ),
             html.Section([html.H2("Events"), html.Ol(id="study-events", className="events")], className="card"),
         ]
     )
 
 
 def version(reader: Reader, *, names: Sequence[str]) -> Version:
-    return reader.live_version(names[0])
+    return reader.snapshot(names[0]).version
 
 
-def register(app: Dash, *, reader: Reader) -> None:
+def points(reader: Reader, *, names: Sequence[str]) -> int:
+    return reader.num_points(names[0])
+
+
+def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     @app.callback(
         Output("study-progress", "children"),
-        Output("study-verdicts", "children"),
         Output("study-declaration", "children"),
         Output("study-events", "children"),
         Output("study-matrix-made", "data"),
-        Output("study-trials", "rowData"),
-        Output("study-trials", "columnDefs"),
+        Output("study-trials-made", "data"),
         Input("seen", "data"),
         Input("dark", "data"),
         State("study-name", "data"),
-        State("study-trials", "columnDefs"),
+        State("study-matrix-have", "data"),
+        State("study-trials-have", "data"),
     )
-    def _overview(_seen: object, dark: object, name: object, columns_before: object) -> tuple[Any, ...]:
+    def _overview(_seen: object, dark: object, name: object, matrix_have: object, trials_have: object) -> tuple[Any, ...]:
         snapshot = reader.snapshot(name)
         results = reader.results(snapshot)
         columns, rows = trial_table(results, snapshot=snapshot)
         return (
             progress_strip(snapshot),
-            verdict_table(reader, snapshot),
             declaration(reader.registration(snapshot), stale=reader.stale(snapshot)),
             event_list(reader.read(lambda store: store.events(snapshot.record.name, limit=EVENTS)), snapshot=snapshot),
-            matrix(results, record=snapshot.record, dark=bool(dark)),
-            rows,
-            no_update if columns == columns_before else columns,
+            sent.figure(matrix(results, record=snapshot.record, dark=bool(dark)), have=matrix_have),
+            sent.rows(columns, rows, key="trial", have=trials_have),
         )
+
+    @app.callback(Output("study-verdicts", "children"), Input("seen", "data"), State("study-name", "data"))
+    def _verdicts(_seen: object, name: object) -> Component:
+        return verdict_table(reader, reader.snapshot(name))
 
     @app.callback(
         Output("study-curves-made", "data"),
         Input("seen", "data"),
+        Input("points", "data"),
         Input("study-metric", "value"),
         Input("study-group", "value"),
         Input("dark", "data"),
         State("study-name", "data"),
+        State("study-curves-have", "data"),
     )
-    def _curves(_seen: object, metric: object, group: object, dark: object, name: object) -> go.Figure:
-        return curves_figure(reader, name=name, metric=metric, group=group, dark=bool(dark))
+    def _curves(_seen: object, _points: object, metric: object, group: object, dark: object, name: object, have: object) -> Any:
+        return sent.figure(curves_figure(reader, name=name, metric=metric, group=group, dark=bool(dark)), have=have)
 
     register_graph(app, name="study-matrix")
     register_graph(app, name="study-curves")
+    register_grid(app, name="study-trials")
     app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("study-metric", "value"), Input("study-group", "value"))
 
 
@@ -145,18 +165,34 @@ def curves_figure(reader: Reader, *, name: object, metric: object, group: object
     record = snapshot.record
     if not isinstance(metric, str) or group not in curve_groups(snapshot):
         raise InputError(f"curves are grouped by one of {', '.join(curve_groups(snapshot))}")
-    frame = reader.read(lambda store: curves_frame(store, record.name, metrics=[metric]))
+    drawn = drawn_trials(snapshot)
+    frame = reader.curves(snapshot, metric, trials=drawn)
     if frame.empty:
         return blank(f"no {metric} recorded yet")
     if frame.groupby("trial")["step"].nunique().max() < 2:
         return blank(f"{metric} is measured once a trial: a curve needs two points")
-    places = {trial.id: place for place, trial in enumerate(snapshot.trials)}
-    frame = frame.sort_values("trial", key=lambda trials: trials.map(places), kind="stable")
     if group != "arm":
         levels = {trial.id: level_text(trial.levels.get(str(group))) for trial in snapshot.trials}
         frame = frame.assign(**{str(group): frame["trial"].map(levels)})
     figure = figures.curves(frame, group_by=str(group), metric=metric, simulated=record.simulated, dark=dark)
+    started = sum(trial.state not in ("queued", "cached") for trial in snapshot.trials)
+    if len(drawn) < started:
+        figure.update_xaxes(
+            title_text=f"step; {len(drawn):,} of {started:,} trials are drawn: those that run, and others evenly from the rest"
+        )
     return fit_card(figure, view=f"{record.name} {metric} {group}")
+
+
+def drawn_trials(snapshot: Snapshot) -> list[TrialRecord]:
+    """Those that run, and as many of the others, taken evenly, as a figure can show; in the order of the plan."""
+    started = [trial for trial in snapshot.trials if trial.state not in ("queued", "cached")]
+    if len(started) <= MOST_CURVES:
+        return started
+    running = [trial.id for trial in started if trial.state == "running"][:MOST_CURVES]
+    others = [trial.id for trial in started if trial.state != "running"]
+    left = MOST_CURVES - len(running)
+    chosen = {*running, *(others[place * len(others) // left] for place in range(left))}
+    return [trial for trial in started if trial.id in chosen]
 
 
 def matrix(results: pd.DataFrame, *, record: StudyRecord, dark: bool) -> go.Figure:
@@ -174,7 +210,7 @@ def verdict_table(reader: Reader, snapshot: Snapshot) -> Component:
     if not snapshot.study.claims:
         return message("This study claims nothing. A claim written before the runs gets a verdict:", command=_claim_example(snapshot))
     try:
-        verdicts = reader.conclusion(snapshot).verdicts
+        verdicts = reader.verdicts(snapshot)
     except InputError as error:
         return message(f"No verdict: {error}")
     rows = [[verdict.statement, verdict_badge(verdict.verdict), verdict.reason] for verdict in verdicts]

@@ -130,7 +130,7 @@ def test_study_appears_and_missing_store_is_waited_for(page: Page, tmp_path: Pat
         expect(page.get_by_role("link", name="live")).to_be_visible()
         database, away = workspace.folder / "ablate.db", workspace.folder / "away.db"
         database.rename(away)
-        expect(page.locator("#notice")).to_contain_text("looks again")
+        expect(page.locator("#notice")).to_contain_text("goes on looking")
         expect(page.get_by_role("link", name="live")).to_be_visible()
         away.rename(database)
         expect(page.locator("#notice")).to_be_empty()

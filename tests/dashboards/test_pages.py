@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dash import no_update
 
 from ablate import synthetic
 from ablate.errors import InputError
 from ablate.journal import make_point
+from ablate.stores.sql import SqlStore
 from ablate.workspace import Workspace
-from dashboards.app import advance
+from dashboards.app import show
+from dashboards.live import versions
 from dashboards.pages import axis, find_page, law, studies, study
 from dashboards.reader import Reader
 from tests.dashboards.conftest import by_id, parts, text
@@ -213,43 +214,82 @@ def test_question_is_text_on_every_page(reader: Reader) -> None:
         assert {part._type for part in parts(page)}.isdisjoint({"Markdown", "DangerouslySetInnerHTML", "Iframe", "Img"})
 
 
-def test_advance_answers_nothing_until_something_changes(tmp_path: Path) -> None:
+def test_version_changes_with_a_trial_and_not_without(tmp_path: Path) -> None:
     writer = Writer(LIVE, workspace=Workspace(tmp_path)).finish(1)
     fresh = Reader(Workspace(tmp_path).store_url)
-    _, seen, _ = advance(fresh, path="/study/live", search="", seen=None, notice="")
-    assert advance(fresh, path="/study/live", search="", seen=seen, notice="") == (no_update, no_update, no_update)
+    before = versions(find_page, fresh, "/study/live")
+    assert show(fresh, path="/study/live", search="")[1:] == ({"path": "/study/live", "version": before["version"], "shown": True}, 0)
+    assert versions(find_page, fresh, "/study/live") == before
     writer.finish(1)
-    content, after, _ = advance(fresh, path="/study/live", search="", seen=seen, notice="")
-    assert content is no_update
-    assert after["version"] != seen["version"]
+    assert versions(find_page, fresh, "/study/live")["version"] != before["version"]
 
 
-def test_advance_sees_points_of_running_trial(tmp_path: Path) -> None:
+def test_points_of_running_trial_are_news_that_no_trial_ended(tmp_path: Path) -> None:
     writer = Writer(LIVE, workspace=Workspace(tmp_path))
     job = writer.start()
     fresh = Reader(Workspace(tmp_path).store_url)
-    before = fresh.live_version("live")
+    before = versions(find_page, fresh, "/study/live")
     writer.store.add_points({(job.id, 1): [make_point(1, "loss", 3.0)]})
-    assert fresh.live_version("live") != before
+    assert versions(find_page, fresh, "/study/live") == {"version": before["version"], "points": before["points"] + 1}
 
 
 @pytest.mark.fault("F36")
-def test_advance_without_store_recovers_alone(tmp_path: Path) -> None:
+def test_page_without_store_is_shown_once_it_is_there(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "later")
     reader = Reader(workspace.store_url)
-    content, seen, _ = advance(reader, path="/study/live", search="", seen=None, notice="")
+    content, seen, _ = show(reader, path="/study/live", search="")
     assert "there is no store" in text(content)
-    assert advance(reader, path="/study/live", search="", seen=seen, notice="")[0] is no_update
+    assert not seen["shown"]
+    assert "there is no store" in versions(find_page, reader, "/study/live")["away"]
     Writer(LIVE, workspace=workspace)
-    content, seen, _ = advance(reader, path="/study/live", search="", seen=seen, notice="")
+    assert versions(find_page, reader, "/study/live")["version"] != seen["version"]
+    content, seen, _ = show(reader, path="/study/live", search="")
     assert by_id(content, "study-name").data == "live"
     database = workspace.folder / "ablate.db"
     database.rename(workspace.folder / "away.db")
-    content, unchanged, notice = advance(reader, path="/study/live", search="", seen=seen, notice="")
-    assert (content, unchanged) == (no_update, no_update)
-    assert "looks again" in notice
+    assert "away" in versions(find_page, reader, "/study/live")
     (workspace.folder / "away.db").rename(database)
-    assert advance(reader, path="/study/live", search="", seen=seen, notice=notice)[2] == ""
+    assert versions(find_page, reader, "/study/live")["version"] == seen["version"]
+
+
+def test_study_that_is_read_again_is_what_a_fresh_reader_reads(tmp_path: Path) -> None:
+    """Trials that end, some that failed and are queued again, a plan that grows."""
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace, base={"fail": "raise:0.5"})
+    followed = Reader(workspace.store_url)
+    for _ in range(6):
+        followed.snapshot("live")
+        writer.finish(1)
+        assert followed.snapshot("live") == Reader(workspace.store_url).snapshot("live")
+    failed = [trial.chain[-1] for trial in followed.snapshot("live").trials if trial.state == "failed"]
+    assert failed
+    writer.store.requeue("live", failed, why="asked")
+    assert followed.snapshot("live") == Reader(workspace.store_url).snapshot("live")
+    Writer(LIVE | {"seeds": [0, 1, 2]}, workspace=workspace, base={"fail": "raise:0.5"}).finish(1)
+    assert followed.snapshot("live") == Reader(workspace.store_url).snapshot("live")
+    assert len(followed.snapshot("live").trials) == 9
+
+
+def test_only_the_trial_of_an_event_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace).finish(2)
+    followed = Reader(workspace.store_url)
+    followed.snapshot("live")
+    asked: list[Any] = []
+    trials = SqlStore.trials
+    monkeypatch.setattr(SqlStore, "trials", lambda self, study, **which: asked.append(which) or trials(self, study, **which))
+    writer.finish(1)
+    after = followed.snapshot("live")
+    assert [len(which["ids"]) for which in asked] == [1]
+    assert [trial.state for trial in after.trials].count("done") == 3
+
+
+def test_curves_of_many_trials_are_those_that_run_and_others_evenly(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = reader.snapshot("live")
+    monkeypatch.setattr(study, "MOST_CURVES", 2)
+    assert [trial.state for trial in study.drawn_trials(snapshot)] == ["done", "running"]
+    title = study.curves_figure(reader, name="live", metric="loss", group="arm", dark=False).layout.xaxis.title.text
+    assert "2 of 4 trials are drawn" in title
 
 
 def test_conclusion_is_computed_once_a_version(reader: Reader) -> None:

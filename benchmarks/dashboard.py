@@ -1,0 +1,271 @@
+"""What the pages cost on a large store: first answers, updates, memory, and twenty people who watch one running study.
+
+The store is made by the synthetic trainer: 10,000 trials and 5 million metric points, in one study and in a hundred. A real browser opens
+every page of a server that has answered nothing yet; a trial then ends, and the answers that follow are timed. The watchers are twenty
+pages of one browser on a study whose trials report while they look; what the server then uses of a processor is its own CPU time.
+Run it with
+
+    python benchmarks/dashboard.py [--trials 10000] [--points 500] [--keep FOLDER]
+"""
+
+import argparse
+import contextlib
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ablate import synthetic
+from ablate.attempt import Outcome
+from ablate.draft import Arm
+from ablate.journal import Point, make_point
+from ablate.planned import Job, Plan
+from ablate.planner import make_plan
+from ablate.stores import Store, open_store
+from ablate.study import Study
+
+AXES: dict[str, list[Any]] = {
+    "image_size": [112, 144, 176, 208, 224, 256, 288, 336, 384, 448],
+    "num_tokens": [16, 25, 36, 49, 64, 81, 100, 121, 144, 196],
+    "mix": ["45:45:10", "90:0:10", "0:90:10", "30:60:10", "100:0:0"],
+    "connector": ["avg_pool", "c_abstractor"],
+}
+SEEDS = 10
+VIEWERS, WATCHED_SECONDS = 20, 30.0
+QUIET_SECONDS = 3.0
+"""A page without a request for so long has nothing more to ask for; it looks for news every two seconds, which does not count."""
+UPDATE = "/_dash-update-component"
+
+
+class Kept:
+    """A trial's context that keeps what is reported."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.points = seed, list[Point]()
+
+    def restore(self) -> None: ...
+
+    def should_stop(self) -> bool:
+        return False
+
+    def report(self, step: int, **metrics: float) -> None:
+        self.points += [make_point(step, name, value) for name, value in metrics.items()]
+
+
+def arms(levels: dict[str, list[Any]], *, steps: int, fail: str) -> Iterator[Arm]:
+    first = {axis: values[0] for axis, values in levels.items()}
+    for values in itertools.product(*levels.values()):
+        chosen = dict(zip(levels, values, strict=True))
+        changes = {axis: level for axis, level in chosen.items() if level != first[axis]}
+        settings = synthetic.Config.model_validate({**chosen, "steps": steps, "fail": fail})
+        name = ",".join(f"{axis}={level}" for axis, level in changes.items()) or "base"
+        yield Arm(name=name, levels=chosen, changes=changes, config=settings.model_dump(mode="json"), settings=settings)
+
+
+def make_study(store: Store, *, name: str, num_arms: int, points: int) -> Plan:
+    """Its plan in the store, nothing run."""
+    levels = dict(AXES)
+    for axis in AXES:  # fewer levels until there are no more arms than asked for
+        while len(levels[axis]) > 2 and _number(levels) > num_arms:
+            levels[axis] = levels[axis][:-1]
+    spec = {"schema": 1, "name": name, "question": "What does a large study cost to look at?", "trainer": "synthetic", "axes": levels}
+    claims = [{"axis": "image_size", "expect": "increases"}, {"axis": "connector", "expect": "equivalent", "within": 1.0}]
+    study = Study.model_validate(spec | {"seeds": SEEDS, "metric": {"name": "score/8", "goal": "max"}, "claims": claims})
+    plan = make_plan(study, list(arms(levels, steps=points - 3, fail="raise:0.01")))
+    store.record_plan(plan, axes=levels, simulated=True)
+    return plan
+
+
+def _number(levels: dict[str, list[Any]]) -> int:
+    product = 1
+    for values in levels.values():
+        product *= len(values)
+    return product
+
+
+def run_job(store: Store, job: Job, *, study: str) -> None:
+    """As a worker and a run would have left it."""
+    kept, reason = Kept(job.seed), ""
+    try:
+        synthetic.train(job.spec, {}, kept)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        reason = str(error)
+    store.add_points({(job.id, 1): kept.points})
+    last = {point.key: point for point in kept.points}
+    ended = {"cause": "user", "reason": reason, "state": "failed"} if reason else {"state": "done", "metrics": tuple(last.values())}
+    store.finish(study, Outcome(job=job.id, attempt=1, started=time.time(), seconds=1.0, **ended))  # type: ignore[arg-type]
+
+
+def fill(url: str, *, studies: int, trials: int, points: int) -> None:
+    """All but the last two trials of each study have ended."""
+    store = open_store(url, write=True)
+    for number in range(studies):
+        plan = make_study(store, name=f"large-{number:03}", num_arms=trials // studies // SEEDS, points=points)
+        for job in list(plan.jobs.values())[:-2]:
+            run_job(store, job, study=plan.study.name)
+    store.close()
+
+
+@dataclass
+class Asked:
+    """What one page asked the server for, in order: `(is the look for news, start, end)` in seconds of the browser's clock."""
+
+    requests: list[tuple[bool, float, float]] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("requestfinished", self._note)
+
+    def _note(self, request: Any) -> None:
+        if UPDATE in request.url:
+            timing = request.timing
+            start = timing["startTime"] / 1000
+            self.requests.append(("content.children" in (request.post_data or ""), start, start + timing["responseEnd"] / 1000))
+
+    def groups(self) -> list[tuple[int, float]]:
+        """Each look for news with what followed it: number of requests, and seconds from its start to the last answer."""
+        groups: list[list[tuple[float, float]]] = []
+        for is_look, start, end in sorted(self.requests, key=lambda request: request[1]):
+            if is_look or not groups:
+                groups.append([])
+            groups[-1].append((start, end))
+        return [(len(group), max(end for _, end in group) - group[0][0]) for group in groups]
+
+
+@contextlib.contextmanager
+def server(url: str) -> Iterator[tuple[str, psutil.Process]]:
+    command = [sys.executable, "-m", "dashboards.app", "--store", url, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        found = re.search(r"http://\S+?(?=/ )", process.stdout.readline())
+        assert found
+        try:
+            yield found.group(), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def visit(browser: Browser, address: str, *, change: Any = None) -> Asked:
+    """Opens a page and waits until it has asked for all; `change` is called then, and what follows is waited for."""
+    asked, page = Asked(), browser.new_page(viewport={"width": 1280, "height": 900})
+    asked.watch(page)
+    page.goto(address)
+    page.wait_for_timeout(QUIET_SECONDS * 1000)
+    if change is not None:
+        change()
+        page.wait_for_timeout(QUIET_SECONDS * 1000)
+    page.close()
+    return asked
+
+
+def paths(name: str, trial: str) -> Sequence[str]:
+    return ["/", f"/study/{name}", f"/axis/{name}/image_size"]
+
+
+def measure_pages(url: str, browser: Browser, *, studies: int) -> None:
+    store = open_store(url, write=True)
+    name = f"large-{studies - 1:03}"
+    trials = store.trials(name)
+    print(
+        f"{studies} studies, {len(trials):,} trials in {name}: seconds to the first answer of a fresh server, of an update; memory",
+        flush=True,
+    )
+    for path in paths(name, trials[0].id):
+
+        def change(path: str = path) -> None:
+            store.add_event(name, f"looked at {path}")
+
+        with server(url) as (address, process):
+            found = visit(browser, address + path, change=change).groups()
+            memory = process.memory_info().rss / 1e6
+        updates = [seconds for number, seconds in found[1:] if number > 1]
+        looks = [seconds for number, seconds in found[1:] if number == 1]
+        print(
+            f"  {path:40} first {found[0][1]:6.3f}   update {max(updates, default=float('nan')):6.3f}   "
+            f"look {max(looks, default=float('nan')):6.3f}   {memory:5.0f} MB",
+            flush=True,
+        )
+    store.close()
+
+
+def measure_viewers(folder: Path, browser: Browser) -> None:
+    """A study of eight trials of which two report ten times a second, watched by twenty."""
+    url = f"sqlite:///{folder / 'watched.db'}"
+    store = open_store(url, write=True)
+    jobs = list(make_study(store, name="watched", num_arms=16, points=100).jobs.values())
+    for job in jobs[:40]:
+        run_job(store, job, study="watched")
+    running = jobs[40:42]
+    for job in running:
+        store.start("watched", job.id, attempt=1)
+    ended = threading.Event()
+
+    def report() -> None:
+        writer = open_store(url, write=True)
+        for step in itertools.count(1):
+            if ended.wait(0.1):
+                break
+            writer.add_points({(job.id, 1): [make_point(step, "loss", 10 / step)] for job in running})
+        writer.close()
+
+    with server(url) as (address, process):
+        pages = [browser.new_page() for _ in range(VIEWERS)]
+        watched = [Asked() for _ in pages]
+        for page, asked in zip(pages, watched, strict=True):
+            page.goto(f"{address}/study/watched")
+            asked.watch(page)
+        pages[0].wait_for_timeout(QUIET_SECONDS * 1000)
+        thread = threading.Thread(target=report)
+        thread.start()
+        for asked in watched:
+            asked.requests.clear()
+        before, began = process.cpu_times(), time.perf_counter()
+        pages[0].wait_for_timeout(WATCHED_SECONDS * 1000)
+        after, seconds = process.cpu_times(), time.perf_counter() - began
+        ended.set()
+        thread.join()
+        for page in pages:
+            page.close()
+    used = after.user + after.system - before.user - before.system
+    answers = sorted(end - start for asked in watched for _, start, end in asked.requests)
+    print(
+        f"{VIEWERS} viewers for {seconds:.0f} s: {used / seconds:.3f} of a processor, {len(answers)} answers, "
+        f"median {answers[len(answers) // 2] * 1000:.0f} ms, 99 % within {answers[int(0.99 * len(answers))] * 1000:.0f} ms"
+    )
+    store.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--points", type=int, default=500, help="of each trial")
+    parser.add_argument("--keep", type=Path, help="folder of the stores, made where they are not there yet; default: a temporary one")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(exist_ok=True)
+        browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        stack.callback(browser.close)
+        measure_viewers(Path(stack.enter_context(tempfile.TemporaryDirectory())), browser)
+        for studies in (1, 100):
+            file = folder / f"{studies}.db"
+            if not file.exists():
+                began = time.perf_counter()
+                fill(f"sqlite:///{file}.part", studies=studies, trials=options.trials, points=options.points)
+                file.with_name(f"{file.name}.part").rename(file)
+                print(f"filled {file.name} in {time.perf_counter() - began:.0f} s, {file.stat().st_size / 1e6:.0f} MB", flush=True)
+            measure_pages(f"sqlite:///{file}", browser, studies=studies)
+
+
+if __name__ == "__main__":
+    main()
