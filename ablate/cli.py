@@ -123,7 +123,7 @@ def run(
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 to N-1 instead of the study's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a claim is contradicted.")] = False,
-    dashboard: Annotated[bool, typer.Option("--dashboard", help="Serve the pages while it runs.")] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Serve the live pages while it runs, and print where.")] = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
@@ -230,21 +230,14 @@ def retry(
     store: StoreUrl = None,
 ) -> None:
     """Put a study's failed and lost jobs back in the queue; `run` then executes them."""
-    from ablate.holding import held
+    from ablate import holding
     from ablate.quantities import counted
-    from ablate.standing import RETRIED, jobs_to_retry
-    from ablate.stores import find_study
-    from ablate.trainers import IMPORTED
+    from ablate.standing import RETRIED
 
     name = study_name_of(study)
-    record = find_study(open_store_of(workspace, store), name)  # a reader makes no database where there is none
-    if record.spec["trainer"] == IMPORTED:
-        raise InputError(f"'{name}' was imported: its runs were made elsewhere, and importing it again brings what has changed there")
+    holding.refuse_imported(open_store_of(workspace, store), name)  # a reader makes no database where there is none
     kinds = [kind for kind, asked in zip(RETRIED, (failed, lost), strict=True) if asked or failed == lost]
-    # a run that is at work would not notice
-    with held(open_store_of(workspace, store, write=True), study=name, owner="ablate retry") as (opened, _):
-        found = jobs_to_retry(opened, name, kinds=kinds)
-        opened.requeue(name, found.jobs, why="asked for by retry")
+    found = holding.retry(open_store_of(workspace, store, write=True), name, kinds=kinds, by="ablate retry")
     next_run = f"ablate run{place_options(workspace, store)} {file_of(study, name)}"
     print(f"{counted(len(found.jobs), 'job')} queued again; next: {next_run}" if found.jobs else f"nothing {' or '.join(kinds)}")
     print(found.left_text, end="")

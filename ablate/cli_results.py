@@ -112,17 +112,29 @@ def report(
 
 @results_app.command()
 def dashboard(
-    host: Annotated[str, typer.Option(help="Address to listen on; the pages are for this machine only.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; one that other machines reach needs a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8050,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ABLATE_DASHBOARD_TOKEN",
+            help="Asked of whoever opens the pages, at least 16 characters; `auto` makes one and prints it. Set the variable rather than "
+            "this option, which the list of processes shows for a moment.",
+        ),
+    ] = None,
+    allow_control: Annotated[
+        bool, typer.Option("--allow-control", help="With buttons that retry what failed and stop a run; without, the pages only read.")
+    ] = False,
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
-    """Serve the live pages on loopback."""
-    from ablate.session import dashboard_command
+    """Serve the live pages: to this machine only, unless --host and a token say otherwise."""
+    from ablate.pages import check_access, pages_command, pages_environment
 
-    if host not in ("127.0.0.1", "localhost", "::1"):
-        raise InputError(f"--host {host}: the pages have no access control yet and are served on loopback only")
+    check_access(host, port=port, token=token)
     open_store_of(workspace, store).close()
     # its own process: pages and runs share the store and nothing else
     sys.stdout.flush()
-    os.execv(sys.executable, dashboard_command(workspace_of(workspace, store), host=host, port=port))  # noqa: S606
+    options = ["--host", host, "--port", str(port), *(["--allow-control"] if allow_control else [])]
+    command = pages_command(workspace_of(workspace, store), *options)
+    os.execve(sys.executable, command, pages_environment(token))  # noqa: S606

@@ -1,15 +1,20 @@
-"""Holding a study while a run works on it: its lease, claimed at the start, beaten by a thread of its own, given back at the end."""
+"""Holding a study while something works on it: its lease, claimed at the start, beaten by a thread of its own, given back at the end.
+
+And what is asked of a study from outside its run: to retry jobs, which takes the lease, and to stop, which asks who has it.
+"""
 
 import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ablate.errors import EnvironmentMissing
-from ablate.stores import BEAT_SECONDS, LEASE_TTL, Lease, LeaseLost, Store
+from ablate.errors import EnvironmentMissing, InputError
+from ablate.standing import Retry, jobs_to_retry
+from ablate.stores import BEAT_SECONDS, LEASE_TTL, Lease, LeaseLost, Store, find_study
+from ablate.trainers import IMPORTED
 
 
 class Held(NamedTuple):
@@ -34,6 +39,24 @@ def held(store: Store, *, study: str, owner: str) -> Iterator[Held]:
         ended.set()
         beating.join()
         store.release(lease)
+
+
+def refuse_imported(store: Store, study: str) -> None:
+    """Raises InputError for a study that is not there, or that has no jobs of ours to run."""
+    if find_study(store, study).spec["trainer"] == IMPORTED:
+        raise InputError(f"'{study}' was imported: its runs were made elsewhere, and importing it again brings what has changed there")
+
+
+def retry(store: Store, study: str, *, kinds: Collection[str], by: str) -> Retry:
+    """Puts the jobs that ended so (see `RETRIED`) back in the queue, which the next run executes, and says in each one's event who asked.
+
+    Raises EnvironmentMissing where a run holds the study: it would not notice.
+    """
+    refuse_imported(store, study)
+    with held(store, study=study, owner=by) as (mine, _):
+        found = jobs_to_retry(mine, study, kinds=kinds)
+        mine.requeue(study, found.jobs, why=f"asked for by {by}")
+    return found
 
 
 def ask_to_stop(store: Store, study: str) -> str:

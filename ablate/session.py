@@ -2,15 +2,12 @@
 
 import contextlib
 import os
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
-from ablate.errors import EnvironmentMissing, InputError
+from ablate.errors import InputError
 from ablate.lacking import refuse_lacks
+from ablate.pages import pages_of_run
 from ablate.progress import Progress
 from ablate.record import Summary
 from ablate.run import own_handlers, run_study, stop_on_signals
@@ -38,7 +35,7 @@ def run_all(
     store = open_store(workspace.store_url, write=True)
     order = mirror_order(workspace, tuple(study.name for study in studies))
     with (
-        _pages(workspace, wanted=dashboard),
+        pages_of_run(workspace, studies=[study.name for study in studies]) if dashboard else contextlib.nullcontext(),
         stop_on_signals() as stop,
         RunScreen() as screen,
         Mirroring(order, store, say=screen.say) as mirror,
@@ -78,12 +75,6 @@ def run_all(
     if any(summary.resumable for summary in summaries):
         return 130
     return 1 if refused or any(summary.failures for summary in summaries) else 0
-
-
-def dashboard_command(workspace: Workspace, *, host: str, port: int) -> list[str]:
-    """The dashboard is a program of its own that shares nothing with a run but the store."""
-    place = ["--store", workspace.store_url, "--host", host, "--port", str(port)]
-    return [sys.executable, "-m", "dashboards.app", *place]
 
 
 class _Ray:
@@ -136,26 +127,3 @@ class _Ray:
         from ablate.schedule.ray_tasks import start_ray
 
         return start_ray(address=self._address, slots=self._asked)
-
-
-@contextmanager
-def _pages(workspace: Workspace, *, wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    pages = subprocess.Popen(dashboard_command(workspace, host="127.0.0.1", port=_free_port(8050)))  # noqa: S603
-    try:
-        yield
-    finally:
-        pages.terminate()
-        pages.wait()
-
-
-def _free_port(preferred: int) -> int:
-    """The preferred port of this machine, or any other where something listens there already."""
-    for port in (preferred, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found: int = probe.getsockname()[1]
-            return found
-    raise EnvironmentMissing("no free port on 127.0.0.1 for the pages; run without --dashboard")

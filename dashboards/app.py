@@ -6,8 +6,12 @@ the page's own callbacks, through the stores `seen` and `points`. While the stor
 
 import argparse
 import logging
+import os
+import secrets
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,24 +20,27 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, set_props
 from dash.development.base_component import Component
 from flask import request
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ablate.errors import AblateError, EnvironmentMissing, InputError
+from ablate.pages import AUTO, TOKEN_VARIABLE, check_access
 from ablate.stores import open_store
+from dashboards import control
+from dashboards.access import Access
 from dashboards.address import read_query
 from dashboards.changes import Sent
 from dashboards.live import LOOK_SECONDS, Looks, serve_looks, versions
 from dashboards.pages import PAGES, find_page
 from dashboards.reader import Reader
-from dashboards.security import LOOPBACK, protect
+from dashboards.security import protect
 from dashboards.sharing import share_answers
 from dashboards.widgets import aria, legend, message
 
 logger = logging.getLogger(__name__)
 
 
-def make_app(store_url: str) -> Dash:
-    """The app over one store, which need not exist yet."""
+def make_app(store_url: str, *, host: str = "127.0.0.1", access: Access | None = None, allow_control: bool = False) -> Dash:
+    """The app over one store, which need not exist yet; `host` is where it will listen."""
     reader, sent = Reader(store_url), Sent()
     app = Dash(
         "dashboards",
@@ -48,7 +55,9 @@ def make_app(store_url: str) -> Dash:
     _register(app, reader)
     for page in PAGES.values():
         page.register(app, reader=reader, sent=sent)
-    protect(app.server, script_hashes=app.csp_hashes())
+    if allow_control:
+        control.register(app, reader=reader, store_url=store_url)
+    protect(app.server, script_hashes=app.csp_hashes(), host=host, access=access)  # before what follows may answer
     serve_looks(app.server, Looks(partial(versions, find_page, reader)))
     share_answers(app.server, outputs=_shared(app))
     _answer_404(app)
@@ -157,16 +166,15 @@ class _QuietHandler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         return
 
+    def log_error(self, format: str, *args: Any) -> None:
+        """Nothing: what is wrong with a request's first line quotes it, and it may hold a token."""
 
-def serve(store_url: str, *, host: str, port: int) -> None:
+
+def serve(store_url: str, *, host: str, port: int, token: str | None = None, allow_control: bool = False) -> None:
     """Serves until interrupted. Not through `app.run`, which reads HOST, PORT and DASH_DEBUG from the environment."""
-    if host not in LOOPBACK:
-        raise InputError(
-            f"--host {host}: this version serves on loopback only ({', '.join(LOOPBACK)}); "
-            f"from another machine: ssh -L {port}:127.0.0.1:{port} <this machine>"
-        )
+    check_access(host, port=port, token=token)
     check_url(store_url)
-    with socket.socket() as place:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             place.bind((host, port))
@@ -175,14 +183,31 @@ def serve(store_url: str, *, host: str, port: int) -> None:
                 f"cannot serve on {host}:{port}: {error.strerror}; end what listens there, or choose another with --port {port + 1}"
             ) from error
         place.listen(128)
-        app = make_app(store_url)
-        app.server.debug = False
-        server = make_server(host, port, app.server, threaded=True, request_handler=_QuietHandler, fd=place.fileno())
-        print(f"ablate dashboard: http://{host}:{server.port}/ (Ctrl-C ends it)", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            server.server_close()
+        secret = secrets.token_urlsafe(32) if token == AUTO else token
+        app = make_app(store_url, host=host, access=Access(secret) if secret else None, allow_control=allow_control)
+        server = make_server_on(place, app, host=host)
+        print(start_line(host, server.port, token=secret, made=token == AUTO), flush=True)
+        _serve(server)
+
+
+def make_server_on(place: socket.socket, app: Dash, *, host: str) -> BaseWSGIServer:
+    """A server on a socket that listens already."""
+    app.server.debug = False
+    return make_server(host, 0, app.server, threaded=True, request_handler=_QuietHandler, fd=place.fileno())
+
+
+def _serve(server: BaseWSGIServer) -> None:
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
+def start_line(host: str, port: int, *, token: str | None, made: bool) -> str:
+    """Where the pages are; a token is in it only if it was made here, where nobody could know it otherwise."""
+    name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    asks = "" if token is None else "not encrypted; " if made else "asks for the token; not encrypted; "
+    return f"ablate dashboard: http://{name}:{port}/{f'?token={token}' if made else ''} ({asks}Ctrl-C ends it)"
 
 
 def check_url(store_url: str) -> None:
@@ -191,14 +216,41 @@ def check_url(store_url: str) -> None:
         open_store(store_url).close()
 
 
+def _serve_a_run(number: int, store_url: str, *, token: str | None) -> None:
+    """On the loopback socket of `ablate run --dashboard`, until that closes our standard input, which its death does too."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    # Ctrl-C reaches us as well, and the run still has to end in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+    with socket.socket(fileno=number) as place:
+        secret = secrets.token_urlsafe(32) if token == AUTO else token
+        server = make_server_on(place, make_app(store_url, access=Access(secret) if secret else None), host="127.0.0.1")
+        if token == AUTO:
+            print(start_line("127.0.0.1", server.port, token=secret, made=True), flush=True)
+        _serve(server)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m dashboards.app", description="Serves the pages of a store.")
+    parser = argparse.ArgumentParser(
+        prog="python -m dashboards.app",
+        description=f"Serves the pages of a store. The token that they ask for is in the environment, {TOKEN_VARIABLE}.",
+    )
     parser.add_argument("--store", required=True, help="SQLAlchemy URL, such as sqlite:////path/to/ablate.db")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8050)
+    parser.add_argument("--allow-control", action="store_true", help="With buttons that retry what failed and stop a run.")
+    parser.add_argument("--socket", type=int, metavar="NUMBER", help="A loopback socket that a run listens on, in the place of both.")
     asked = parser.parse_args(arguments)
+    token = os.environ.pop(TOKEN_VARIABLE, "") or None
     try:
-        serve(asked.store, host=asked.host, port=asked.port)
+        if asked.socket is None:
+            serve(asked.store, host=asked.host, port=asked.port, token=token, allow_control=asked.allow_control)
+        else:
+            _serve_a_run(asked.socket, asked.store, token=token)
     except AblateError as error:
         print(f"ablate dashboard: {error}", file=sys.stderr)
         return error.exit_code

@@ -15,6 +15,7 @@ from ablate.errors import InputError
 from ablate.plot_style import STATES
 from ablate.results import KEYS
 from ablate.stores import EventRecord, StudyRecord, TrialRecord
+from dashboards import control
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.reader import Reader, Snapshot, Version
@@ -56,6 +57,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             dcc.Store(id="study-name", data=record.name),
             heading(record, page="study", links=study_links(record, here=href("study", record.name))),
             html.Div(id="study-progress", className="strip"),
+            control.place(),
             html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts")], className="card"),
             html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
