@@ -78,7 +78,7 @@ def test_pages_of_a_run_end_when_it_dies(workspace: Workspace) -> None:
 @pytest.mark.slow
 def test_verb_asks_for_a_made_token_and_shows_it_to_nobody_but_on_its_line(workspace: Workspace, tmp_path: Path) -> None:
     make_store(workspace)
-    command = [sys.executable, "-m", "ablate", "dashboard", "--token", "auto", "--workspace", str(workspace.folder)]
+    command = [sys.executable, "-m", "ablate", "dashboard", "--token", "auto", "--allow-control", "--workspace", str(workspace.folder)]
     with subprocess.Popen(
         [*command, "--port", str(free_port())], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT, cwd=tmp_path
     ) as pages:
@@ -97,6 +97,8 @@ def test_verb_asks_for_a_made_token_and_shows_it_to_nobody_but_on_its_line(works
         with visitor.open(f"{address}?token={token}") as answer:
             assert answer.status == 200
             assert answer.url == address
+        with visitor.open(f"{address}_dash-dependencies") as answer:
+            assert b"control-said" in answer.read()
         with pytest.raises(urllib.error.HTTPError) as wrong:
             urllib.request.urlopen(f"{address}?token=wrong-{token}")  # noqa: S310
         wrong.value.close()

@@ -7,13 +7,14 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
+from ablate.pages import pages_environment
 from ablate.stores import open_store
 from dashboards.address import href
 
@@ -23,10 +24,10 @@ FOLDER = Path("docs/img")
 
 
 @contextmanager
-def served(store_url: str, *, port: int = 0) -> Iterator[str]:
+def served(store_url: str, *, port: int = 0, token: str | None = None, more: Sequence[str] = ()) -> Iterator[str]:
     """The address of a dashboard over this store, on a free port unless told."""
-    command = [sys.executable, "-m", "dashboards.app", "--store", store_url, "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "dashboards.app", "--store", store_url, "--port", str(port), *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=pages_environment(token)) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

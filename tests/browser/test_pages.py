@@ -187,3 +187,45 @@ def test_dark_follows_the_system_and_the_switch(page: Page, address: str) -> Non
     page.wait_for_function(f"before => {ink} === before", arg=light)
     page.reload()
     expect(root).to_have_attribute("data-theme", "light")
+
+
+def test_token_opens_the_pages_and_leaves_the_address(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    Writer(LIVE, workspace=workspace).finish(1)
+    with served(workspace.store_url, token="sixteen letters!") as address:  # noqa: S106
+        page.goto(f"{address}/study/live?metric=loss")
+        expect(page.get_by_text("ask for a token")).to_be_visible()
+        page.get_by_label("Token").fill("another")
+        page.get_by_role("button", name="Open").click()
+        expect(page.get_by_text("That is not the token")).to_be_visible()
+        page.get_by_label("Token").fill("sixteen letters!")
+        page.get_by_role("button", name="Open").click()
+        wait_until_drawn(page)
+        expect(page.locator(".strip .said")).to_have_text("1 of 6 done")
+        expect(page).to_have_url(re.compile(r"/study/live\?metric=loss"))
+        assert page.evaluate("document.cookie") == ""
+        page.context.clear_cookies()
+        page.goto(f"{address}/study/live?token=sixteen+letters!")
+        expect(page.locator(".strip .said")).to_have_text("1 of 6 done")
+        assert "token" not in page.url
+
+
+def test_retry_and_stop_are_pressed(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    Writer(LIVE, workspace=workspace, base={"fail": "raise"}).finish()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    with served(workspace.store_url, more=["--allow-control"]) as address:
+        page.goto(f"{address}/study/live")
+        wait_until_drawn(page)
+        said = page.locator("#control-said")
+        expect(said).to_be_empty()
+        page.get_by_role("button", name="Retry lost").click()
+        expect(said).to_have_text("nothing lost")
+        page.get_by_role("button", name="Retry failed").click()
+        expect(said).to_contain_text("6 jobs queued again")
+        expect(page.locator("#study-events")).to_contain_text("asked for by the dashboard")
+        expect(said).to_contain_text("6 jobs queued again")
+        page.get_by_role("button", name="Stop the run").click()
+        expect(said).to_have_text("no run works on 'live'")
+        assert len(asked) == 1
