@@ -55,6 +55,7 @@ def pages_environment(token: str | None) -> dict[str, str]:
 @contextmanager
 def pages_of_run(workspace: Workspace, *, studies: Sequence[str]) -> Iterator[None]:
     """Serves the pages on loopback for the time of the body, or less should this process die, and prints where; needs no browser."""
+    check_access("127.0.0.1", port=PORT, token=os.environ.get(TOKEN_VARIABLE) or None)
     place = _listening()
     port = place.getsockname()[1]
     path = f"/study/{quote(studies[0], safe='')}" if len(studies) == 1 else "/"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.errors import InputError
 from ablate.pages import TOKEN_VARIABLE, pages_environment, pages_of_run
 from ablate.stores import open_store
 from ablate.workspace import Workspace
@@ -36,6 +37,12 @@ def free_port() -> int:
 def test_environment_of_the_pages_holds_the_token_and_their_arguments_do_not(workspace: Workspace) -> None:
     assert pages_environment("a token that is long")[TOKEN_VARIABLE] == "a token that is long"
     assert pages_environment(None) == dict(os.environ)
+
+
+def test_run_is_refused_a_token_that_is_too_short(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "short")
+    with pytest.raises(InputError, match="at least 16"), pages_of_run(workspace, studies=["small"]):
+        pass
 
 
 @pytest.mark.slow
