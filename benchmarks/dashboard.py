@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ AXES: dict[str, list[Any]] = {
 SEEDS = 10
 VIEWERS, WATCHED_SECONDS = 20, 30.0
 QUIET_SECONDS = 3.0
-"""A page without a request for so long has nothing more to ask for; it looks for news every two seconds, which does not count."""
-UPDATE = "/_dash-update-component"
+"""A page without a request for so long has nothing more to ask for; it looks for news every second, which does not count."""
+UPDATE, LOOK = "/_dash-update-component", "/_live"
 
 
 class Kept:
@@ -119,7 +119,7 @@ def fill(url: str, *, studies: int, trials: int, points: int) -> None:
 
 @dataclass
 class Asked:
-    """What one page asked the server for, in order: `(is the look for news, start, end)` in seconds of the browser's clock."""
+    """What one page asked the server for: `(is it a look for news, start, end)` in seconds of the browser's clock."""
 
     requests: list[tuple[bool, float, float]] = field(default_factory=list)
 
@@ -127,19 +127,20 @@ class Asked:
         page.on("requestfinished", self._note)
 
     def _note(self, request: Any) -> None:
-        if UPDATE in request.url:
+        if UPDATE in request.url or LOOK in request.url:
             timing = request.timing
             start = timing["startTime"] / 1000
-            self.requests.append(("content.children" in (request.post_data or ""), start, start + timing["responseEnd"] / 1000))
+            self.requests.append((LOOK in request.url, start, start + timing["responseEnd"] / 1000))
 
-    def groups(self) -> list[tuple[int, float]]:
-        """Each look for news with what followed it: number of requests, and seconds from its start to the last answer."""
-        groups: list[list[tuple[float, float]]] = []
-        for is_look, start, end in sorted(self.requests, key=lambda request: request[1]):
-            if is_look or not groups:
-                groups.append([])
-            groups[-1].append((start, end))
-        return [(len(group), max(end for _, end in group) - group[0][0]) for group in groups]
+    @property
+    def looks(self) -> list[float]:
+        """Seconds of each."""
+        return [end - start for is_look, start, end in self.requests if is_look]
+
+    def answers(self, *, after: float = 0.0) -> float:
+        """Seconds from the first request for content to the last answer, of those asked for after a moment; NaN where none was."""
+        found = [(start, end) for is_look, start, end in self.requests if not is_look and start > after]
+        return max(end for _, end in found) - min(start for start, _ in found) if found else float("nan")
 
 
 @contextlib.contextmanager
@@ -155,17 +156,17 @@ def server(url: str) -> Iterator[tuple[str, psutil.Process]]:
             process.terminate()
 
 
-def visit(browser: Browser, address: str, *, change: Any = None) -> Asked:
-    """Opens a page and waits until it has asked for all; `change` is called then, and what follows is waited for."""
+def visit(browser: Browser, address: str, *, change: Callable[[], None]) -> tuple[float, float, float]:
+    """Seconds to a page's first answer, of the update that follows a change, and of the slowest look."""
     asked, page = Asked(), browser.new_page(viewport={"width": 1280, "height": 900})
     asked.watch(page)
     page.goto(address)
     page.wait_for_timeout(QUIET_SECONDS * 1000)
-    if change is not None:
-        change()
-        page.wait_for_timeout(QUIET_SECONDS * 1000)
+    first, changed = asked.answers(), time.time()
+    change()
+    page.wait_for_timeout(QUIET_SECONDS * 1000)
     page.close()
-    return asked
+    return first, asked.answers(after=changed), max(asked.looks)
 
 
 def paths(name: str, trial: str) -> Sequence[str]:
@@ -177,24 +178,13 @@ def measure_pages(url: str, browser: Browser, *, studies: int) -> None:
     name = f"large-{studies - 1:03}"
     trials = store.trials(name)
     print(
-        f"{studies} studies, {len(trials):,} trials in {name}: seconds to the first answer of a fresh server, of an update; memory",
-        flush=True,
+        f"{studies} studies, {len(trials):,} trials in the one looked at; each page of a server that has answered nothing yet", flush=True
     )
     for path in paths(name, trials[0].id):
-
-        def change(path: str = path) -> None:
-            store.add_event(name, f"looked at {path}")
-
         with server(url) as (address, process):
-            found = visit(browser, address + path, change=change).groups()
+            first, update, look = visit(browser, address + path, change=lambda: store.add_event(name, "looked at"))
             memory = process.memory_info().rss / 1e6
-        updates = [seconds for number, seconds in found[1:] if number > 1]
-        looks = [seconds for number, seconds in found[1:] if number == 1]
-        print(
-            f"  {path:40} first {found[0][1]:6.3f}   update {max(updates, default=float('nan')):6.3f}   "
-            f"look {max(looks, default=float('nan')):6.3f}   {memory:5.0f} MB",
-            flush=True,
-        )
+        print(f"  {path:40} first answer {first:.3f} s, update {update:.3f} s, look {look:.3f} s, {memory:.0f} MB", flush=True)
     store.close()
 
 

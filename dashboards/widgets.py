@@ -77,11 +77,11 @@ def heading(record: StudyRecord, *, page: str, links: Sequence[Component] = ()) 
 
 
 def study_links(record: StudyRecord, *, here: str) -> list[Component]:
-    """The pages of one study: overview, one an axis, the law."""
-    places = [("Overview", href("study", record.name))]
-    places += [(axis, href("axis", record.name, axis)) for axis in record.axes]
-    places += [("Law", href("law", record.name))] if record.spec.get("law") else []
-    return [_tab(label, path, here=here) for label, path in places]
+    """The pages of one study that have something to show of it."""
+    places = [("Overview", href("study", record.name), True)]
+    places += [("Axes", href("axis", record.name), bool(record.axes))]
+    places += [("Law", href("law", record.name), bool(record.spec.get("law")))]
+    return [_tab(label, path, here=here) for label, path, there in places if there]
 
 
 def simulated_badge(simulated: bool) -> list[Component]:
@@ -189,4 +189,5 @@ def _crumbs(name: str, *, page: str) -> list[Component]:
 
 
 def _tab(label: str, path: str, *, here: str) -> Component:
-    return dcc.Link(label, href=path, className="place here" if path == here else "place")
+    is_here = here == path or here.startswith(f"{path}/")
+    return dcc.Link(label, href=path, className="place here" if is_here else "place", **(aria(current="page") if is_here else {}))

@@ -17,6 +17,10 @@ from dashboards.reader import Reader, Version
 
 
 class Page(Protocol):
+    @property
+    def NAMES(self) -> tuple[int, ...]:
+        """How many names may follow the page's own in its address."""
+
     def layout(self, reader: Reader, *, names: Sequence[str], query: Query) -> Component: ...
 
     def version(self, reader: Reader, *, names: Sequence[str]) -> Version:
@@ -32,9 +36,9 @@ PAGES: dict[str, Page] = {"": studies, "study": study, "axis": axis, "law": law}
 
 
 def find_page(path: str) -> tuple[Page, list[str]]:
-    """The page of `/`, `/study/NAME`, `/axis/NAME[/AXIS]` or `/law/NAME`, and the names in it."""
+    """The page of `/` or `/PAGE/NAME...`, and the names in it."""
     first, *names = read_path(path)
-    known = {"": (0,), "study": (1,), "axis": (1, 2), "law": (1,)}
-    if len(names) not in known.get(first, ()):
-        raise InputError(f"no page at {path[:200]}{did_you_mean(first, ['study', 'axis', 'law'])}; the studies are at /")
-    return PAGES[first], names
+    page = PAGES.get(first)
+    if page is None or len(names) not in page.NAMES or not all(names):
+        raise InputError(f"no page at {path[:200]}{did_you_mean(first, [name for name in PAGES if name])}; the studies are at /")
+    return page, names

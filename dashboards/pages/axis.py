@@ -1,10 +1,12 @@
 """`/axis/NAME/AXIS`: each level of one axis, its seeds, and its effect against the baseline."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
+import plotly.graph_objects as go
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
 from ablate import figures
@@ -16,9 +18,13 @@ from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
 from dashboards.reader import Reader, Version
-from dashboards.widgets import DASH, aria, fit_card, graph_config, heading, level_text, message, number, study_links, table
+from dashboards.widgets import DASH, aria, blank, fit_card, graph, heading, level_text, message, number, register_graph, study_links, table
+
+NAMES = (1, 2)
 
 MAX_METRICS = 12
+MAX_FAMILIES = 6
+"""Rows of figures that the page has room for; what else is chosen is in the table alone."""
 
 
 class Measured(NamedTuple):
@@ -39,8 +45,9 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
         [
             dcc.Store(id="axis-study", data=[record.name, axis]),
             heading(record, page=axis, links=study_links(record, here=href("axis", record.name, axis))),
+            _axes(record, here=axis),
             html.Div(html.Div([html.Label("Metrics", htmlFor="axis-metrics"), chooser], className="control wide"), className="controls"),
-            html.Div(id="axis-figures"),
+            html.Div([_row(slot) for slot in range(MAX_FAMILIES)], id="axis-figures"),
             html.Section([html.H2(f"Effects of {axis}"), html.Div(id="axis-effects")], className="card"),
         ]
     )
@@ -55,21 +62,32 @@ def points(reader: Reader, *, names: Sequence[str]) -> int:
 
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
+    slots = [f"axis-{kind}-{slot}" for slot in range(MAX_FAMILIES) for kind in ("scores", "effects")]
+
     @app.callback(
-        Output("axis-figures", "children"),
         Output("axis-effects", "children"),
+        *(Output(f"axis-row-{slot}", "hidden") for slot in range(MAX_FAMILIES)),
+        *(Output(f"{name}-made", "data") for name in slots),
         Input("seen", "data"),
         Input("axis-metrics", "value"),
         Input("dark", "data"),
         State("axis-study", "data"),
+        *(State(f"{name}-have", "data") for name in slots),
     )
-    def _update(_seen: object, metrics: object, dark: object, place: object) -> tuple[list[Component], Component]:
+    def _update(_seen: object, metrics: object, dark: object, place: object, *have: object) -> tuple[Any, ...]:
         if not isinstance(place, list) or len(place) != 2:
             raise InputError("an axis page has a study and an axis")
         measured = measure(reader, place[0])
         axis, chosen = known_axis(measured, axis=place[1]), known_metrics(measured, metrics)
-        return axis_figures(measured, axis=axis, metrics=chosen, dark=bool(dark)), effects_table(measured, axis=axis, metrics=chosen)
+        found = effects_by_metric(measured, axis=axis, metrics=chosen)
+        drawn = axis_figures(measured, axis=axis, effects=found, dark=bool(dark))
+        made = [sent.figure(figure, have=had) for figure, had in zip(itertools.chain(*drawn), have, strict=False)]
+        unused = MAX_FAMILIES - len(drawn)
+        hidden = [False] * len(drawn) + [True] * unused
+        return (effects_table(axis, effects=found), *hidden, *made, *[no_update] * (2 * unused))
 
+    for name in slots:
+        register_graph(app, name=name)
     app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("axis-metrics", "value"))
 
 
@@ -114,32 +132,36 @@ def family(metric: str) -> str:
     return stem if stem and shots.isdigit() else metric
 
 
-def axis_figures(measured: Measured, *, axis: str, metrics: Sequence[str], dark: bool) -> list[Component]:
-    """A row a family: scores by level, and the effects beside them."""
+Effects = Mapping[str, tuple[tuple[Effect, ...], str]]
+"""Metric -> its effects, or why there are none."""
+
+
+def axis_figures(measured: Measured, *, axis: str, effects: Effects, dark: bool) -> list[tuple[go.Figure, go.Figure]]:
+    """Of each family the scores by level, a series a shot count, and the effects beside them."""
     families: dict[str, list[str]] = {}
-    for metric in sorted(metrics, key=_by_shots):
+    for metric in effects:
         families.setdefault(family(metric), []).append(metric)
-    return [_family_row(measured, axis=axis, name=name, metrics=members, dark=dark) for name, members in families.items()]
+    return [_family(measured, axis=axis, metrics=metrics, effects=effects, dark=dark) for metrics in list(families.values())[:MAX_FAMILIES]]
 
 
-def effects_table(measured: Measured, *, axis: str, metrics: Sequence[str]) -> Component:
-    rows, notes = [], []
-    for metric in sorted(metrics, key=_by_shots):
-        effects, note = effects_of(measured, axis=axis, metric=metric)
-        rows += [_effect_row(effect) for effect in effects]
-        notes += [html.P(f"{metric}: {note}", className="note")] if note else []
+def effects_by_metric(measured: Measured, *, axis: str, metrics: Sequence[str]) -> Effects:
+    frame = at_baselines(measured.results, axes=measured.record.axes)
+    return {metric: _effects_of(frame, measured, axis=axis, metric=metric) for metric in sorted(metrics, key=_by_shots)}
+
+
+def effects_table(axis: str, *, effects: Effects) -> Component:
+    rows = [_effect_row(effect) for found, _ in effects.values() for effect in found]
+    notes = [html.P(f"{metric}: {note}", className="note") for metric, (_, note) in effects.items() if note]
     if not rows:
         return html.Div([message("No effect yet: it takes finished trials of a level and of the baseline with the same seed."), *notes])
     head = ["Metric", "Level", "Baseline", "Mean", "Baseline mean", "Difference, 95 % interval", "p (Holm)", "Hedges g", "n", "Note"]
     return html.Div([table(head, rows, label=f"Effects of {axis}", numeric=[3, 4, 5, 6, 7, 8]), *notes])
 
 
-def effects_of(measured: Measured, *, axis: str, metric: str) -> tuple[tuple[Effect, ...], str]:
-    """The effects of one axis on one metric, or why there are none."""
+def _effects_of(frame: pd.DataFrame, measured: Measured, *, axis: str, metric: str) -> tuple[tuple[Effect, ...], str]:
     levels = measured.record.axes[axis]
     if not levels:
         return (), "a search draws this axis from a range, so it has no baseline"
-    frame = at_baselines(measured.results, axes=measured.record.axes)
     if metric not in frame or not frame["state"].isin(USABLE).any():
         return (), ""
     try:
@@ -148,21 +170,28 @@ def effects_of(measured: Measured, *, axis: str, metric: str) -> tuple[tuple[Eff
         return (), str(error)
 
 
-def _family_row(measured: Measured, *, axis: str, name: str, metrics: Sequence[str], dark: bool) -> Component:
-    simulated, view = measured.record.simulated, f"{measured.record.name} {axis} {name}"
-    effects = [effect for metric in metrics for effect in effects_of(measured, axis=axis, metric=metric)[0]]
+def _family(measured: Measured, *, axis: str, metrics: Sequence[str], effects: Effects, dark: bool) -> tuple[go.Figure, go.Figure]:
+    simulated, view = measured.record.simulated, f"{measured.record.name} {axis} {' '.join(metrics)}"
+    found = [effect for metric in metrics for effect in effects[metric][0]]
     shown = [metric for metric in metrics if metric in measured.results]
     if not shown:
-        return html.Section(message(f"No trial has reported {name} yet."), className="card")
+        return blank(f"no trial has reported {', '.join(metrics)} yet"), blank()
     scores = figures.score_by_level(measured.results, axis=axis, metrics=shown, simulated=simulated, dark=dark)
-    forest = figures.effects_forest(effects, simulated=simulated, dark=dark)
-    cards = [(scores, f"{name} by level of {axis}")] + ([(forest, f"Effects on {name} against the baseline")] if effects else [])
-    sections = [html.Section(_graph(fit_card(figure, view=view), label=label), className="card") for figure, label in cards]
-    return html.Div(sections, className="columns even")
+    forest = figures.effects_forest(found, simulated=simulated, dark=dark) if found else blank("no effect yet")
+    return fit_card(scores, view=view), fit_card(forest, view=view)
 
 
-def _graph(figure: Any, *, label: str) -> Component:
-    return html.Div(dcc.Graph(figure=figure, config=graph_config()), role="img", **aria(label=label))
+def _row(slot: int) -> Component:
+    parts = [("scores", "Metric by level"), ("effects", "Effects against the baseline")]
+    cards = [html.Section(graph(f"axis-{kind}-{slot}", label=label), className="card") for kind, label in parts]
+    return html.Div(html.Div(cards, className="columns even"), id=f"axis-row-{slot}", hidden=slot > 0)
+
+
+def _axes(record: StudyRecord, *, here: str) -> Component:
+    links = [
+        dcc.Link(axis, href=href("axis", record.name, axis), className="place here" if axis == here else "place") for axis in record.axes
+    ]
+    return html.Nav(links, className="places axes", **aria(label="Axes of this study"))
 
 
 def _effect_row(effect: Effect) -> list[Any]:

@@ -20,6 +20,8 @@ from dashboards.changes import Sent
 from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import DASH, blank, fit_card, graph, heading, message, number, register_graph, study_links, table
 
+NAMES = (1,)
+
 SIZES = (4.0, 11.0)
 """Ends of the slider, powers of ten."""
 HEIGHT = 520

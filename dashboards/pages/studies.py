@@ -13,6 +13,8 @@ from dashboards.changes import Sent
 from dashboards.reader import Reader, Version
 from dashboards.widgets import DASH, duration, message, progress, simulated_badge, state_badge, table
 
+NAMES = (0,)
+
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     words = html.P("What was asked, how far it is, and where to look.", className="question")

@@ -37,6 +37,8 @@ from dashboards.widgets import (
     verdict_badge,
 )
 
+NAMES = (1,)
+
 EVENTS = 40
 STALE = 50
 """Stale trials that are listed."""

@@ -133,26 +133,27 @@ def test_events_show_trials_newest_first(reader: Reader) -> None:
 def test_axis_draws_shot_counts_as_series(reader: Reader) -> None:
     measured = axis.measure(reader, "mix")
     assert sorted(axis.first_metrics(measured)) == ["score/0", "score/4", "score/8"]
-    (row,) = axis.axis_figures(measured, axis="mix", metrics=axis.first_metrics(measured), dark=False)
-    scores = next(part.figure for part in parts(row) if hasattr(part, "figure"))
+    effects = axis.effects_by_metric(measured, axis="mix", metrics=axis.first_metrics(measured))
+    ((scores, _),) = axis.axis_figures(measured, axis="mix", effects=effects, dark=False)
     assert [trace.name for trace in scores.data if trace.showlegend] == ["score/0", "score/4", "score/8"]
 
 
 def test_axis_effect_is_the_stated_one(reader: Reader) -> None:
     measured = axis.measure(reader, "mix")
-    effects, _ = axis.effects_of(measured, axis="mix", metric="score/4")
-    found = next(effect.mean_diff for effect in effects if effect.level == "90:0:10")
+    effects = axis.effects_by_metric(measured, axis="mix", metrics=["score/4"])
+    found = next(effect.mean_diff for effect in effects["score/4"][0] if effect.level == "90:0:10")
     truth = {mix: synthetic.true_metrics(synthetic.Config(mix=mix))["score/4"] for mix in ("90:0:10", "45:45:10")}  # type: ignore[arg-type]
     assert found == pytest.approx(truth["90:0:10"] - truth["45:45:10"], abs=0.05)
-    assert "90:0:10" in text(axis.effects_table(measured, axis="mix", metrics=["score/4"]))
+    assert "90:0:10" in text(axis.effects_table("mix", effects=effects))
 
 
 def test_axis_without_pairs_says_what_it_takes(tmp_path: Path) -> None:
     writer = Writer(LIVE, workspace=Workspace(tmp_path))
     measured = axis.measure(Reader(Workspace(tmp_path).store_url), writer.name)
-    assert "No effect yet" in text(axis.effects_table(measured, axis="image_size", metrics=["score/8"]))
-    figures = axis.axis_figures(measured, axis="image_size", metrics=["score/8"], dark=False)
-    assert "No trial has reported" in text(figures)
+    effects = axis.effects_by_metric(measured, axis="image_size", metrics=["score/8"])
+    assert "No effect yet" in text(axis.effects_table("image_size", effects=effects))
+    ((scores, _),) = axis.axis_figures(measured, axis="image_size", effects=effects, dark=False)
+    assert "no trial has reported score/8" in scores.layout.annotations[0].text
 
 
 @pytest.mark.parametrize("metrics", ["score/4", None, [["a"]], [{"x": 1}], ["nothing"], [3]])
