@@ -33,6 +33,7 @@ def test_wheel_installed_elsewhere_plans_runs_and_reports_from_any_folder(tmp_pa
     where = [sys.executable, "-c", "import ablate, dashboards, model_zoo, studies; print(ablate.__file__)"]
     assert str(site) in subprocess.run(where, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
     assert (site / "dashboards" / "assets").is_dir()
+    assert (site / "ablate" / "data" / "mm1_reference.json").is_file()
     assert json.loads(ablate("plan", "quickstart", "--json"))["totals"]["trials"] == 12
     ablate("init", ".")
     text = (
