@@ -4,23 +4,23 @@ Scores, effects, curves and completeness are here; `law_figures.py` has the lear
 """
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from scipy import stats
 
 from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.effects import USABLE, Effect
 from ablate.analysis.verdicts import numbers_of
+from ablate.level_means import over_seeds, per_seed
 from ablate.plot_style import (
     DASHES,
     STATES,
     SYMBOLS,
     error_bars,
     escape,
+    half_bars,
     ink_colour,
     is_numeric,
     layout,
@@ -28,6 +28,7 @@ from ablate.plot_style import (
     level_label,
     series_colour,
     turn,
+    with_seeds,
     with_unit,
 )
 
@@ -59,10 +60,8 @@ def score_by_level(
         if done.empty:
             break
         values = done.assign(value=numbers(done, metric), label=done[axis].map(float if numeric else level_label))
-        per_seed = _per_seed(values[np.isfinite(values["value"])], sort=numeric)
-        for trace in _score_traces(
-            per_seed, metric=metric, level=level, colour=series_colour(index, dark=dark), symbol=turn(SYMBOLS, index)
-        ):
+        seeds = per_seed(values[np.isfinite(values["value"])], by=["label"], sort=numeric)
+        for trace in _score_traces(seeds, metric=metric, level=level, colour=series_colour(index, dark=dark), symbol=turn(SYMBOLS, index)):
             figure.add_trace(trace)
     figure.update_xaxes(**level_axis(done[axis], title=axis, numeric=numeric))
     figure.update_yaxes(title_text=escape(with_unit(metrics[0] if len(metrics) == 1 else "score", unit)))
@@ -142,47 +141,34 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
     return figure
 
 
-def _per_seed(values: pd.DataFrame, *, sort: bool) -> pd.DataFrame:
-    """Columns `label, seed, value`: the mean of the level's arm means plus what the seed adds to them."""
-    arms = values.groupby(["label", "arm"], sort=False)["value"].mean()
-    centred = values.assign(value=values["value"] - values.groupby(["label", "arm"])["value"].transform("mean"))
-    seeds = centred.groupby(["label", "seed"], sort=sort)["value"].mean()
-    return (seeds + arms.groupby("label").mean().reindex(seeds.index, level="label")).reset_index()
-
-
-def _score_traces(per_seed: pd.DataFrame, *, metric: str, level: float, colour: str, symbol: str) -> list[go.Scatter]:
-    if per_seed.empty:
+def _score_traces(seeds: pd.DataFrame, *, metric: str, level: float, colour: str, symbol: str) -> list[go.Scatter]:
+    if seeds.empty:
         return []
-    summary = per_seed.groupby("label", sort=False)["value"].agg(["mean", "sem", "size"])
-    half = summary["sem"] * stats.t.ppf((1 + level) / 2, summary["size"].clip(lower=2) - 1)
-    hover = [
-        f"n = {size}" + (f", ±{width:.3g}" if isfinite(width) else ", no interval")
-        for size, width in zip(summary["size"], half, strict=True)
-    ]
+    means = over_seeds(seeds, by=["label"], level=level)
     points = go.Scatter(
-        x=per_seed["label"].tolist(),
-        y=per_seed["value"].tolist(),
+        x=seeds["label"].tolist(),
+        y=seeds["value"].tolist(),
         mode="markers",
         marker={"color": colour, "size": 6, "opacity": 0.45, "symbol": symbol},
-        customdata=[f"seed {escape(seed)}" for seed in per_seed["seed"]],
+        customdata=[f"seed {escape(seed)}" for seed in seeds["seed"]],
         hovertemplate="%{x}<br>%{y:.5g}<br>%{customdata}<extra></extra>",
         legendgroup=escape(metric),
         showlegend=False,
     )
-    means = go.Scatter(
-        x=summary.index.tolist(),
-        y=summary["mean"].tolist(),
+    summary = go.Scatter(
+        x=means["label"].tolist(),
+        y=means["mean"].tolist(),
         name=escape(metric),
         mode="lines+markers",
         line={"color": colour, "width": 2},
         marker={"color": colour, "size": 10, "symbol": symbol},
-        error_y=error_bars([width if isfinite(width) else None for width in half], width=5),
-        customdata=hover,
+        error_y=half_bars(means["half"], width=5),
+        customdata=with_seeds(means),
         hovertemplate="%{x}<br>mean %{y:.5g}<br>%{customdata}<extra></extra>",
         legendgroup=escape(metric),
         showlegend=True,
     )
-    return [points, means]
+    return [points, summary]
 
 
 def _forest_trace(rows: Sequence[tuple[str, Effect]], *, label: str, symbol: str, colour: str, unit: str) -> go.Scatter:

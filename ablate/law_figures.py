@@ -13,7 +13,7 @@ from ablate.analysis.law_fit import LawFit
 from ablate.analysis.laws import PublishedLaw, rate_label, size_label
 from ablate.analysis.optima import Optimum
 from ablate.analysis.published import MM1
-from ablate.plot_style import DASHES, error_bars, escape, ink_colour, layout, log_ticks, series_colour, size_ticks, turn, with_unit
+from ablate.plot_style import DASHES, error_bars, escape, ink_colour, layout, log_ticks, series_colour, size_ticks, tint, turn, with_unit
 
 
 def loss_against_rate(
@@ -124,7 +124,7 @@ def _band_traces(fit: LawFit, grid: "np.ndarray[Any, Any]", *, level: float, col
             mode="lines",
             line={"width": 0},
             fill="toself",
-            fillcolor=_transparent(colour, 0.18),
+            fillcolor=tint(colour, 0.18),
             name=f"{level:.0%} prediction interval".replace("%", " %"),
             hoverinfo="skip",
             showlegend=True,
@@ -217,8 +217,3 @@ def _target_trace(fit: LawFit, target: float, *, level: float, colour: str) -> g
         hovertemplate=f"{said}<extra></extra>",
         showlegend=True,
     )
-
-
-def _transparent(colour: str, opacity: float) -> str:
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"

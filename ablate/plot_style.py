@@ -4,9 +4,10 @@ Text from data is escaped, because plotly renders some HTML. Every series differ
 that a figure reads without colour. A figure of simulated results says so in its title.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape as html_escape
-from math import log10
+from math import isfinite, log10
+from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,12 @@ LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000
 DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#FFFFFF")
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+PATTERNS = ("", "/", "x", ".", "\\", "+", "-")
+"""Of bars, in the place of a marker."""
+NOTES = "notes"
+"""Name of the annotation that `add_notes` adds."""
+WRAPPED = 84
+"""Characters of a line of notes: 560 px of 12 px type."""
 STATES = {
     "done": "#009E73",
     "cached": "#56B4E9",
@@ -138,3 +145,43 @@ def error_bars(plus: Sequence[float | None], *, minus: Sequence[float | None] | 
         return None
     sides = {} if minus is None else {"symmetric": False, "arrayminus": list(minus)}
     return {"type": "data", "array": list(plus), "thickness": 1.5, "width": width, **sides}
+
+
+def half_bars(halves: Iterable[float], *, width: int = 4) -> dict[str, Any] | None:
+    """Error bars of intervals given by their half widths; NaN is none."""
+    return error_bars([float(half) if isfinite(half) else None for half in halves], width=width)
+
+
+def with_seeds(means: pd.DataFrame) -> list[str]:
+    """What a mean's hover says beside it: its seeds and its interval. `means` has the columns `half` and `n`."""
+    pairs = zip(means["n"], means["half"], strict=True)
+    return [f"n = {n}" + (f", ±{half:.3g}" if isfinite(half) else ", no interval") for n, half in pairs]
+
+
+def add_notes(figure: go.Figure, lines: Iterable[str]) -> go.Figure:
+    """Small text between title and plot, wrapped for a narrow card; the lines are escaped here."""
+    wrapped = [part for line in lines for part in wrap(line, WRAPPED)]
+    if not wrapped:
+        return figure
+    top = 46 + 15 * len(wrapped)
+    text = "<br>".join(escape(part) for part in wrapped)
+    figure.add_annotation(
+        text=text,
+        showarrow=False,
+        align="left",
+        font={"size": 12},
+        name=NOTES,
+        **{"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": 1, "yanchor": "bottom", "yshift": 6},
+    )
+    height = figure.layout.height
+    return figure.update_layout(
+        title={"yref": "container", "y": 1, "yanchor": "top", "pad": {"l": 10, "t": 12}},
+        margin={"t": top},
+        height=height and height + top - 60,
+    )
+
+
+def tint(colour: str, opacity: float) -> str:
+    """`#rrggbb` as rgba."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
