@@ -94,13 +94,13 @@ def connector_bars(
     """MM1's Figure 4: a panel a shot count; a bar a level of the first axis, such as the kind of connector, at each of the other axes."""
     found = [level_means(results, by=axes, metric=metric, others=others) for metric in metrics]
     figure = make_subplots(rows=len(metrics), cols=1, shared_xaxes=True, vertical_spacing=0.06)
-    title = f"{_family(metrics)} by {' and '.join(axes)}"
+    title = f"{_family(metrics)} by {', '.join(axis.split('.')[-1] for axis in axes)}"
     figure.update_layout(layout(title, simulated=simulated, dark=dark, height=160 + 170 * len(metrics)), barmode="group")
     for row, (metric, each) in enumerate(zip(metrics, found, strict=True), start=1):
         for trace in _grouped_bars(each, axes=axes, dark=dark, first=row == 1):
             figure.add_trace(trace, row=row, col=1)
         figure.update_yaxes(title_text=escape(with_unit(metric, unit)), row=row, col=1)
-    groups = dict.fromkeys(x for each in found for x in _combined(each.table, axes[1:], first=1)) if len(axes) > 1 else {}
+    groups = dict.fromkeys(x for each in found for x in _combined(each.table, axes[1:], first=1, between="<br>")) if len(axes) > 1 else {}
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=list(groups) or None)
     return add_notes(figure, [*_said(lessons), *_notes(found)])
 
@@ -174,13 +174,12 @@ def _add_table1(figure: go.Figure, *, dark: bool) -> None:
         open_symbol = f"{turn(SYMBOLS, index)}-open"
         figure.add_trace(trace.update(marker={"symbol": open_symbol, "line": {"width": 2}}), row=2, col=1)
     figure.update_yaxes(categoryarray=labels[::-1], row=2, col=1)
-    figure.update_xaxes(title_text=f"{TABLE1.unit} ({TABLE1.source})", row=2, col=1)
-    caption = f"Published: {TABLE1.source} (no intervals are given)"
+    figure.update_xaxes(title_text=escape(TABLE1.unit), row=2, col=1)
     figure.add_annotation(
-        text=escape(caption),
+        text=escape(f"Published: {TABLE1.source}"),
         showarrow=False,
         font={"size": 13, "color": ink_colour(dark)},
-        **{"xref": "paper", "x": 0, "xanchor": "left", "yref": "y2 domain", "y": 1, "yanchor": "bottom", "yshift": 4},
+        **{"xref": "paper", "x": 1, "xanchor": "right", "yref": "y2 domain", "y": 1, "yanchor": "bottom", "yshift": 4},
     )
 
 
@@ -201,7 +200,7 @@ def _grouped_bars(each: LevelMeans, *, axes: Sequence[str], dark: bool, first: b
     """A series a level of the first axis. The legend names it once for all panels."""
     for index, level in enumerate(ordered(each.table[0])):
         table = each.table[each.table[0].isna()] if level != level or level is None else each.table[each.table[0] == level]
-        at = _combined(table, axes[1:], first=1) if len(axes) > 1 else [level_label(level)] * len(table)
+        at = _combined(table, axes[1:], first=1, between="<br>") if len(axes) > 1 else [level_label(level)] * len(table)
         name = level_label(level) if isinstance(level, str) else f"{escape(axes[0])} {level_label(level)}"
         bar = _bar(name, x=at, table=table, index=index, dark=dark)
         yield bar.update(showlegend=first, legendgroup=bar.name)
@@ -213,20 +212,31 @@ def _bar(name: str, *, x: Sequence[str], table: pd.DataFrame, index: int, dark: 
         x=list(x),
         y=table["mean"].tolist(),
         name=name,
-        marker={"color": series_colour(index, dark=dark), "pattern": {"shape": turn(PATTERNS, index), "fgcolor": ink_colour(dark)}},
-        error_y=half_bars(table["half"]),
+        marker={"color": series_colour(index, dark=dark), "pattern": _pattern(index, dark=dark)},
+        error_y=(half_bars(table["half"]) or {}) | {"color": ink_colour(dark)},
         customdata=with_seeds(table),
         hovertemplate="%{x}<br>mean %{y:.5g}<br>%{customdata}<extra></extra>",
         showlegend=True,
     )
 
 
-def _combined(table: pd.DataFrame, axes: Sequence[str], *, first: int = 0) -> list[str]:
+def _pattern(index: int, *, dark: bool) -> dict[str, Any]:
+    return {
+        "shape": turn(PATTERNS, index),
+        "fillmode": "overlay",
+        "fgcolor": ink_colour(dark),
+        "fgopacity": 0.6,
+        "size": 7,
+        "solidity": 0.2,
+    }
+
+
+def _combined(table: pd.DataFrame, axes: Sequence[str], *, first: int = 0, between: str = ", ") -> list[str]:
     """The levels of a row as one label, numbers with the name of their field: `contrastive, image_size 16`."""
     names = [axis.split(".")[-1] for axis in axes]
     columns = [table[first + place] for place in range(len(axes))]
     return [
-        ", ".join(level_label(level) if isinstance(level, str) else f"{escape(name)} {level_label(level)}" for name, level in pairs)
+        between.join(level_label(level) if isinstance(level, str) else f"{escape(name)} {level_label(level)}" for name, level in pairs)
         for pairs in (list(zip(names, levels, strict=True)) for levels in zip(*columns, strict=True))
     ]
 

@@ -23,8 +23,6 @@ SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 PATTERNS = ("", "/", "x", ".", "\\", "+", "-")
 """Of bars, in the place of a marker."""
-NOTES = "notes"
-"""Name of the annotation that `add_notes` adds."""
 WRAPPED = 84
 """Characters of a line of notes: 560 px of 12 px type."""
 STATES = {
@@ -159,26 +157,14 @@ def with_seeds(means: pd.DataFrame) -> list[str]:
 
 
 def add_notes(figure: go.Figure, lines: Iterable[str]) -> go.Figure:
-    """Small text between title and plot, wrapped for a narrow card; the lines are escaped here."""
+    """Small text under the title, wrapped for a narrow card; the lines are escaped here."""
     wrapped = [part for line in lines for part in wrap(line, WRAPPED)]
     if not wrapped:
         return figure
-    top = 46 + 15 * len(wrapped)
-    text = "<br>".join(escape(part) for part in wrapped)
-    figure.add_annotation(
-        text=text,
-        showarrow=False,
-        align="left",
-        font={"size": 12},
-        name=NOTES,
-        **{"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": 1, "yanchor": "bottom", "yshift": 6},
-    )
-    height = figure.layout.height
-    return figure.update_layout(
-        title={"yref": "container", "y": 1, "yanchor": "top", "pad": {"l": 10, "t": 12}},
-        margin={"t": top},
-        height=height and height + top - 60,
-    )
+    top, height = 50 + 16 * len(wrapped), figure.layout.height
+    subtitle = {"text": "<br>".join(escape(part) for part in wrapped), "font": {"size": 12}}
+    title = {"subtitle": subtitle, "yref": "container", "y": 1, "yanchor": "top", "pad": {"l": 10, "t": 14}}
+    return figure.update_layout(title=title, margin={"t": top}, height=height and height + top - 60)
 
 
 def tint(colour: str, opacity: float) -> str:

@@ -9,7 +9,6 @@ from scipy import stats
 
 from ablate import lesson_figures
 from ablate.lesson_match import LessonPlot, matching_lessons
-from ablate.plot_style import NOTES
 from tests.test_figures import ESCAPED, HOSTILE, named
 
 SHOTS = ("few_shot/0", "few_shot/4", "few_shot/8")
@@ -29,7 +28,7 @@ def results(axes: dict[str, list[Any]], *, metrics: tuple[str, ...] = SHOTS) -> 
 
 
 def notes(figure: go.Figure) -> str:
-    return " ".join(note.text.replace("<br>", " ") for note in figure.layout.annotations if note.name == NOTES)
+    return str(figure.layout.title.subtitle.text).replace("<br>", " ")
 
 
 def test_encoder_table_has_a_row_an_encoder_and_a_series_a_shot_count() -> None:
@@ -48,7 +47,7 @@ def test_encoder_table_published_is_on_its_own_axes_with_its_source() -> None:
     assert [trace.name for trace in shown] == ["MM1, 0-shot", "MM1, 4-shot", "MM1, 8-shot"]
     assert all((trace.yaxis, len(trace.x), trace.error_x.array) == ("y2", 10, None) for trace in shown)
     assert shown[0].x[0] == 36.6
-    assert "arXiv 2403.09611, Table 1" in figure.layout.xaxis2.title.text
+    assert figure.layout.annotations[0].text == "Published: MM1, arXiv 2403.09611, Table 1"
     assert figure.data[0].yaxis == "y"
 
 
@@ -59,7 +58,7 @@ def test_connector_bars_have_a_panel_a_shot_count_and_intervals() -> None:
     assert len(figure.data) == 6
     first = figure.data[1]
     assert (first.name, list(first.y)) == ("c_abstractor", [41, 51, 61, 71])
-    assert first.x[0] == "num_tokens 4, image_size 16"
+    assert first.x[0] == "num_tokens 4<br>image_size 16"
     assert list(first.error_y.array) == pytest.approx([HALF] * 4)
     assert [trace.showlegend for trace in figure.data] == [True, True, False, False, False, False]
     assert figure.data[0].marker.pattern.shape != figure.data[1].marker.pattern.shape
