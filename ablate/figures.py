@@ -3,7 +3,7 @@
 Scores, effects, curves and completeness are here; `law_figures.py` has the learning rate's, `plot_style.py` what all share.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ import plotly.graph_objects as go
 from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.effects import USABLE, Effect
 from ablate.analysis.verdicts import numbers_of
+from ablate.curve_points import BANDS, THINNED, Band, Group, group_lines, placed
 from ablate.level_means import over_seeds, per_seed
 from ablate.plot_style import (
     DASHES,
     STATES,
     SYMBOLS,
+    add_notes,
     error_bars,
     escape,
     half_bars,
@@ -27,6 +29,7 @@ from ablate.plot_style import (
     level_axis,
     level_label,
     series_colour,
+    tint,
     turn,
     with_seeds,
     with_unit,
@@ -34,6 +37,8 @@ from ablate.plot_style import (
 
 MAX_NAMED_ARMS = 60
 """Above this many arms the completeness matrix drops the letters in its cells."""
+MAX_THIN = 5
+"""Trials of a group whose curves are drawn beside their band."""
 
 
 def score_by_level(
@@ -86,18 +91,41 @@ def effects_forest(effects: Iterable[Effect], *, unit: str = "", simulated: bool
     return figure
 
 
-def curves(frame: pd.DataFrame, *, group_by: str, metric: str, unit: str = "", simulated: bool = False, dark: bool = False) -> go.Figure:
-    """`metric` against step: a thin line a trial, a thick line the mean where all trials of the group have a value."""
+def curves(
+    frame: pd.DataFrame,
+    *,
+    group_by: str,
+    metric: str,
+    x: str = "step",
+    per_step: Mapping[str, float] | None = None,
+    band: Band = "range",
+    unit: str = "",
+    x_unit: str = "",
+    simulated: bool = False,
+    dark: bool = False,
+) -> go.Figure:
+    """`metric` against steps, or against `x` (`curve_points.placed`): a thick line and a band a group, a thin line a trial where few.
+
+    The mean and its band go as far as all trials of the group have come. `curves_caption` says what is drawn.
+    """
     require_columns(frame, [group_by, "trial", "metric", "step", "value"])
-    rows = frame[(frame["metric"] == metric) & np.isfinite(frame["value"].astype(float))]
+    points = placed(frame, metric=metric, x=x, per_step=per_step)
     figure = go.Figure(layout=layout(f"{metric} while training, by {group_by}", simulated=simulated, dark=dark))
-    for index, (name, group) in enumerate(rows.groupby(group_by, sort=False)):
-        table = group.pivot_table(index="step", columns="trial", values="value", aggfunc="last").sort_index()
-        for trace in _curve_traces(table, name=escape(name), colour=series_colour(index, dark=dark), dash=turn(DASHES, index)):
+    thinned = False
+    for index, (name, rows) in enumerate(points.groupby(group_by, sort=False)):
+        group = group_lines(rows, band=band)
+        thinned |= group.thinned
+        for trace in _curve_traces(group, name=escape(name), x=escape(x), colour=series_colour(index, dark=dark), dash=turn(DASHES, index)):
             figure.add_trace(trace)
-    figure.update_xaxes(title_text="step")
+    figure.update_xaxes(title_text=escape(with_unit(x, x_unit)))
     figure.update_yaxes(title_text=escape(with_unit(metric, unit)))
-    return figure
+    return add_notes(figure, [THINNED] if thinned else [])
+
+
+def curves_caption(*, band: Band = "range") -> str:
+    """What the lines of `curves` are."""
+    drawn = f"Thick: mean over seeds, as far as all of a group's seeds have come. {BANDS[band]}".strip()
+    return f"{drawn} Thin, in groups of up to {MAX_THIN}: seeds."
 
 
 def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool = False) -> go.Figure:
@@ -196,31 +224,31 @@ def _unique(names: Sequence[str]) -> list[str]:
     return [name + "\u200b" * names[:index].count(name) for index, name in enumerate(names)]
 
 
-def _curve_traces(table: pd.DataFrame, *, name: str, colour: str, dash: str) -> Iterable[go.Scatter]:
-    if table.shape[1] > 1:
-        for trial in table.columns:
-            line = table[trial].dropna()
+def _curve_traces(group: Group, *, name: str, x: str, colour: str, dash: str) -> Iterable[go.Scatter]:
+    shared: dict[str, Any] = {"mode": "lines", "legendgroup": name, "showlegend": False}
+    if group.low.x:
+        outline = {"x": [*group.low.x, *group.high.x[::-1]], "y": [*group.low.y, *group.high.y[::-1]]}
+        yield go.Scatter(
+            **outline, **shared, fill="toself", fillcolor=tint(colour, 0.16), line={"width": 0}, hoverinfo="skip", name=f"{name}, band"
+        )
+    if 1 < len(group.trials) <= MAX_THIN:
+        for trial, line in group.trials.items():
             yield go.Scatter(
-                x=line.index.tolist(),
-                y=line.tolist(),
-                mode="lines",
+                x=line.x,
+                y=line.y,
                 line={"color": colour, "width": 1},
                 opacity=0.35,
                 name=escape(trial),
-                legendgroup=name,
-                showlegend=False,
-                hovertemplate="step %{x}<br>%{y:.5g}",
+                hovertemplate=f"{x} %{{x}}<br>%{{y:.5g}}",
+                **shared,
             )
-    mean = table.dropna().mean(axis=1)
     yield go.Scatter(
-        x=mean.index.tolist(),
-        y=mean.tolist(),
-        mode="lines",
+        x=group.mean.x,
+        y=group.mean.y,
         line={"color": colour, "width": 2.5, "dash": dash},
         name=name,
-        legendgroup=name,
-        showlegend=True,
-        hovertemplate=f"step %{{x}}<br>%{{y:.5g}}, mean of {table.shape[1]}",
+        hovertemplate=f"{x} %{{x}}<br>%{{y:.5g}}, mean of {len(group.trials)}",
+        **(shared | {"showlegend": True}),
     )
 
 

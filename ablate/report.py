@@ -244,8 +244,7 @@ def _drawn(report: StudyReport, *, metrics: tuple[str, ...]) -> list[tuple[str, 
             )
         )
     if (metric := _curve_metric(report)) is not None:
-        caption = "Thick: mean over seeds, as far as all of an arm's seeds have come. Thin: seeds."
-        drawn.append((caption, partial(figures.curves, report.curves, group_by="arm", metric=metric, simulated=simulated)))
+        drawn.append((figures.curves_caption(), partial(figures.curves, report.curves, group_by="arm", metric=metric, simulated=simulated)))
     drawn.extend(_law_drawn(report))
     drawn.append(("One cell a trial.", partial(figures.completeness, report.results, simulated=simulated)))
     return drawn

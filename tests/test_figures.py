@@ -103,13 +103,46 @@ def test_effects_forest_equal_names_keep_their_own_rows() -> None:
     assert len(set(figures.effects_forest([*effects, *effects]).layout.yaxis.categoryarray)) == 4
 
 
-def test_curves_mean_ends_where_a_seed_ends() -> None:
-    rows = [("t0", "base", 0, "loss", step, 3.0) for step in (0, 1, 2)] + [("t1", "base", 1, "loss", step, 1.0) for step in (0, 1)]
-    frame = pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
-    figure = figures.curves(frame, group_by="arm", metric="loss")
-    mean = named(figure, "base")
-    assert (list(mean.x), list(mean.y)) == ([0, 1], [2.0, 2.0])
-    assert [list(trace.x) for trace in figure.data if not trace.showlegend] == [[0, 1, 2], [0, 1]]
+def curve_rows(*trials: list[float], arm: str = "base", metric: str = "loss") -> pd.DataFrame:
+    rows = [(f"t{seed}", arm, seed, metric, step, value) for seed, values in enumerate(trials) for step, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
+
+
+def test_curves_mean_and_band_end_where_a_seed_ends() -> None:
+    figure = figures.curves(curve_rows([3.0, 3.0, 3.0], [1.0, 2.0]), group_by="arm", metric="loss")
+    mean, band = named(figure, "base"), named(figure, "base, band")
+    assert (list(mean.x), list(mean.y)) == ([0, 1], [2.0, 2.5])
+    assert (list(band.x), list(band.y)) == ([0, 1, 1, 0], [1.0, 2.0, 3.0, 3.0])
+    assert [list(named(figure, trial).x) for trial in ("t0", "t1")] == [[0, 1, 2], [0, 1]]
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["base"]
+
+
+def test_curves_one_trial_has_no_band_and_many_have_no_thin_lines() -> None:
+    assert [trace.name for trace in figures.curves(curve_rows([1.0, 2.0]), group_by="arm", metric="loss").data] == ["base"]
+    many = figures.curves(curve_rows(*([float(seed), 2.0] for seed in range(6))), group_by="arm", metric="loss")
+    assert [trace.name for trace in many.data] == ["base, band", "base"]
+
+
+def test_curves_against_flops_are_per_step_of_each_trial() -> None:
+    figure = figures.curves(
+        curve_rows([3.0, 2.0], [1.0, 2.0]), group_by="arm", metric="loss", x="compute", x_unit="FLOPs", per_step={"t0": 10.0, "t1": 30.0}
+    )
+    assert list(named(figure, "t1").x) == [0, 30]
+    assert list(named(figure, "base").x) == [0, 20]
+    assert figure.layout.xaxis.title.text == "compute (FLOPs)"
+
+
+def test_curves_thinned_lines_say_so() -> None:
+    long = figures.curves(curve_rows([float(step) for step in range(2000)]), group_by="arm", metric="loss")
+    assert len(long.data[0].x) <= 500
+    assert "least and most of each stretch" in long.layout.title.subtitle.text.replace("<br>", " ")
+    assert figures.curves(curve_rows([1.0, 2.0]), group_by="arm", metric="loss").layout.title.subtitle.text is None
+
+
+def test_curves_caption_says_which_band() -> None:
+    assert "from the least to the most of the seeds" in figures.curves_caption()
+    assert "Student-t interval of the mean" in figures.curves_caption(band="interval")
+    assert "Band" not in figures.curves_caption(band="none")
 
 
 def test_completeness_shows_states_and_leaves_unplanned_cells_empty() -> None:

@@ -1,0 +1,101 @@
+"""The curves of a group of trials become a mean with a band, against steps or what they cost, in as few points as a screen can show."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from ablate.analysis.columns import numbers, require_columns
+from ablate.errors import InputError, did_you_mean
+
+Band = Literal["range", "interval", "none"]
+Floats = NDArray[np.float64]
+
+MAX_POINTS = 500
+"""Of a line that is drawn."""
+LEVEL = 0.95
+BANDS: Mapping[Band, str] = {
+    "range": "Band: from the least to the most of the seeds.",
+    "interval": "Band: 95 % Student-t interval of the mean.",
+    "none": "",
+}
+THINNED = f"Lines of more than {MAX_POINTS} points are drawn by the first, the last, and the least and most of each stretch."
+
+
+class Line(NamedTuple):
+    x: list[float]
+    y: list[float]
+
+
+class Group(NamedTuple):
+    """What is drawn of a group; each line has at most `MAX_POINTS` points."""
+
+    trials: dict[str, Line]
+    mean: Line
+    """As far as all trials of the group have come."""
+    low: Line
+    high: Line
+    """Of the band; empty without one, and with a single trial."""
+    thinned: bool
+
+
+def placed(frame: pd.DataFrame, *, metric: str, x: str = "step", per_step: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """The metric's finite points with a column `x`: the step, another metric of the same trial and step, or a column of the frame.
+
+    `per_step`: trial -> what one step is worth, such as FLOPs or seconds; then x is that times the step, and `x` only names it. Trials
+    without one, and points without an x, are left out. Raises InputError for an `x` that is neither.
+    """
+    require_columns(frame, ["trial", "metric", "step", "value"])
+    rows = frame[(frame["metric"] == metric) & np.isfinite(frame["value"].astype(float))]
+    if per_step is not None:
+        at = rows["step"].astype(float) * rows["trial"].map(per_step).astype(float)
+    elif x in ("step", *frame.columns):
+        at = numbers(rows, x)
+    else:
+        known = frame[frame["metric"] == x].drop_duplicates(["trial", "step"], keep="last").set_index(["trial", "step"])["value"]
+        if known.empty and len(rows):
+            metrics = list(dict.fromkeys(frame["metric"]))
+            raise InputError(f"no curve of '{x}' (there: step, {', '.join(metrics)}){did_you_mean(x, metrics)}")
+        keys = pd.MultiIndex.from_frame(rows[["trial", "step"]])
+        at = pd.Series(known.reindex(keys).to_numpy(dtype=float), index=rows.index)
+    return rows.assign(x=at)[np.isfinite(at)]
+
+
+def group_lines(points: pd.DataFrame, *, band: Band) -> Group:
+    """`points`: of one group, as `placed` gives them. Trials meet at equal steps; there x is the mean of theirs."""
+    values, places = (points.pivot_table(index="step", columns="trial", values=of, aggfunc="last").sort_index() for of in ("value", "x"))
+    trials = {str(trial): _line(places[trial], values[trial].dropna()) for trial in values.columns}
+    shared = values.dropna()
+    x, mean = places.loc[shared.index].mean(axis=1), shared.mean(axis=1)
+    low, high = _bounds(shared, band=band)
+    thinned = bool((values.notna().sum() > MAX_POINTS).any())
+    return Group(trials, _line(x, mean), _line(x, low), _line(x, high), thinned)
+
+
+def thin(values: Floats, *, most: int = MAX_POINTS) -> NDArray[np.intp]:
+    """Places, ascending, of at most `most` values: the first, the last, and the least and the most of each of equal stretches."""
+    if len(values) <= most:
+        return np.arange(len(values))
+    edges = np.linspace(0, len(values), (most - 2) // 2 + 1).astype(int)
+    stretches = list(pairwise(edges))
+    ends = [start + int(pick(values[start:end])) for start, end in stretches for pick in (np.argmin, np.argmax)]
+    return np.unique([0, *ends, len(values) - 1])
+
+
+def _line(x: "pd.Series[Any]", y: "pd.Series[Any]") -> Line:
+    kept = thin(y.to_numpy(dtype=float))
+    return Line(x.loc[y.index].iloc[kept].tolist(), y.iloc[kept].tolist())
+
+
+def _bounds(shared: pd.DataFrame, *, band: Band) -> "tuple[pd.Series[Any], pd.Series[Any]]":
+    count = shared.shape[1]
+    if band == "none" or count < 2:
+        return shared.iloc[:0].min(axis=1), shared.iloc[:0].max(axis=1)
+    if band == "range":
+        return shared.min(axis=1), shared.max(axis=1)
+    half = shared.sem(axis=1) * float(stats.t.ppf((1 + LEVEL) / 2, count - 1))
+    return shared.mean(axis=1) - half, shared.mean(axis=1) + half
