@@ -25,6 +25,7 @@ from ablate.plot_style import (
     level_label,
     series_colour,
     turn,
+    value_scale,
     with_seeds,
     with_unit,
 )
@@ -86,7 +87,7 @@ def interaction_matrix(found: FactorEffects, *, simulated: bool = False, dark: b
             z=shares,
             zmin=0,
             zmax=max((share for row in shares for share in row if share is not None), default=1.0) or 1.0,
-            colorscale="Cividis",
+            colorscale=value_scale(dark),
             reversescale=not dark,
             colorbar={"title": {"text": "share"}, "tickformat": ".0%", "thickness": 14},
             xgap=2,

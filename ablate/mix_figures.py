@@ -22,6 +22,7 @@ from ablate.plot_style import (
     level_label,
     series_colour,
     turn,
+    value_scale,
     with_seeds,
     with_unit,
 )
@@ -29,7 +30,12 @@ from ablate.shares import read_shares
 
 STEPS = 40
 """Of a share, from 0 to 1, on the surface of a law."""
-SCALE = "Cividis"
+DOMAIN = {"x": [0.1, 0.9], "y": [0.12, 0.94]}
+"""Of the triangle: its corners are named outside of it."""
+EXTRAPOLATED = ("beyond the edge", "outside those tried")
+"""In the notes of a best mix, `mixture_optimum.edges`."""
+NO_SHARE = 5e-5
+"""A share below it is shown as 0."""
 
 
 def ternary(
@@ -50,7 +56,7 @@ def ternary(
     """
     _three(sources)
     found = level_means(results, by=[axis], metric=metric, others=others)
-    colours = _colour_axis(with_unit(metric, unit), goal=goal)
+    colours = _colour_axis(with_unit(metric, unit), goal=goal, dark=dark)
     figure = _triangle(f"{metric} by {axis}", sources=sources, colours=colours, simulated=simulated, dark=dark)
     table = found.table
     if table.empty:
@@ -86,7 +92,7 @@ def mixture_surface(
     """
     _three(law.sources)
     sizes = dict(at or {})
-    colours = _colour_axis(with_unit(law.metric, unit), goal=law.goal)
+    colours = _colour_axis(with_unit(law.metric, unit), goal=law.goal, dark=dark)
     title = f"{law.metric}: law of the mix, {law.form} form"
     figure = _triangle(title, sources=law.sources, colours=colours, simulated=simulated, dark=dark)
     mixes = list(_lattice(law.sources))
@@ -96,9 +102,9 @@ def mixture_surface(
     figure.add_trace(_points(grid, marker=marker, name="fitted law", said=[""] * len(grid), values=values))
     if runs is not None:
         figure.add_trace(_tried(runs, law=law, dark=dark))
-    for trace in (*_shares_intervals(best, dark=dark), _star(best, law=law, dark=dark)):
+    for trace in (*_shares_intervals(best, dark=dark), _star(best, dark=dark)):
         figure.add_trace(trace)
-    return add_notes(figure, _best_said(law, best))
+    return add_notes(figure, _best_said(best))
 
 
 def mixture_profiles(
@@ -124,7 +130,7 @@ def mixture_profiles(
             figure.add_trace(trace)
     figure.update_xaxes(title_text="share of the source", tickformat=".0%", range=[-0.02, 1.02])
     figure.update_yaxes(title_text=escape(with_unit(law.metric, unit)))
-    return add_notes(figure, _best_said(law, best))
+    return add_notes(figure, _best_said(best))
 
 
 def _three(sources: Sequence[str]) -> None:
@@ -139,7 +145,7 @@ def _triangle(title: str, *, sources: Sequence[str], colours: Mapping[str, Any],
         f"{letter}axis": {"title": {"text": escape(source)}, "tickformat": ".0%", "gridcolor": grid, "linecolor": ink_colour(dark)}
         for letter, source in zip("abc", sources, strict=True)
     }
-    return figure.update_layout(coloraxis=dict(colours), ternary={"sum": 1, "bgcolor": "rgba(0,0,0,0)", **sides}, margin={"l": 70, "r": 70})
+    return figure.update_layout(coloraxis=dict(colours), ternary={"sum": 1, "bgcolor": "rgba(0,0,0,0)", "domain": DOMAIN, **sides})
 
 
 def _points(
@@ -152,6 +158,7 @@ def _points(
         b=shares[second].tolist(),
         c=shares[third].tolist(),
         mode="markers",
+        cliponaxis=False,
         marker=dict(marker),
         name=name,
         customdata=[[value, words] for value, words in zip(values, said, strict=True)],
@@ -160,10 +167,10 @@ def _points(
     )
 
 
-def _colour_axis(title: str, *, goal: str) -> dict[str, Any]:
+def _colour_axis(title: str, *, goal: str, dark: bool) -> dict[str, Any]:
     """Bright is good."""
     bar = {"title": {"text": escape(title)}, "thickness": 14}
-    return {"colorscale": SCALE, "reversescale": goal == "min", "colorbar": bar}
+    return {"colorscale": value_scale(dark), "reversescale": goal == "min", "colorbar": bar}
 
 
 def _lattice(sources: Sequence[str]) -> Iterable[dict[str, float]]:
@@ -184,8 +191,8 @@ def _tried(runs: pd.DataFrame, *, law: MixtureLaw, dark: bool) -> go.Scattertern
     return _points(means[list(law.sources)], marker=marker, name=name, said=said, values=means["mean"].tolist()).update(showlegend=True)
 
 
-def _star(best: BestMixture, *, law: MixtureLaw, dark: bool) -> go.Scatterternary:
-    symbol = "star-open" if law.outside else "star"
+def _star(best: BestMixture, *, dark: bool) -> go.Scatterternary:
+    symbol = "star-open" if any(phrase in note for phrase in EXTRAPOLATED for note in best.notes) else "star"
     marker = {
         "color": series_colour(1, dark=dark),
         "size": 18,
@@ -224,7 +231,7 @@ def _along(best: BestMixture, source: str, share: float) -> dict[str, float]:
 
 def _best_share(best: BestMixture, source: str, *, value: float, index: int, dark: bool) -> Iterable[go.Scatter]:
     share, pair = best.proportions[source], (best.intervals or {}).get(source)
-    colour, said = series_colour(index, dark=dark), f"{_share_said(source, share, pair)}<extra></extra>"
+    colour, said = series_colour(index, dark=dark), f"{escape(_share_said(source, share, pair))}<extra></extra>"
     if pair:  # no error bar: the percentiles of the resamples may lie to one side of the fit's own share
         line = {"color": colour, "width": 5}
         name = f"95 % interval of {escape(source)}"
@@ -235,16 +242,14 @@ def _best_share(best: BestMixture, source: str, *, value: float, index: int, dar
 
 
 def _share_said(source: str, share: float, pair: tuple[float, float] | None) -> str:
-    interval = f" [{100 * pair[0]:.3g}, {100 * pair[1]:.3g}]" if pair else ", no interval"
-    return escape(f"{source} {100 * share:.3g} %{interval}")
+    return f"{source} {_percent(share)} %" + (f" [{_percent(pair[0])}, {_percent(pair[1])}]" if pair else "")
 
 
-def _best_said(law: MixtureLaw, best: BestMixture) -> list[str]:
-    shares = "; ".join(
-        f"{name} {100 * share:.3g} %" + (f" [{100 * pair[0]:.3g}, {100 * pair[1]:.3g}]" if pair else "")
-        for name, share in best.proportions.items()
-        for pair in [(best.intervals or {}).get(name)]
-    )
-    known = "95 % intervals of each share alone" if best.intervals else "without intervals"
-    # the optimum's own notes stand among those of the law where both say that it is an extrapolation
-    return [f"Best mix: {shares} ({known}).", *(f"{note}." for note in dict.fromkeys((*law.outside, *best.notes)))]
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g}" if abs(share) > NO_SHARE else "0"
+
+
+def _best_said(best: BestMixture) -> list[str]:
+    shares = "; ".join(_share_said(source, share, (best.intervals or {}).get(source)) for source, share in best.proportions.items())
+    known = "95 % intervals of each share alone" if any((best.intervals or {}).values()) else "without intervals"
+    return [f"Best mix: {shares} ({known}).", *(f"{note}." for note in best.notes)]

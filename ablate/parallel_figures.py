@@ -12,7 +12,7 @@ from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.effects import USABLE
 from ablate.errors import InputError
 from ablate.level_means import ordered
-from ablate.plot_style import escape, ink_colour, is_numeric, layout, level_axis, level_label, with_unit
+from ablate.plot_style import TOP, escape, ink_colour, is_numeric, layout, level_axis, level_label, value_scale, with_unit
 
 MAX_TICKS = 12
 """Labels of an axis that are written; more would lie on one another."""
@@ -45,20 +45,20 @@ def parallel_coordinates(
             customdata=table["trial"].map(escape).tolist(),
             line={
                 "color": values.tolist(),
-                "colorscale": "Cividis",
+                "colorscale": value_scale(dark),
                 "reversescale": goal == "min",
                 "showscale": True,
                 "colorbar": {"title": {"text": escape(with_unit(metric, unit))}, "thickness": 14},
             },
             labelangle=-20 if len(axes) > 3 else 0,
-            labelside="bottom",
+            domain={"x": [0.12, 0.95]},
             tickfont={"color": ink_colour(dark), "size": 11},
             labelfont={"color": ink_colour(dark), "size": 13},
             rangefont={"color": ink_colour(dark), "size": 11},
             unselected={"line": {"opacity": 0.06}},
         )
     )
-    return figure.update_layout(margin={"t": 60, "b": 70, "l": 70})
+    return figure.update_layout(title=TOP, margin={"t": 140 if len(axes) > 3 else 110, "b": 40})
 
 
 def brushed(results: pd.DataFrame, *, axes: Sequence[str], metric: str, ranges: Mapping[str, Any] | None) -> list[str]:

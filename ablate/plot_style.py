@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from ablate.analysis.laws import size_label
 
@@ -23,6 +24,8 @@ SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 PATTERNS = ("", "/", "x", ".", "\\", "+", "-")
 """Of bars, in the place of a marker."""
+TOP: dict[str, Any] = {"yref": "container", "y": 1, "yanchor": "top", "pad": {"l": 10, "t": 14}}
+"""Where a title stands that has more than itself in its margin."""
 WRAPPED = 84
 """Characters of a line of notes: 560 px of 12 px type."""
 STATES = {
@@ -87,6 +90,12 @@ def series_colour(index: int, *, dark: bool) -> str:
 
 def turn(choices: Sequence[str], index: int) -> str:
     return choices[index % len(choices)]
+
+
+def value_scale(dark: bool) -> list[str]:
+    """Colours of a number, for any eye (Cividis), without the end that vanishes on the page."""
+    low, high = (0.25, 1.0) if dark else (0.0, 0.88)
+    return list(sample_colorscale("Cividis", np.linspace(low, high, 9).tolist()))
 
 
 def escape(text: object) -> str:
@@ -163,8 +172,7 @@ def add_notes(figure: go.Figure, lines: Iterable[str]) -> go.Figure:
         return figure
     top, height = 50 + 16 * len(wrapped), figure.layout.height
     subtitle = {"text": "<br>".join(escape(part) for part in wrapped), "font": {"size": 12}}
-    title = {"subtitle": subtitle, "yref": "container", "y": 1, "yanchor": "top", "pad": {"l": 10, "t": 14}}
-    return figure.update_layout(title=title, margin={"t": top}, height=height and height + top - 60)
+    return figure.update_layout(title=TOP | {"subtitle": subtitle}, margin={"t": top}, height=height and height + top - 60)
 
 
 def tint(colour: str, opacity: float) -> str:

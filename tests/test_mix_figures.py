@@ -75,7 +75,9 @@ def test_mixture_surface_extrapolated_best_is_an_open_star_and_says_so() -> None
     law = fitted(runs(exponential).query("web < 0.6"), "exponential")
     assert law.outside
     figure = mixture_surface(law, law.best())
-    assert named(figure, "best mix of the law").marker.symbol == "star-open"
+    star = named(figure, "best mix of the law")
+    assert (star.marker.symbol, star.cliponaxis) == ("star-open", False)
+    assert "is at or beyond the edge of the shares tried" in figure.layout.title.subtitle.text.replace("<br>", " ")
     assert "without intervals" in figure.layout.title.subtitle.text
 
 
