@@ -99,7 +99,7 @@ def mixture_surface(
     grid = pd.DataFrame(mixes)
     values = [law.value(mix, **sizes) for mix in mixes]
     marker = {"color": values, "symbol": "hexagon", "size": 11, "opacity": 0.9, "coloraxis": "coloraxis"}
-    figure.add_trace(_points(grid, marker=marker, name="fitted law", said=[""] * len(grid), values=values))
+    figure.add_trace(_points(grid, marker=marker, name="fitted law", said=[""] * len(grid), values=values).update(cliponaxis=True))
     if runs is not None:
         figure.add_trace(_tried(runs, law=law, dark=dark))
     for trace in (*_shares_intervals(best, dark=dark), _star(best, dark=dark)):
