@@ -190,4 +190,4 @@ def _crumbs(name: str, *, page: str) -> list[Component]:
 
 def _tab(label: str, path: str, *, here: str) -> Component:
     is_here = here == path or here.startswith(f"{path}/")
-    return dcc.Link(label, href=path, className="place here" if is_here else "place", **(aria(current="page") if is_here else {}))
+    return dcc.Link(label, href=path, className="place here" if is_here else "place")
