@@ -103,7 +103,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page that opens offline."""
     from ablate.conclude import study_report
-    from ablate.report import write_report
+    from ablate.report_page import write_report
 
     opened = open_store_of(workspace, store)
     write_report([study_report(opened, name) for name in study_names_of(studies)], path=output)

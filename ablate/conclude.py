@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,16 @@ from ablate.analysis.verdicts import Verdict, verdicts
 from ablate.axes import Axis
 from ablate.conditions import Condition, ConditionError, Unknown, parse_condition
 from ablate.design import search_space
-from ablate.deviations import Registration, registration
+from ablate.deviations import Registration, design_blocks, design_text, moment, registration, seeds_text
+from ablate.difference import value_text
 from ablate.errors import InputError
 from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
 from ablate.guards import Guards, guards_of
 from ablate.history import trained_with, versions_text
-from ablate.report import StudyReport
+from ablate.report import Smallest, StudyDesign, StudyReport
 from ablate.results import at_baselines, curves_frame, law_runs, results_frame
+from ablate.spent import spent
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
 from ablate.study_law import law_so_far
@@ -144,7 +145,7 @@ def study_report(store: Store, name: str) -> StudyReport:
     states: dict[str, int] = {}
     for state in conclusion.results["state"]:
         states[state] = states.get(state, 0) + 1
-    seconds = [job.seconds for job in store.jobs(name) if job.seconds is not None]
+    jobs = store.jobs(name)
     return StudyReport(
         study=study.name,
         question=study.question,
@@ -157,14 +158,19 @@ def study_report(store: Store, name: str) -> StudyReport:
         verdicts=conclusion.verdicts,
         law=conclusion.law,
         states=states,
-        seconds_total=sum(seconds) if seconds else None,
-        provenance=_provenance(conclusion, made_with=trained_with(store, [job.id for job in store.jobs(name)])),
+        spent=spent(study, jobs=jobs, attempts=store.attempts([job.id for job in jobs]), since=record.created),
+        provenance=_provenance(conclusion, made_with=trained_with(store, [job.id for job in jobs])),
+        fingerprint=fingerprint(dict(record.spec)),
+        updated=moment(record.updated),
+        design=_declared(conclusion),
         axes=tuple(axis for axis, levels in record.axes.items() if len(levels) > 1),
         metrics=shot_family(study.metric.name, known=list(conclusion.results.columns)),
         law_runs=conclusion.law_runs,
         target=study.law.target if study.law else None,
         registration=conclusion.registration,
         stale=len(store.stale_trials(name)),
+        smallest=_smallest(conclusion.guards) if conclusion.effects else None,
+        factors=study_factors(conclusion),
         warnings=conclusion.guards.warnings,
     )
 
@@ -253,9 +259,28 @@ def _provenance(conclusion: Conclusion, *, made_with: Mapping[str, Mapping[str, 
     shown = {name: versions for name, versions in made_with.items() if name in MADE_WITH or len(versions) > 1}
     versions = {f"trained with {name}": versions_text(found) for name, found in shown.items()}
     versions |= {f"written with {package}": version(package) for package in ("ablate", "plotly", "scipy")}
-    changed = datetime.fromtimestamp(conclusion.record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return {
-        "study file": fingerprint(dict(conclusion.record.spec)),
-        "last change": changed,
-        "trainer": conclusion.study.trainer,
-    } | versions
+    return {"trainer": conclusion.study.trainer} | versions
+
+
+def _declared(conclusion: Conclusion) -> StudyDesign:
+    study = conclusion.study
+    axes = {axis: [str(level) for level in levels] or [value_text(study.axes.get(axis))] for axis, levels in conclusion.record.axes.items()}
+    return StudyDesign(
+        kind=design_text(design_blocks(study)),
+        axes={axis: tuple(levels) for axis, levels in axes.items()},
+        where=study.where,
+        seeds=seeds_text(study.seeds),
+        claims=tuple(_claim_text(verdict) for verdict in conclusion.verdicts),
+    )
+
+
+def _claim_text(verdict: Verdict) -> str:
+    """With its margin, which the statement of a claim of order leaves out."""
+    within = verdict.claim.within
+    if within is None or f"within ±{within:g}" in verdict.statement:
+        return verdict.statement
+    return f"{verdict.statement}; a difference within ±{within:g} does not matter"
+
+
+def _smallest(guards: Guards) -> Smallest:
+    return Smallest(guards.mde, guards.mde_pooled, guards.paired.df if guards.paired else 0)

@@ -134,8 +134,12 @@ def _current(spec: Mapping[str, Any]) -> dict[str, Any] | None:
         study = Study.model_validate(spec)
     except ValidationError:
         return None
-    design = [{"kind": block.kind, **block.model_dump(mode="json", exclude_defaults=True)} for block in study.design]
-    return study.model_dump(mode="json", by_alias=True) | {"design": design}
+    return study.model_dump(mode="json", by_alias=True) | {"design": design_blocks(study)}
+
+
+def design_blocks(study: "Study") -> list[dict[str, Any]]:
+    """What the study's blocks say beside their defaults."""
+    return [{"kind": block.kind, **block.model_dump(mode="json", exclude_defaults=True)} for block in study.design]
 
 
 def _edits_of(key: str, before: Any, after: Any) -> Iterable[tuple[str, str]]:
@@ -145,11 +149,11 @@ def _edits_of(key: str, before: Any, after: Any) -> Iterable[tuple[str, str]]:
         case "axes":
             return _axes(before, after)
         case "seeds":
-            return [] if before == after else [("seeds", f"seeds {_seeds(before)} became {_seeds(after)}")]
+            return [] if before == after else [("seeds", f"seeds {seeds_text(before)} became {seeds_text(after)}")]
         case "where":
             return _conditions(before, after)
         case "design":
-            return [] if before == after else [("design", f"design {_design(before)} became {_design(after)}")]
+            return [] if before == after else [("design", f"design {design_text(before)} became {design_text(after)}")]
     return [_plain(moved) for moved in differences(before, after, path=key) if not moved.path.startswith(NO_RESULT)]
 
 
@@ -225,7 +229,8 @@ def _conditions(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[s
     yield from (("where", f"condition added: {text}") for text in after if text not in before)
 
 
-def _design(blocks: Sequence[Mapping[str, Any]]) -> str:
+def design_text(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """`grid (sample 5) + one_at_a_time`."""
     return " + ".join(_block(block) for block in blocks)
 
 
@@ -234,7 +239,7 @@ def _block(block: Mapping[str, Any]) -> str:
     return f"{block['kind']}" + (f" ({settings})" if settings else "")
 
 
-def _seeds(seeds: Sequence[int]) -> str:
+def seeds_text(seeds: Sequence[int]) -> str:
     """0-4 for a run of whole numbers, else each."""
     whole = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
     return f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))

@@ -33,6 +33,7 @@ from ablate.plot_style import (
     turn,
     with_seeds,
     with_unit,
+    wrapped,
 )
 
 MAX_NAMED_ARMS = 60
@@ -79,7 +80,11 @@ def effects_forest(effects: Iterable[Effect], *, unit: str = "", simulated: bool
     several = len({effect.metric for effect in shown}) > 1
     names = _unique([_effect_name(effect, metric=several) for effect in shown])
     title = "Effects against the baseline" + ("" if several or not shown else f", {shown[0].metric}")
-    figure = go.Figure(layout=layout(title, simulated=simulated, dark=dark, height=150 + 30 * max(len(shown), 3)))
+    figure = go.Figure(
+        layout=layout(
+            title, simulated=simulated, dark=dark, height=150 + sum(14 + 16 * _lines(name) for name in names) + 30 * max(0, 3 - len(names))
+        )
+    )
     for index, (label, kept, symbol) in enumerate((("95 % interval", True, "circle"), ("no interval", False, "circle-open"))):
         rows = [(name, effect) for name, effect in zip(names, shown, strict=True) if (effect.ci is not None) == kept]
         if rows:
@@ -115,7 +120,9 @@ def curves(
     for index, (name, rows) in enumerate(points.groupby(group_by, sort=False)):
         group = group_lines(rows, band=band)
         thinned |= group.thinned
-        for trace in _curve_traces(group, name=escape(name), x=escape(x), colour=series_colour(index, dark=dark), dash=turn(DASHES, index)):
+        for trace in _curve_traces(
+            group, name=wrapped(name), x=escape(x), colour=series_colour(index, dark=dark), dash=turn(DASHES, index)
+        ):
             figure.add_trace(trace)
     figure.update_xaxes(title_text=escape(with_unit(x, x_unit)))
     figure.update_yaxes(title_text=escape(with_unit(metric, unit)))
@@ -136,10 +143,15 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
     rows, columns = list(dict.fromkeys(results["arm"].tolist())), sorted({seed for _, seed in known})
     words = [[known.get((arm, seed), "") for seed in columns] for arm in rows]
     codes = [[states.index(word) if word else None for word in row] for row in words]
-    arms, seeds = [escape(arm) for arm in rows], [f"seed {seed}" for seed in columns]
+    arms, seeds = [wrapped(arm) for arm in rows], [f"seed {seed}" for seed in columns]
     few = len(arms) <= MAX_NAMED_ARMS
     figure = go.Figure(
-        layout=layout("Trials by state", simulated=simulated, dark=dark, height=min(2000, 170 + (24 if few else 8) * len(arms)))
+        layout=layout(
+            "Trials by state",
+            simulated=simulated,
+            dark=dark,
+            height=min(2000, 170 + (sum(8 + 16 * _lines(arm) for arm in arms) if few else 8 * len(arms))),
+        )
     )
     figure.add_trace(
         go.Heatmap(
@@ -216,7 +228,7 @@ def _forest_trace(rows: Sequence[tuple[str, Effect]], *, label: str, symbol: str
 
 def _effect_name(effect: Effect, *, metric: bool) -> str:
     name = f"{effect.axis}: {effect.level} against {effect.baseline}" + (f", {effect.metric}" if metric else "")
-    return escape(f"{name} (n = {effect.n})")
+    return wrapped(f"{name} (n = {effect.n})", 60)
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -250,6 +262,10 @@ def _curve_traces(group: Group, *, name: str, x: str, colour: str, dash: str) ->
         hovertemplate=f"{x} %{{x}}<br>%{{y:.5g}}, mean of {len(group.trials)}",
         **(shared | {"showlegend": True}),
     )
+
+
+def _lines(label: str) -> int:
+    return label.count("<br>") + 1
 
 
 def _steps(colours: Sequence[str]) -> list[list[Any]]:

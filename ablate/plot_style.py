@@ -103,12 +103,17 @@ def escape(text: object) -> str:
     return html_escape(str(text), quote=False)
 
 
+def wrapped(text: object, width: int = 40) -> str:
+    """Escaped, in lines of at most `width` characters: a long name may not squeeze the figure out of its own frame."""
+    return "<br>".join(map(escape, wrap(str(text), width, drop_whitespace=False))) or escape(text)
+
+
 def with_unit(name: str, unit: str) -> str:
     return f"{name} ({unit})" if unit else name
 
 
 def level_label(value: object) -> str:
-    return escape("–" if value is None or value != value else value)
+    return wrapped("–" if value is None or value != value else value, 24)
 
 
 def is_numeric(labels: "pd.Series[Any]") -> bool:
@@ -167,11 +172,11 @@ def with_seeds(means: pd.DataFrame) -> list[str]:
 
 def add_notes(figure: go.Figure, lines: Iterable[str]) -> go.Figure:
     """Small text under the title, wrapped for a narrow card; the lines are escaped here."""
-    wrapped = [part for line in lines for part in wrap(line, WRAPPED)]
-    if not wrapped:
+    parts = [part for line in lines for part in wrap(line, WRAPPED)]
+    if not parts:
         return figure
-    top, height = 50 + 16 * len(wrapped), figure.layout.height
-    subtitle = {"text": "<br>".join(escape(part) for part in wrapped), "font": {"size": 12}}
+    top, height = 50 + 16 * len(parts), figure.layout.height
+    subtitle = {"text": "<br>".join(escape(part) for part in parts), "font": {"size": 12}}
     return figure.update_layout(title=TOP | {"subtitle": subtitle}, margin={"t": top}, height=height and height + top - 60)
 
 

@@ -14,7 +14,7 @@ from ablate.cli import app
 from ablate.conclude import Conclusion, conclude, study_factors, study_importance, study_report
 from ablate.errors import InputError
 from ablate.guards import guards_of
-from ablate.report import render_report
+from ablate.report_page import render_report
 from ablate.run import run_study
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import open_store

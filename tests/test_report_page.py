@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,15 +12,35 @@ import pandas as pd
 import pytest
 
 from ablate.analysis.effects import level_effects
+from ablate.analysis.factors import factor_effects
 from ablate.analysis.lr_law import LawReport, fit_points
 from ablate.analysis.published import MM1
 from ablate.analysis.verdicts import verdicts
 from ablate.deviations import Deviation, Registration
-from ablate.report import StudyReport, duration, number, p_value, render_report, write_report
+from ablate.errors import InputError
+from ablate.report import Smallest, StudyDesign, StudyReport
+from ablate.report_figures import drawings
+from ablate.report_page import duration, number, p_value, render_report, write_report
+from ablate.spent import Spent
 from ablate.study import Claim, Metric
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NO_CURVES = pd.DataFrame(columns=["trial", "arm", "seed", "metric", "step", "value"])
+SPENT = Spent(
+    jobs=9,
+    jobs_done=8,
+    jobs_before=2,
+    attempts=11,
+    attempts_without_end=1,
+    retries=2,
+    seconds=3723.0,
+    seconds_lost=60.0,
+    train_flops=2.588e12,
+    wall_seconds=7200.0,
+    device_hours=None,
+    money=3.5,
+    currency="EUR",
+)
 
 
 def report(*, name: str = "resolution", **changes: Any) -> StudyReport:
@@ -49,7 +70,7 @@ def report(*, name: str = "resolution", **changes: Any) -> StudyReport:
         verdicts=verdicts(results, claims=[Claim(axis="size", expect="increases")], metric=Metric(name="score", goal="max"), levels=levels),
         law=None,
         states={"done": 9},
-        seconds_total=3723.0,
+        spent=SPENT,
         provenance={"ablate": "0.1.0", "date": "2026-01-31"},
         axes=("size",),
     )
@@ -131,13 +152,74 @@ def test_render_report_hostile_text_stays_text() -> None:
 def test_render_report_missing_numbers_are_dashes_never_zero() -> None:
     frame = report().results.query("seed == 0").assign(score=lambda rows: rows["score"].where(rows["size"] != 32))
     effects = level_effects(frame, axis="size", baseline=16, metric="score")
-    bare = report(results=frame, effects=effects, seconds_total=None, states={"done": 3})
+    bare = report(results=frame, effects=effects, spent=None, states={"done": 3})
     html = render_report([bare])
-    row = re.search(r"<td>32</td>.*?</tr>", html, re.DOTALL)
+    row = re.search(r'<td class="name">32</td>.*?</tr>', html, re.DOTALL)
     assert row is not None
     assert re.findall(r'class="number">([^<]*)<', row.group()) == ["–", "–", "–", "–", "0", "–", "–", "–"]
     assert "one seed: no interval" in html
-    assert "<dt>Cost</dt><dd>–</dd>" in html
+    assert "The store says nothing of what the runs cost." in html
+
+
+def test_render_report_cost_says_what_the_store_knows() -> None:
+    text = Page(render_report([report()])).text
+    for expected in (
+        "1 h 02 min, 1 min 00 s of it in attempts that did not end well",
+        "2 h 00 min from the first start to the last end, pauses included",
+        "2.59e12",
+        "3.50 EUR at the price that the study declares",
+        "8 of 9 jobs done; 2 of them before, for another study",
+        "11, 2 of them after a job's first; 1 without an end in the store",
+    ):
+        assert expected in text
+    assert "nothing was trained" not in text
+    unknown = replace(SPENT, seconds=None, train_flops=None, wall_seconds=None, money=None)
+    html = render_report([report(spent=unknown)])
+    assert html.count("<dd>–") == 3
+    assert "Money" not in html
+
+
+def test_render_report_design_has_axes_seeds_and_margins() -> None:
+    design = StudyDesign("grid", {"size": ("16", "24", "32")}, ("size > 8",), "0-2", ("score is the same at size = 32 as at 16 within ±1",))
+    page = Page(render_report([report(design=design)]))
+    for expected in ("grid", "size > 8", "0-2", "24, 32", "within ±1"):
+        assert expected in page.text
+
+
+def test_render_report_smallest_effect_and_shares() -> None:
+    grid = pd.DataFrame(
+        [
+            {"a": a, "b": b, "seed": seed, "score": 10.0 * a + b + 0.1 * ((seed * (a + 2 * b + 3)) % 4), "state": "done"}
+            for a in (0, 1)
+            for b in (0, 1)
+            for seed in range(3)
+        ]
+    )
+    factors = factor_effects(grid, factors=["a", "b"], metric="score")
+    text = Page(render_report([report(factors=factors, smallest=Smallest(10.34, 4.139, 6))])).text
+    assert "10.3 in the least clear row" in text
+    assert "4.14 between two arms, by the noise pooled over all (df 6)" in text
+    assert "Shares of the axes" in text
+    assert "a × b" in text
+    assert "a factor that does nothing still gets a share" in text
+    assert "No shares of the axes" in Page(render_report([report(axes=("size", "seed"))])).text
+    assert "is not known" in Page(render_report([report(smallest=Smallest(None, None, 0))])).text
+
+
+def test_render_report_holds_each_figure_once_and_its_dark_colours_beside_it() -> None:
+    given = report()
+    stored = [json.loads(script) for script in Page(render_report([given])).scripts if script.startswith('{"figure"')]
+    assert len(stored) == len(drawings(given))
+    for both, drawing in zip(stored, drawings(given), strict=True):
+        figure = both["figure"]
+        assert figure == json.loads(drawing.draw(dark=False).to_json())
+        for path, value in both["dark"]:
+            part = figure
+            for key in path[:-1]:
+                part = part[key]
+            part[path[-1]] = value
+        assert figure == json.loads(drawing.draw(dark=True).to_json())
+        assert len(json.dumps(both["dark"])) < len(json.dumps(figure))
 
 
 def test_render_report_deviations_stand_in_a_section_of_their_own() -> None:
@@ -170,7 +252,9 @@ def test_render_report_study_that_kept_its_declaration_says_so() -> None:
 
 
 def test_render_report_simulated_study_says_so() -> None:
-    assert "Simulated results" in Page(render_report([report(simulated=True)])).text
+    text = Page(render_report([report(simulated=True)])).text
+    for expected in ("Simulated results", "resolution (simulated)", "by the stated formula; nothing was trained"):
+        assert expected in text
     assert "Simulated results" not in Page(render_report([report()])).text
 
 
@@ -213,7 +297,7 @@ def test_write_report_leaves_one_whole_file(tmp_path: Path) -> None:
 def test_write_report_failure_keeps_the_old_page_and_no_remains(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old", encoding="utf-8")
-    with pytest.raises(KeyError):
+    with pytest.raises(InputError):
         write_report([report(results=report().results.drop(columns="seed"))], path=path)
     assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("report.html", "old")]
 
