@@ -28,6 +28,7 @@ HOMES = {
     "dash_ag_grid": ("dashboards.",),
     "rich": ("ablate.terminal", "ablate.plan_screen"),
     "typer": ("ablate.cli", "ablate.arguments"),
+    "kaleido": ("ablate.figure_files",),
     "yaml": ("ablate.reader", "ablate.yaml_text"),
 }
 """Library -> the modules that may import it."""

@@ -5,81 +5,18 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from math import nan
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from ablate.analysis.effects import level_effects
 from ablate.analysis.factors import factor_effects
-from ablate.analysis.lr_law import LawReport, fit_points
-from ablate.analysis.published import MM1
-from ablate.analysis.verdicts import verdicts
+from ablate.analysis.lr_law import LawReport
 from ablate.deviations import Deviation, Registration
-from ablate.errors import InputError
-from ablate.report import Smallest, StudyDesign, StudyReport
+from ablate.report import Smallest, StudyDesign
 from ablate.report_figures import drawings
-from ablate.report_page import duration, number, p_value, render_report, write_report
-from ablate.spent import Spent
-from ablate.study import Claim, Metric
-
-HOSTILE = "<img src=x onerror=alert(1)>"
-NO_CURVES = pd.DataFrame(columns=["trial", "arm", "seed", "metric", "step", "value"])
-SPENT = Spent(
-    jobs=9,
-    jobs_done=8,
-    jobs_before=2,
-    attempts=11,
-    attempts_without_end=1,
-    retries=2,
-    seconds=3723.0,
-    seconds_lost=60.0,
-    train_flops=2.588e12,
-    wall_seconds=7200.0,
-    device_hours=None,
-    money=3.5,
-    currency="EUR",
-)
-
-
-def report(*, name: str = "resolution", **changes: Any) -> StudyReport:
-    rows = [
-        {
-            "trial": f"{size}-{seed}",
-            "arm": f"size={size}",
-            "seed": seed,
-            "state": "done",
-            "size": size,
-            "score": size * 0.5 + (size / 16) ** seed,
-        }
-        for size in (16, 24, 32)
-        for seed in range(3)
-    ]
-    results = pd.DataFrame(rows)
-    levels = {"size": [16, 24, 32]}
-    base = StudyReport(
-        study=name,
-        question="Does resolution matter?",
-        simulated=False,
-        metric="score",
-        goal="max",
-        results=results,
-        curves=NO_CURVES,
-        effects=level_effects(results, axis="size", baseline=16, metric="score"),
-        verdicts=verdicts(results, claims=[Claim(axis="size", expect="increases")], metric=Metric(name="score", goal="max"), levels=levels),
-        law=None,
-        states={"done": 9},
-        spent=SPENT,
-        provenance={"ablate": "0.1.0", "date": "2026-01-31"},
-        axes=("size",),
-    )
-    return replace(base, **changes)
-
-
-def law() -> LawReport:
-    rates = [MM1.lr(size) * shift for size, shift in zip([9e6, 85e6, 302e6, 1.2e9], [1.1, 0.9, 1.05, 0.95], strict=True)]
-    return fit_points(pd.DataFrame({"n_params": [9e6, 85e6, 302e6, 1.2e9], "eta": rates}))
+from ablate.report_page import duration, number, p_value, render_report
+from tests.reported import HOSTILE, SPENT, law, report
 
 
 class Page(HTMLParser):
@@ -285,21 +222,6 @@ def test_render_report_several_studies_have_an_index() -> None:
 
 def test_render_report_same_input_gives_the_same_page() -> None:
     assert render_report([report(law=law())]) == render_report([report(law=law())])
-
-
-def test_write_report_leaves_one_whole_file(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "report.html"
-    write_report([report()], path=path)
-    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
-    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
-
-
-def test_write_report_failure_keeps_the_old_page_and_no_remains(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text("old", encoding="utf-8")
-    with pytest.raises(InputError):
-        write_report([report(results=report().results.drop(columns="seed"))], path=path)
-    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("report.html", "old")]
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, "–"), (nan, "–"), (0.0, "0"), (-1.23456, "−1.235"), (12345.678, "12,346")])
