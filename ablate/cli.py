@@ -32,6 +32,7 @@ from ablate.arguments import (
     workspace_of,
 )
 from ablate.cli_law import law_app, next_app
+from ablate.cli_report import report_app
 from ablate.cli_results import results_app
 from ablate.cli_scaling import scales_app
 from ablate.cli_store import archive_app, store_app
@@ -48,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(results_app)
+app.add_typer(report_app)
 app.add_typer(law_app, name="law")
 app.add_typer(next_app)
 app.add_typer(scales_app)

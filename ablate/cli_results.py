@@ -1,4 +1,4 @@
-"""The verbs that say what came of a study: `results`, `effects`, `report`, `dashboard`."""
+"""The verbs that say what came of a study: `results`, `effects`, `dashboard`; `report` is in `cli_report.py`."""
 
 import os
 import sys
@@ -17,7 +17,6 @@ from ablate.arguments import (
     print_json,
     refuse_for_study,
     study_name_of,
-    study_names_of,
     workspace_of,
 )
 from ablate.errors import InputError
@@ -92,22 +91,6 @@ def effects(
     show_conclusion(conclusion, factors=factors, importance=forest)
     if mixed:
         print("\n! not all of these trials were trained alike:", *mixed, sep="\n  ")
-
-
-@results_app.command()
-def report(
-    studies: Annotated[list[str], typer.Argument(metavar="STUDY...", help="Names of studies in the store, or their files.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
-    workspace: Folder = WORKSPACE,
-    store: StoreUrl = None,
-) -> None:
-    """Write one self-contained HTML page that opens offline."""
-    from ablate.conclude import study_report
-    from ablate.report_page import write_report
-
-    opened = open_store_of(workspace, store)
-    write_report([study_report(opened, name) for name in study_names_of(studies)], path=output)
-    print(f"wrote {output}")
 
 
 @results_app.command()

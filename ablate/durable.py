@@ -38,20 +38,21 @@ def seconds_in(variable: str, default: float) -> float:
 
 def write_whole(path: Path, content: bytes) -> None:
     """The file is there with all of its content or not at all, whatever dies when."""
+    patiently(lambda: write_now(path, content), path=path)
+
+
+def write_now(path: Path, content: bytes) -> None:
+    """The same for somebody who waits for the answer: raises OSError at once where the disk has trouble."""
     partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-
-    def write() -> None:
-        try:
-            with open(partial, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-
-    patiently(write, path=path)
+    try:
+        with open(partial, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def patiently(action: Callable[[], T], *, path: Path) -> T:

@@ -5,7 +5,6 @@ that no name or note in a study can run code even if an escape were missed.
 """
 
 import json
-import os
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,18 +81,6 @@ class _StudyView:
     plots: tuple[_Plot, ...]
     law: _LawView | None
     metrics: tuple[str, ...]
-
-
-def write_report(studies: Sequence[StudyReport], *, path: Path, title: str = "Ablation report") -> None:
-    """Writes the page to a temporary name beside `path` and renames it when it is whole."""
-    page = render_report(studies, title=title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def render_report(studies: Sequence[StudyReport], *, title: str = "Ablation report") -> str:
