@@ -1,5 +1,6 @@
 """A paper's marked numbers meet the store: which still say what it says, which do not, which it does not know."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,15 +44,11 @@ class PaperCheck:
 
     @property
     def summary(self) -> str:
-        counts = {
-            outcome: sum(one.outcome == outcome for one in self.compared) for outcome in ("match", "differs", "unknown", "incomparable")
-        }
-        others = ", ".join(
-            f"{count} {said}"
-            for outcome, said in (("differs", "differ"), ("unknown", "unknown"), ("incomparable", "cannot be compared"))
-            if (count := counts[outcome])
-        )
-        return f"{counts['match']} of {len(self.compared)} marked numbers match the store" + (f"; {others}" if others else "")
+        counts = Counter(one.outcome for one in self.compared)
+        differ = "differs" if counts["differs"] == 1 else "differ"
+        others = {differ: counts["differs"], "unknown": counts["unknown"], "cannot be compared": counts["incomparable"]}
+        said = "".join(f"; {count} {what}" for what, count in others.items() if count)
+        return f"{counts['match']} of {len(self.compared)} marked numbers match the store{said}"
 
     def to_json(self) -> dict[str, Any]:
         return {"match": not self.wrong, "numbers": [one.to_json() for one in self.compared], "not_read": list(self.not_read)}

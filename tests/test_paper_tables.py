@@ -1,11 +1,12 @@
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ablate.analysis.effects import adjust, level_effects
 from ablate.paper_marks import printed_number
-from ablate.paper_numbers import key_part, paper_numbers
+from ablate.paper_numbers import effect_numbers, key_part, law_numbers, paper_numbers, verdict_numbers
 from ablate.paper_tables import latex_tables, markdown_text, tables, tex_number, tex_text
 from tests.reported import law, report
 
@@ -131,3 +132,16 @@ def test_paper_numbers_size_has_no_sign() -> None:
     numbers = paper_numbers([replace(given, effects=(falls,), verdicts=())])
     assert numbers["resolution/size=24/difference/score"].text == "-4.6"
     assert numbers["resolution/size=24/size/score"].text == "4.6"
+
+
+def test_guide_names_every_quantity() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "reports.md").read_text(encoding="utf-8")
+    given = report(law=law(), target=3e10)
+    groups = {
+        "an effect": effect_numbers(given, given.effects[0]),
+        "a verdict": verdict_numbers(given, given.verdicts[0]),
+        "a law": law_numbers(given),
+    }
+    for name, numbers in groups.items():
+        (row,) = re.findall(rf"^\| {name} \| (.*) \|$", guide, re.MULTILINE)
+        assert set(re.findall("`(.*?)`", row)) == set(numbers)
