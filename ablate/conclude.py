@@ -32,7 +32,7 @@ from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
 from ablate.study_law import law_so_far
 from ablate.tables import read_csv, sense
-from ablate.trainers import trainer_of
+from ablate.trainers import IMPORTED, trainer_of
 
 SHOTS = (0, 4, 8)
 LOWER_IS_BETTER = ("loss", "error", "perplexity", "ppl")
@@ -266,7 +266,7 @@ def _declared(conclusion: Conclusion) -> StudyDesign:
     study = conclusion.study
     axes = {axis: [str(level) for level in levels] or [value_text(study.axes.get(axis))] for axis, levels in conclusion.record.axes.items()}
     return StudyDesign(
-        kind=design_text(design_blocks(study)),
+        kind="as it was run elsewhere" if study.trainer == IMPORTED else design_text(design_blocks(study)),
         axes={axis: tuple(levels) for axis, levels in axes.items()},
         where=study.where,
         seeds=seeds_text(study.seeds),
