@@ -17,7 +17,8 @@ from ablate.errors import EnvironmentMissing
 from ablate.standing import study_rows
 from ablate.stores import open_store
 from ablate.workspace import Workspace
-from dashboards.app import advance
+from dashboards.live import versions
+from dashboards.pages import find_page
 from dashboards.reader import Reader
 from tests.browser.screenshots import served
 from tests.faults.conftest import until
@@ -37,7 +38,9 @@ from ablate.journal import make_point
 from ablate.standing import study_rows
 from ablate.stores import open_store
 from ablate.workspace import Workspace
-from dashboards.app import advance
+from dashboards.app import show
+from dashboards.live import versions
+from dashboards.pages import find_page
 from dashboards.reader import Reader
 from tests.conftest import make_small_plan
 
@@ -60,8 +63,10 @@ while time.monotonic() < ends:
         opened.close()
     else:
         reader.studies_version()
-        _, _, notice = advance(reader, path="/", search="", seen=None, notice="")
-        assert not isinstance(notice, str) or not notice, notice
+        found = versions(find_page, reader, "/")
+        assert "away" not in found, found
+        _, seen, _ = show(reader, path="/", search="")
+        assert seen["shown"], seen
 print(turns)
 """
 
@@ -187,20 +192,16 @@ def test_server_that_stops_under_a_run_is_waited_for_by_run_and_pages(postgresql
     process.stdin.write("go\n")
     process.stdin.flush()
     until(lambda: bool(finished(workspace)), seconds=60)
-    _, seen, _ = advance(reader, path="/", search="", seen=None, notice="")
+    before = versions(find_page, reader, "/")
     postgresql.stop()
     try:
         assert "waiting for it, nothing is lost" in process.stderr.readline()
-        content, _, notice = advance(reader, path="/", search="", seen=seen, notice="")
-        assert not isinstance(content, list | str)
-        assert "cannot be used" in notice
-        assert "looks again" in notice
+        assert "cannot be used" in versions(find_page, reader, "/")["away"]
     finally:
         postgresql.start()
     process.communicate(timeout=90)
     assert process.returncode == 0
-    _, _, after = advance(reader, path="/", search="", seen=seen, notice=notice)
-    assert after == ""
+    assert versions(find_page, reader, "/")["version"] != before["version"]
     store = open_store(url)
     assert "store back" in [event.kind for event in store.events("small")]
     store.close()
