@@ -157,7 +157,7 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
         go.Heatmap(
             x=seeds,
             y=arms,
-            z=codes,
+            z=np.array(codes, dtype=object),  # plotly copies nested lists value by value
             zmin=-0.5,
             zmax=len(states) - 0.5,
             colorscale=_steps(list(STATES.values())),
@@ -167,7 +167,7 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
             text=[[word[:1] for word in row] for row in words] if few else None,
             texttemplate="%{text}" if few else None,
             textfont={"color": "#000000"},
-            customdata=words,
+            customdata=np.array(words, dtype=object),
             hovertemplate="%{y}<br>%{x}<br>%{customdata}<extra></extra>",
         )
     )

@@ -19,7 +19,23 @@ LISTED = 200
 
 def study_rows(store: Store) -> list[dict[str, Any]]:
     """One row a study: what was asked, how far it is, what it cost in seconds of its jobs, shared ones included."""
-    return [_study_row(store, record) for record in store.studies()]
+    return [study_row(store, record) for record in store.studies()]
+
+
+def study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
+    states = Counter(trial.state for trial in store.standings(record.name))
+    return {
+        "study": record.name,
+        "question": record.spec.get("question", ""),
+        "simulated": record.simulated,
+        "active": record.active,
+        "trials": states.total(),
+        "done": states["done"],
+        "running": states["running"],
+        "failed": states["failed"] + states["lost"],
+        "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
+        "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+    }
 
 
 def status_rows(store: Store, study: str, *, trials: Sequence[TrialStanding]) -> list[dict[str, Any]]:
@@ -85,22 +101,6 @@ def jobs_to_retry(store: Store, study: str, *, kinds: Collection[str]) -> Retry:
         jobs=tuple(job for job, kind in ended.items() if kind in kinds),
         left=Counter(kind for kind in ended.values() if kind not in kinds),
     )
-
-
-def _study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
-    states = Counter(trial.state for trial in store.standings(record.name))
-    return {
-        "study": record.name,
-        "question": record.spec.get("question", ""),
-        "simulated": record.simulated,
-        "active": record.active,
-        "trials": states.total(),
-        "done": states["done"],
-        "running": states["running"],
-        "failed": states["failed"] + states["lost"],
-        "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
-        "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-    }
 
 
 def _row(trial: TrialStanding, *, state: str, reason: str) -> dict[str, Any]:

@@ -6,8 +6,9 @@ What a study's trials come down to (frame, conclusion, law) is computed once a v
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -20,7 +21,8 @@ from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.identity import stale_reasons
 from ablate.results import at_baselines, results_frame
-from ablate.stores import Store, StudyRecord, TrialRecord, find_study, open_store
+from ablate.standing import study_row
+from ablate.stores import EventRecord, Store, StudyRecord, TrialRecord, find_study, open_store
 from ablate.study import Study
 from ablate.study_law import fit_study_law
 
@@ -51,8 +53,22 @@ class Snapshot:
 
     @property
     def version(self) -> Version:
-        """Every change of a trial touches the study's `updated`; points do not (see `Reader.live_version`)."""
-        return [self.record.name, self.record.updated, self.record.active]
+        """Every change of a trial touches the study's `updated`; points do not (see `Reader.num_points`)."""
+        return _version(self.record)
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """What the list of studies says of one."""
+
+    name: str
+    version: Version
+    standing: Mapping[str, Any]
+    """As `ablate status` shows it."""
+    event: EventRecord | None
+    """The last one."""
+    verdicts: tuple[str, ...] | None
+    """None until they are computed."""
 
 
 class Reader:
@@ -65,6 +81,7 @@ class Reader:
         self._identity: tuple[int, int] | None = None
         self._computing = threading.RLock()
         self._kept: dict[tuple[str, str], tuple[Version, Any]] = {}
+        self._rows: dict[str, StudyRow] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._curves: dict[tuple[str, int, str], list[tuple[int, float]]] = {}
 
@@ -122,7 +139,38 @@ class Reader:
         return self._once("law", snapshot.version, lambda store: fit_study_law(store, snapshot.record.name))
 
     def studies_version(self) -> Version:
-        return [[record.name, record.updated, record.active] for record in self.read(lambda store: store.studies())]
+        """Also changes as verdicts are filled in."""
+        records = self.read(lambda store: store.studies())
+        with self._computing:
+            judged = sum(row.verdicts is not None for row in self._rows.values())
+        return [judged, *(_version(record) for record in records)]
+
+    def studies(self) -> list[StudyRow]:
+        """All studies, the last changed first; of each only what has changed since is asked again."""
+        records = sorted(self.read(lambda store: store.studies()), key=lambda record: record.updated, reverse=True)
+        with self._computing:
+            before, self._rows = self._rows, {}
+            for record in records:
+                known = before.get(record.name)
+                if known is None or known.version != _version(record):
+                    known = self.read(lambda store, record=record: _study_row(store, record))  # type: ignore[misc]
+                self._rows[record.name] = known
+            return list(self._rows.values())
+
+    def judge(self, rows: Iterable[StudyRow], *, seconds: float) -> None:
+        """Fills in verdicts of studies that have changed, as many as fit into so many seconds."""
+        ends = time.monotonic() + seconds
+        for row in rows:
+            if row.verdicts is None:
+                if time.monotonic() > ends:
+                    return
+                try:
+                    verdicts = tuple(verdict.verdict for verdict in self.verdicts(self.snapshot(row.name)))
+                except InputError:
+                    verdicts = ()  # the study's own page says why
+                with self._computing:
+                    if (known := self._rows.get(row.name)) is not None and known.version == row.version:
+                        self._rows[row.name] = replace(known, verdicts=verdicts)
 
     def curves(self, snapshot: Snapshot, metric: str, *, trials: Sequence[TrialRecord]) -> pd.DataFrame:
         """Of these trials' last stages: `trial, arm, seed, metric, step, value`. What has ended is read once."""
@@ -168,6 +216,16 @@ class Reader:
             return self._store
 
 
+def _version(record: StudyRecord) -> Version:
+    return [record.name, record.updated, record.active]
+
+
+def _study_row(store: Store, record: StudyRecord) -> StudyRow:
+    last = store.events(record.name, limit=1)
+    judged = None if record.spec.get("claims") else ()
+    return StudyRow(record.name, _version(record), study_row(store, record), last[0] if last else None, judged)
+
+
 def _snapshot(store: Store, record: StudyRecord, *, before: Snapshot | None) -> Snapshot:
     if before is not None and before.record == record:
         return before
@@ -185,11 +243,11 @@ def _snapshot(store: Store, record: StudyRecord, *, before: Snapshot | None) -> 
             trials = list(before.trials)
             for trial in store.trials(record.name, ids=sorted({name for job in jobs for name in of_job[job]})):
                 trials[at[trial.id]] = trial
-            seq, time = (last.seq, last.time) if last else (before.seq, before.time)
-            return Snapshot(record, before.study, tuple(trials), seq, time)
+            seq, at_time = (last.seq, last.time) if last else (before.seq, before.time)
+            return Snapshot(record, before.study, tuple(trials), seq, at_time)
     newest = store.events(record.name, limit=1)
-    seq, time = (newest[0].seq, newest[0].time) if newest else (0, 0.0)
-    return Snapshot(record, _study(record), tuple(store.trials(record.name)), seq, time)
+    seq, at_time = (newest[0].seq, newest[0].time) if newest else (0, 0.0)
+    return Snapshot(record, _study(record), tuple(store.trials(record.name)), seq, at_time)
 
 
 def _study(record: StudyRecord) -> Study:

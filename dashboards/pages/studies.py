@@ -1,27 +1,28 @@
-"""`/`: every study of the store with what it asks and how far it is."""
+"""`/`: every study in the store, the last changed one first: what it asks, how far it is, what it concluded and cost."""
 
-from collections.abc import Mapping, Sequence
-from operator import itemgetter
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from dash import Dash, Input, Output, dcc, html
 from dash.development.base_component import Component
 
-from ablate.standing import study_rows
 from dashboards.address import Query, href
 from dashboards.changes import Sent
-from dashboards.reader import Reader, Version
-from dashboards.widgets import DASH, duration, message, progress, simulated_badge, state_badge, table
+from dashboards.reader import Reader, StudyRow, Version
+from dashboards.widgets import DASH, duration, message, progress, simulated_badge, state_badge, table, verdict_badge
 
 NAMES = (0,)
+JUDGING_SECONDS = 0.2
+"""Of one answer; verdicts that it leaves out are news for the next."""
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
-    words = html.P("What was asked, how far it is, and where to look.", className="question")
+    words = html.P("Every study in this store: what it asks, how far it is, what it says so far and what it cost.", className="question")
     return html.Div(
         [
             html.Div([html.H1("Studies"), words], className="heading"),
-            html.Section(studies_table(reader.read(study_rows)), id="studies-table", className="card"),
+            html.Section(studies_table(reader.studies()), id="studies-table", className="card"),
         ]
     )
 
@@ -35,27 +36,38 @@ def points(reader: Reader, *, names: Sequence[str]) -> int:
 
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
-    @app.callback(Output("studies-table", "children"), Input("seen", "data"), prevent_initial_call=True)
+    @app.callback(Output("studies-table", "children"), Input("seen", "data"))
     def _update(_seen: object) -> Component:
-        return studies_table(reader.read(study_rows))
+        reader.judge(reader.studies(), seconds=JUDGING_SECONDS)
+        return studies_table(reader.studies())
 
 
-def studies_table(studies: Sequence[Mapping[str, Any]]) -> Component:
+def studies_table(studies: Sequence[StudyRow]) -> Component:
     if not studies:
         return message("No study yet. Run the first one:", command="ablate run quickstart")
-    rows = [_row(row) for row in sorted(studies, key=itemgetter("updated"), reverse=True)]
-    return table(["Study", "Question", "Trials", "State", "Compute", "Last change"], rows, label="Studies", numeric=[4])
+    head = ["Study", "Question", "Trials", "State", "Verdicts", "Compute", "Last event"]
+    return table(head, map(_row, studies), label="Studies", numeric=[5])
 
 
-def _row(row: Mapping[str, Any]) -> list[Any]:
-    name = row["study"]
+def _row(study: StudyRow) -> list[Any]:
+    row, event = study.standing, study.event
     known = {state: row[state] for state in ("done", "running", "failed")}
     counts = known | {"queued": row["trials"] - sum(known.values())}
+    said = f"{event.kind} {event.subject if event.subject != study.name else ''}".strip() if event else ""
     return [
-        html.Div([dcc.Link(name, href=href("study", name), className="name"), *simulated_badge(row["simulated"])]),
+        html.Div([dcc.Link(study.name, href=href("study", study.name), className="name"), *simulated_badge(row["simulated"])]),
         row["question"] or DASH,
         progress(counts),
         state_badge(row["active"]),
+        _verdicts(study.verdicts),
         duration(row["seconds"]),
-        row["updated"],
+        html.Div([html.Div(row["updated"]), html.Div(said, className="note")]),
     ]
+
+
+def _verdicts(verdicts: Sequence[str] | None) -> Any:
+    if verdicts is None:
+        return "…"
+    if not verdicts:
+        return DASH
+    return html.Div([html.Div([f"{count} × ", verdict_badge(verdict)]) for verdict, count in Counter(verdicts).most_common()])

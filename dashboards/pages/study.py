@@ -262,7 +262,8 @@ def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict
     columns = [_column(name, field=fields[name], kind="key" if name in KEYS else "axis" if name in axes else "metric") for name in names]
     columns.append({"field": "reason", "headerName": "reason", "tooltipField": "reason", "minWidth": 180, "flex": 2})
     reasons = {trial.id: trial.reason for trial in snapshot.trials}
-    rows = [{fields[str(name)]: _cell(value) for name, value in row.items()} for row in results.to_dict("records")]
+    cells = [[_cell(value) for value in results[name].tolist()] for name in results.columns]
+    rows = [dict(zip(fields.values(), row, strict=True)) for row in zip(*cells, strict=True)]
     return columns, [row | {"reason": reasons.get(row["trial"], "")} for row in rows]
 
 
@@ -288,7 +289,6 @@ def _column(name: str, *, field: str, kind: str) -> dict[str, Any]:
 
 def _cell(value: Any) -> Any:
     """A JSON value; None for what is missing."""
-    value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and value != value else value
 
 
