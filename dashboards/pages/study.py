@@ -15,7 +15,7 @@ from ablate.errors import InputError
 from ablate.plot_style import STATES
 from ablate.results import KEYS
 from ablate.stores import EventRecord, StudyRecord, TrialRecord
-from dashboards import control
+from dashboards import control, now
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.reader import Reader, Snapshot, Version
@@ -60,6 +60,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             heading(record, page="study", links=study_links(record, here=href("study", record.name))),
             html.Div(id="study-progress", className="strip"),
             control.place(),
+            now.place(),
             html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts")], className="card"),
             html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
@@ -145,6 +146,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     def _curves(_seen: object, _points: object, metric: object, group: object, dark: object, name: object, have: object) -> Any:
         return sent.figure(curves_figure(reader, name=name, metric=metric, group=group, dark=bool(dark)), have=have)
 
+    now.register(app, reader=reader, sent=sent)
     register_graph(app, name="study-matrix")
     register_graph(app, name="study-curves")
     register_grid(app, name="study-trials")

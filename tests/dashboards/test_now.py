@@ -1,0 +1,35 @@
+"""What the study page says of the run's moment."""
+
+from pathlib import Path
+
+from ablate.journal import make_point
+from ablate.workspace import Workspace
+from dashboards import now
+from dashboards.reader import Reader
+from tests.dashboards.conftest import text
+from tests.dashboards.filled import LIVE, Writer
+
+
+def test_running_trial_is_shown_with_its_last_step_and_time_left(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace).finish(2)
+    job = writer.start()
+    writer.store.add_points({(job.id, 1): [make_point(1, "loss", 3.5), make_point(7, "loss", 2.25)]})
+    reader = Reader(workspace.store_url)
+    snapshot = reader.snapshot("live")
+    running = next(trial for trial in snapshot.trials if trial.state == "running")
+    assert running.started is not None
+    shown = text(now.at_work(reader, snapshot, now=running.started + 90))
+    for expected in ("1 at work, 3 wait", running.id, "90 s", "7: loss 2.25", "No run gives a sign of life", "CPU"):
+        assert expected in shown, expected
+    figure = now.slots_figure(snapshot, now=running.started + 90, dark=False)
+    assert figure.data[0].y[-2:] == (1, 0)
+
+
+def test_study_that_has_not_begun_says_so(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    Writer(LIVE, workspace=workspace)
+    reader = Reader(workspace.store_url)
+    snapshot = reader.snapshot("live")
+    assert "Nothing is at work; 6 wait." in text(now.at_work(reader, snapshot, now=0.0))
+    assert "nothing has run yet" in now.slots_figure(snapshot, now=0.0, dark=False).layout.annotations[0].text
