@@ -169,7 +169,7 @@ def test_slider_changes_numbers_and_address(page: Page, address: str) -> None:
 def test_axis_metrics_stay_in_the_address(page: Page, address: str) -> None:
     page.goto(f"{address}/axis/mix/connector?metrics=loss&metrics=score%2F0")
     wait_until_drawn(page)
-    assert page.locator("#axis-figures .dash-graph").count() == 4
+    expect(page.locator("#axis-figures .dash-graph:visible")).to_have_count(4)
     expect(page).to_have_url(re.compile("metrics=loss&metrics=score%2F0$"))
 
 
