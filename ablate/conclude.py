@@ -25,7 +25,7 @@ from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
 from ablate.guards import Guards, guards_of
 from ablate.history import trained_with, versions_text
-from ablate.report import Smallest, StudyDesign, StudyReport
+from ablate.report import MAX_CURVE_ARMS, Smallest, StudyDesign, StudyReport
 from ablate.results import at_baselines, curves_frame, law_runs, results_frame
 from ablate.spent import spent
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study
@@ -153,7 +153,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         metric=study.metric.name,
         goal=study.metric.goal,
         results=conclusion.results,
-        curves=curves_frame(store, name),
+        curves=curves_frame(store, name, metrics=None if conclusion.results["arm"].nunique() <= MAX_CURVE_ARMS else ()),
         effects=conclusion.effects,
         verdicts=conclusion.verdicts,
         law=conclusion.law,

@@ -13,6 +13,9 @@ from ablate.analysis.verdicts import Verdict
 from ablate.deviations import Registration
 from ablate.spent import Spent
 
+MAX_CURVE_ARMS = 12
+"""With more arms the curves are left to the dashboard."""
+
 
 @dataclass(frozen=True)
 class StudyDesign:
@@ -51,7 +54,7 @@ class StudyReport:
     results: pd.DataFrame
     """`trial, arm, seed, state, <axis columns>, <metric columns>`."""
     curves: pd.DataFrame
-    """`trial, arm, seed, metric, step, value`."""
+    """`trial, arm, seed, metric, step, value`; no rows where the study has more arms than are drawn."""
     effects: tuple[Effect, ...]
     """With Holm's p over them."""
     verdicts: tuple[Verdict, ...]

@@ -11,9 +11,6 @@ from ablate.analysis.published import MM1
 from ablate.fingerprint import slug
 from ablate.report import StudyReport
 
-MAX_CURVE_ARMS = 12
-"""With more arms the curves are left to the dashboard."""
-
 
 @dataclass(frozen=True)
 class Drawing:
@@ -65,9 +62,7 @@ def _law_drawings(report: StudyReport) -> list[Drawing]:
 
 
 def _curve_metric(report: StudyReport) -> str | None:
-    """The study's metric where it has a curve, else the one with the most points; None without a curve or with too many arms."""
-    if report.curves["arm"].nunique() > MAX_CURVE_ARMS:
-        return None
+    """The study's metric where it has a curve, else the one with the most points; None without a curve."""
     points = report.curves.groupby("metric")["step"].nunique()
     curves = points[points > 1]
     if curves.empty:

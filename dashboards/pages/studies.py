@@ -70,4 +70,6 @@ def _verdicts(verdicts: Sequence[str] | None) -> Any:
         return "…"
     if not verdicts:
         return DASH
-    return html.Div([html.Div([f"{count} × ", verdict_badge(verdict)], className="counted") for verdict, count in Counter(verdicts).most_common()])
+    return html.Div(
+        [html.Div([f"{count} × ", verdict_badge(verdict)], className="counted") for verdict, count in Counter(verdicts).most_common()]
+    )
