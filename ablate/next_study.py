@@ -21,8 +21,8 @@ from ablate.model import MAX_SEED, Level
 from ablate.results import FINAL, law_cell
 from ablate.stores import Store, TrialRecord
 from ablate.study import Claim, Law, Study
-from ablate.study_law import Asked, form_of
-from ablate.tables import naming, read_csv, sense
+from ablate.study_law import Asked, csv_law_runs, form_of
+from ablate.tables import naming, sense
 from ablate.trainers import IMPORTED
 from ablate.yaml_text import yaml_text
 
@@ -68,7 +68,7 @@ class Next:
     """YAML: the study file that runs it, or of a table the runs."""
 
     def to_json(self) -> dict[str, Any]:
-        law = self.law.to_json() if self.law else {"runs": [], "stop": None, "reason": self.law_note, "sd": None}
+        law = self.law.to_json() if self.law else {"runs": [], "stop": None, "reason": self.law_note, "sd": None, "warnings": []}
         return law | {"claims": [claim.to_json() for claim in self.claims]}
 
 
@@ -111,7 +111,7 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
 def csv_next(path: Path, asked: Asked, *, metric: str, goal: str, count: int, per: str) -> Next:
     """For the law of runs made elsewhere: `n_params, lr, seed, <metric>` and optionally `status`, `tokens` and `batch_tokens`."""
     target, form = TARGET if asked.target is None else asked.target, form_of(asked.form or "N")
-    frame, better, by = read_csv(path), sense(goal), _per(per)
+    frame, better, by = csv_law_runs(path, metric=metric), sense(goal), _per(per)
     with naming(path):
         found = next_runs(frame, metric=metric, goal=better, target=target, at=asked.at, form=form, count=count, per=by)
     return Next(found, "", (), _runs_file(found.runs, of=path.name))

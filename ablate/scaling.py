@@ -24,7 +24,7 @@ from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
 from ablate.shares import read_shares
 from ablate.study_runs import StudyRuns, moving_axes
-from ablate.tables import read_csv, sense
+from ablate.tables import finished_rows, read_csv, sense
 
 BOOTSTRAP = 1000
 MIX_RESAMPLES = 200
@@ -206,7 +206,8 @@ def scales_report(rows: Rows, *, baseline: Level, metric: str, goal: str) -> Sca
 
 
 def csv_rows(path: Path, *, columns: Mapping[str, str] | None = None) -> Rows:
-    return Rows(read_csv(path), Source(str(path), simulated=False, columns=columns or {}))
+    frame, left_out = finished_rows(read_csv(path), path=path)
+    return Rows(frame, Source(str(path), simulated=False, columns=columns or {}), left_out)
 
 
 def csv_scales(path: Path, *, size: str, arm: str, baseline: str, metric: str, goal: str, compute: str) -> ScalesReport:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 from pydantic import ValidationError
 
 from ablate.analysis.law_fit import FORMS, Form
@@ -14,7 +15,7 @@ from ablate.reader import read
 from ablate.results import LawRuns, law_runs
 from ablate.stores import Store, find_study
 from ablate.study import LawDefinitions, Study
-from ablate.tables import naming, read_csv, sense
+from ablate.tables import finished_rows, naming, read_csv, sense
 
 NO_LAW = (
     "the study '{name}' declares no law; add `law: {{hyperparameter: AXIS}}` with the learning rate's axis to its file and run it again"
@@ -65,13 +66,22 @@ def law_so_far(study: Study, runs: LawRuns | None) -> tuple[LawReport | None, st
 
 def csv_law(path: Path, asked: Asked, *, metric: str = "loss", goal: str = "min", points: bool = False) -> LawReport:
     """The law of runs made elsewhere: `n_params, lr, seed, <metric>`, or known optima `n_params, eta`."""
-    frame, form, better = read_csv(path), form_of(asked.form or "N"), sense(goal)
+    form, better = form_of(asked.form or "N"), sense(goal)
     meant = None if asked.definitions is None else read_definitions(asked.definitions, metric=metric)
     target, prior = TARGET if asked.target is None else asked.target, asked.tau_prior
+    if points:
+        frame, left_out = finished_rows(read_csv(path), path=path)
+        with naming(path):
+            report = fit_points(frame, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
+        return replace(report, warnings=(*left_out, *report.warnings))
+    frame = csv_law_runs(path, metric=metric)
     with naming(path):
-        if points:
-            return fit_points(frame, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
         return fit_runs(frame, metric=metric, goal=better, target=target, at=asked.at, form=form, definitions=meant, tau_prior=prior)
+
+
+def csv_law_runs(path: Path, *, metric: str) -> pd.DataFrame:
+    """The rows as a law reads them: how a run ended is its `status`."""
+    return read_csv(path, metric=metric).rename(columns={"state": "status"})
 
 
 def read_definitions(path: Path, *, metric: str) -> Definitions:

@@ -1,41 +1,73 @@
 """The tables that people bring to the analysis, and the files that it writes for them."""
 
-import warnings
-from collections.abc import Collection, Iterator
+import csv
+import io
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from ablate.analysis.optima import DIVERGED
+from ablate.analysis.columns import LINE
+from ablate.analysis.effects import USABLE
+from ablate.analysis.optima import DIVERGED, MISSING
+from ablate.analysis.trial_values import counts_of
 from ablate.errors import InputError, did_you_mean
-from ablate.imports.runs import STATES, state_of
+from ablate.imports.runs import DIVERGED_THERE, said
+from ablate.imports.table import Table, read_table, state_columns, states_of
+from ablate.quantities import counted
 
 
-def read_csv(path: Path, *, names: Collection[str] = ("arm",)) -> pd.DataFrame:
-    """A CSV with a line of names and at least one row; refused with what is wrong with the file. `names`: columns that are read as text."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with a cell too many would lose it
-            # an arm called 1 is a name like any other; no column becomes the index because rows are longer than the header
-            frame = pd.read_csv(path, dtype=dict.fromkeys(names, str), index_col=False, sep=_separator(path))
-    except FileNotFoundError:
-        raise InputError(f"no file {path}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder; name a CSV file") from None
-    except pd.errors.EmptyDataError:
-        raise InputError(f"{path} is empty; the first line names the columns") from None
-    except pd.errors.ParserWarning:
-        raise InputError(f"{path}: rows have more cells than the first line has names; is one quoted that holds a comma?") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV table: {error}") from error
-    if frame.empty:
-        raise InputError(f"{path} has no rows below its columns ({', '.join(map(str, frame.columns))})")
-    for column in ("state", "status"):
-        if column in frame:
-            frame[column] = _states(frame[column], column=column, path=path)
-    return frame
+def read_csv(path: Path, *, names: Collection[str] = ("arm",), metric: str = "") -> pd.DataFrame:
+    """A table with a line of names and at least one row, its index the lines of the file; refused with what is wrong with the file.
+
+    `names`: columns that are read as text. Columns `state` and `status` become one, `state`, in our words; a row without a word counts as
+    done, or as `missing` where its cell of `metric` holds nothing.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a CSV file")
+    if not path.exists():
+        raise InputError(f"no file {path}")
+    table = read_table(path)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    text.seek(0)
+    # an arm called 1 is a name like any other
+    frame = pd.read_csv(text, dtype=dict.fromkeys(names, str), index_col=False).set_axis(pd.Index(table.lines, name=LINE))
+    return _with_states(
+        frame, table, columns=[name for name in state_columns(table) if name not in (*names, metric)], metric=metric, path=path
+    )
+
+
+def _with_states(frame: pd.DataFrame, table: Table, *, columns: Sequence[str], metric: str, path: Path) -> pd.DataFrame:
+    ends, problems = states_of(table, columns)
+    if problems:
+        raise said(problems, about=str(path))
+    empty = _empty(frame, table, metric) if metric in table.header else [False] * len(ends)
+    words = [
+        (MISSING if nothing else USABLE[0]) if end is None else DIVERGED if end[1] == DIVERGED_THERE else end[0]
+        for end, nothing in zip(ends, empty, strict=True)
+    ]
+    return frame.drop(columns=list(columns)).assign(state=words) if columns or MISSING in words else frame
+
+
+def _empty(frame: pd.DataFrame, table: Table, metric: str) -> list[bool]:
+    """Where nothing was measured; `nan` is what a diverged run measures."""
+    cells = (cell.strip().lower() for cell in table.column(metric))
+    return [bool(absent) and cell != "nan" for absent, cell in zip(frame[metric].isna(), cells, strict=True)]
+
+
+def finished_rows(frame: pd.DataFrame, *, path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of runs that ended well, and in words how many others there are."""
+    if "state" not in frame:
+        return frame, ()
+    kept = frame[frame["state"].isin(USABLE)]
+    others = counts_of(frame["state"][~frame["state"].isin(USABLE)])
+    if kept.empty:
+        raise InputError(f"{path}: no run ended well ({others})")
+    lost = len(frame) - len(kept)
+    return kept, (f"{lost} of {counted(len(frame), 'row')} left out ({others})",) if lost else ()
 
 
 @contextmanager
@@ -47,22 +79,6 @@ def naming(path: Path) -> Iterator[None]:
         if error.problems:
             raise
         raise InputError("\n".join(line if str(path) in line else f"{path}: {line}" for line in str(error).splitlines())) from error
-
-
-def _separator(path: Path) -> str:
-    """Of the first line: commas, or what spreadsheets of other countries write."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline()
-    return max((",", ";", "\t"), key=first.count)
-
-
-def _states(said: "pd.Series[str]", *, column: str, path: Path) -> "pd.Series[str]":
-    """What a source calls the end of a run, in our words; a row without a word counts as done."""
-    words = {str(word): str(word).strip().lower() for word in said.dropna().unique()}
-    if strange := [word for word, plain in words.items() if state_of(plain) is None]:
-        raise InputError(f"{path}: column {column}: {', '.join(map(repr, strange[:5]))} is no state of a run ({', '.join(STATES)})")
-    ours = {word: plain if plain == DIVERGED else ended[0] for word, plain in words.items() if (ended := state_of(plain))}
-    return said.astype(object).map(lambda word: "done" if pd.isna(word) else ours[str(word)])
 
 
 def sense(goal: str) -> Literal["min", "max"]:

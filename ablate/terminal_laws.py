@@ -66,6 +66,8 @@ def show_next(found: "Next") -> None:
         show_rows([_next_row(run) for run in law.runs])
         if not law.stop:
             out.print(f"\n{now}{law.reason}", soft_wrap=True)
+        for warning in law.warnings:
+            out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
     for claim in found.claims:
         need = claim.settling
         out.print()

@@ -115,7 +115,7 @@ def test_next_proposes_runs_for_a_csv(tmp_path: Path, ablate: Ablate) -> None:
     file = tmp_path / "runs.csv"
     file.write_text("\n".join(["n_params,lr,seed,loss", *rows]))
     found = json.loads(ablate("next", str(file), "--runs", "2", "--json"))
-    assert set(found) == {"runs", "stop", "reason", "sd", "claims"}
+    assert set(found) == {"runs", "stop", "reason", "sd", "warnings", "claims"}
     assert [set(run) for run in found["runs"]] == [{"n_params", "lr", "seed", "why", "cost", "sd", "gain"}] * 2
     assert "narrows the interval" in ablate("next", str(file))
 

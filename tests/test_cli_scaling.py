@@ -149,7 +149,7 @@ def test_law_loss_of_exact_values_warns_of_its_narrow_intervals(tmp_path: Path, 
         (
             {"loss": [-1.0, *[2.0] * 7], "tokens": [np.inf, *[1e9] * 6, 2e9]},
             [],
-            ["column tokens: inf (row 0)", "column loss: -1.0 (row 0)"],
+            ["column tokens: inf (line 2)", "column loss: -1.0 (line 2)"],
         ),
         ({"loss": "good", "tokens": "many"}, [], ["column tokens: 'many' is not a number", "column loss: 'good' is not a number"]),
         ({}, ["--metric", "los", "--n-params", "params"], ["no column 'params'", "no column 'los'", "did you mean 'loss'?"]),
@@ -167,7 +167,7 @@ def test_law_loss_refuses_with_every_problem(
 
 @pytest.mark.parametrize("verb", [["law", "loss"], ["law", "mixture", "--sources", "caption,text"], ["scales", "--baseline", "base"]])
 def test_verbs_refuse_a_file_without_rows(tmp_path: Path, ablate: Ablate, verb: list[str]) -> None:
-    for text, said in (("", "is empty"), ("arm,n_params,tokens,seed,loss,caption,text\n", "has no rows below its columns (arm, n_params,")):
+    for text, said in (("", "is empty"), ("arm,n_params,tokens,seed,loss,caption,text\n", "has no rows below its header (arm, n_params,")):
         (tmp_path / "none.csv").write_text(text)
         assert said in ablate(*verb, str(tmp_path / "none.csv"), code=2)
     assert "no file" in ablate(*verb, str(tmp_path / "nowhere.csv"), code=2)
@@ -234,7 +234,7 @@ def test_law_mixture_of_exact_values_has_no_interval_and_says_so(tmp_path: Path,
         ),
         ({}, ["--limit", "text", "--limit", "caption=a:b"], ["--limit text: write SOURCE=LOW:HIGH", "--limit caption=a:b"]),
         ({"loss": "low", "caption": "much"}, [], ["column caption: 'much' is not a number", "column loss: 'low' is not a number"]),
-        ({"loss": np.inf}, [], ["column loss: no finite number in rows 0, 1, 2"]),
+        ({"loss": np.inf}, [], ["column loss: no finite number in lines 2, 3, 4"]),
         ({}, ["--form", "joint"], ["form joint needs N or D"]),
         ({}, ["--bootstrap", "10"], ["resamples: 10; percentiles"]),
         ({}, ["--bootstrap", "10", "--goal", "least"], ["resamples: 10; percentiles", "--goal least"]),
@@ -335,7 +335,7 @@ def test_scales_of_unequal_seeds_and_diverged_runs_says_so(tmp_path: Path, ablat
     frame.loc[5, "loss"] = np.inf
     found = answer_of(ablate("scales", written(tmp_path, frame), "--baseline", "base", "--json"))
     assert found["warnings"][1:] == [
-        "1 of 58 trials left out (failed, unfinished or not finite)",
+        "1 of 58 trials left out (1 without a finite value)",
         "2 to 3 seeds an arm and size: effects pair the seeds that both sides have",
     ]
     assert "2 to 3 seeds an arm" in found["transfers"][0]["rank"]["note"]
@@ -355,10 +355,10 @@ def test_scales_without_the_base_at_three_computes_has_no_factor_and_says_why(tm
     ("change", "arguments", "said"),
     [
         ({"n_params": 10**9}, ["--baseline", "bse"], ["column n_params: 1 distinct size", "no arm 'bse'", "did you mean 'base'?"]),
-        ({"n_params": [-1, 0, *[10**9] * 58], "tokens": np.inf}, ["--baseline", "base"], ["column n_params: -1.0 (row 0)", "2 such rows"]),
-        ({"compute": [np.inf, *[1e20] * 59]}, ["--baseline", "base"], ["column compute: inf (row 0)"]),
-        ({"train_flops": [0, *[1e20] * 59]}, ["--baseline", "base"], ["column train_flops: 0.0 (row 0)"]),
-        ({"spent": [0, *[1e20] * 59]}, ["--baseline", "base", "--compute", "spent"], ["column spent: 0.0 (row 0)"]),
+        ({"n_params": [-1, 0, *[10**9] * 58], "tokens": np.inf}, ["--baseline", "base"], ["column n_params: -1.0 (line 2)", "2 such rows"]),
+        ({"compute": [np.inf, *[1e20] * 59]}, ["--baseline", "base"], ["column compute: inf (line 2)"]),
+        ({"train_flops": [0, *[1e20] * 59]}, ["--baseline", "base"], ["column train_flops: 0.0 (line 2)"]),
+        ({"spent": [0, *[1e20] * 59]}, ["--baseline", "base", "--compute", "spent"], ["column spent: 0.0 (line 2)"]),
         ({"width": "big"}, ["--baseline", "base", "--size", "width"], ["column width: 'big' is not a number"]),
         ({"loss": "low", "n_params": "big"}, ["--baseline", "base"], ["column n_params: 'big' is not", "column loss: 'low' is not"]),
         ({"loss": np.nan}, ["--baseline", "base"], ["column loss: no finite number in any row"]),
@@ -469,3 +469,35 @@ def test_verbs_name_an_unknown_study(tmp_path: Path, ablate: Ablate) -> None:
     work = recorded(tmp_path, axes={"num_params": [1e7, 1e8]}, seeds=1)
     for verb in (["law", "loss"], ["law", "mixture"], ["scales"]):
         assert "did you mean 'small'?" in ablate(*verb, "smal", "--workspace", work, code=2)
+
+
+def test_failed_rows_of_a_csv_are_no_data_for_the_mix_and_the_loss(tmp_path: Path, ablate: Ablate) -> None:
+    mixes = [(a / 4, b / 4, (4 - a - b) / 4) for a in range(5) for b in range(5 - a)]
+    rows = [(*mix, 2 + 1 / (1 + mix[0] + 2 * mix[1] ** 0.5)) for mix in mixes]
+    clean = written(tmp_path, pd.DataFrame(rows, columns=["caption", "interleaved", "text", "loss"]))
+    verb = ("law", "mixture", "--sources", "caption,interleaved,text", "--bootstrap", "0", "--json")
+    best = json.loads(ablate(*verb, clean))["best"]
+    failed = pd.DataFrame([*rows, (0.5, 0.5, 0, 99), (0, 1, 0, -5)], columns=["caption", "interleaved", "text", "loss"])
+    for column in ("state", "status", "State"):
+        found = json.loads(ablate(*verb, written(tmp_path, failed.assign(**{column: ["ok"] * len(rows) + ["failed", "diverged"]}))))
+        assert found["best"] == best
+        assert "2 of 17 rows left out (1 diverged, 1 failed)" in found["law"]["warnings"]
+    losses = pd.DataFrame([(n, k * n, 1.7 + 400 / n**0.34 + 410 / (k * n) ** 0.28) for n in (1e7, 1e8, 1e9) for k in (5, 20, 80)])
+    losses = losses.set_axis(["n_params", "tokens", "loss"], axis=1).assign(status="done")
+    losses.loc[4, ["loss", "status"]] = [np.nan, "crashed"]
+    law = json.loads(ablate("law", "loss", written(tmp_path, losses), "--json"))["law"]
+    assert (law["rows"], law["alpha"]) == (8, pytest.approx(0.34, abs=0.01))
+    assert "1 of 9 rows left out (1 lost)" in law["warnings"]
+    assert "no run ended well (9 failed)" in ablate("law", "loss", written(tmp_path, losses.assign(status="failed")), code=2)
+
+
+@pytest.mark.parametrize("column", ["state", "status"])
+def test_failed_rows_of_a_csv_are_no_data_for_scales(tmp_path: Path, ablate: Ablate, column: str) -> None:
+    frame = scaled()
+    verb = ("scales", "--baseline", "base", "--json")
+    clean = json.loads(ablate(*verb, written(tmp_path, frame.drop(index=frame.index[0]))))
+    frame.loc[frame.index[0], "loss"] = 99.0
+    found = json.loads(ablate(*verb, written(tmp_path, frame.assign(**{column: ["crashed", *["ok"] * (len(frame) - 1)]}))))
+    slopes = [[trend["slope"] for trend in one["effects"]] for one in (found, clean)]
+    assert slopes[0] == pytest.approx(slopes[1])
+    assert "1 of 60 trials left out (1 lost)" in found["warnings"]

@@ -36,10 +36,33 @@ def test_columns_that_are_names_are_read_as_text(tmp_path: Path) -> None:
 
 def test_states_are_read_in_the_words_of_their_sources(tmp_path: Path) -> None:
     (tmp_path / "runs.csv").write_text("arm,status\na,Finished\nb,diverged\nc,CRASHED\nd,\ne,failed\n")
-    assert list(read_csv(tmp_path / "runs.csv")["status"]) == ["done", "diverged", "lost", "done", "failed"]
+    frame = read_csv(tmp_path / "runs.csv")
+    assert (list(frame["state"]), "status" in frame) == (["done", "diverged", "lost", "done", "failed"], False)
     (tmp_path / "runs.csv").write_text("arm,state\na,fine\n")
-    with pytest.raises(InputError, match=r"column state: 'fine' is no state of a run \(done, finished, complete"):
+    with pytest.raises(InputError, match=r"line 2: state 'fine' is no state of a run \(done, finished, complete"):
         read_csv(tmp_path / "runs.csv")
+
+
+def test_state_and_status_are_one_and_may_not_disagree(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("arm,State,status\na,,failed\nb,ok,finished\n")
+    assert list(read_csv(path)["state"]) == ["failed", "done"]
+    path.write_text("arm,state,status\na,ok,\n\nb,ok,failed\n")
+    with pytest.raises(InputError, match=r"runs\.csv: line 4: state 'ok' and status 'failed' disagree"):
+        read_csv(path)
+
+
+def test_rows_are_counted_by_the_lines_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text('arm,seed,note,loss\na,0,"two\nlines",2\n\nb,0,,1\n')
+    assert list(read_csv(tmp_path / "runs.csv").index) == [3, 5]
+
+
+def test_an_empty_metric_without_a_state_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("lr,loss\n1,\n2,n/a\n3,nan\n4,2.5\n")
+    assert list(read_csv(path, metric="loss")["state"]) == ["missing", "missing", "done", "done"]
+    path.write_text("lr,loss,status\n1,,done\n2,,failed\n")
+    assert list(read_csv(path, metric="loss")["state"]) == ["done", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -47,10 +70,10 @@ def test_states_are_read_in_the_words_of_their_sources(tmp_path: Path) -> None:
     [
         (None, "no file"),
         (b"", "is empty; the first line names the columns"),
-        (b"arm,seed\n", "has no rows below its columns"),
-        (b"a,b\n1,2\n1,2,3\n", "not a CSV table"),
-        (b"a,b\n1,2,3\n1,2,3\n", "rows have more cells than the first line has names"),
-        (b"\xff\xfe\x00", "not a CSV table"),
+        (b"arm,seed\n", r"has no rows below its header \(arm, seed\)"),
+        (b"a,b\n1,2\n1,2,3\n", "line 3: 3 cells below a header of 2"),
+        (b"a,b\n1,2,3\n1,2,3\n", "line 2: 3 cells below a header of 2"),
+        (b"\xff\xfe\x00", "not UTF-8"),
     ],
 )
 def test_broken_table_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:

@@ -6,6 +6,14 @@ import pandas as pd
 
 from ablate.errors import InputError, did_you_mean
 
+LINE = "line"
+"""Name of a frame's index where it is the lines of the file that it was read from."""
+
+
+def at(frame: pd.DataFrame | pd.Series, label: object) -> str:
+    """A row for a message: `line 4` of a file, or `row 4` by the frame's own index."""
+    return f"{LINE if frame.index.name == LINE else 'row'} {label}"
+
 
 def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
     columns = [str(column) for column in frame.columns]
@@ -19,7 +27,8 @@ def numbers(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
     values = pd.to_numeric(frame[column], errors="coerce").astype(float)
     broken = values.isna() & frame[column].notna()
     if broken.any():
-        raise InputError(f"column {column}: {frame[column][broken].iloc[0]!r} is not a number")
+        first = frame[column][broken]
+        raise InputError(f"column {column}: {first.iloc[0]!r} is not a number ({at(frame, first.index[0])})")
     return values
 
 

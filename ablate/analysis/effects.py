@@ -27,7 +27,7 @@ from ablate.quantities import counted
 USABLE = ("done", "cached")
 """States whose metrics are final; a frame without a `state` column counts as all done."""
 
-ENDED = ("failed", "pruned", "lost")
+ENDED = ("failed", "diverged", "pruned", "lost")
 """States that a left out trial is counted under; whatever else is not usable is unfinished."""
 
 LARGEST = 1e150

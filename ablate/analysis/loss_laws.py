@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.columns import all_numbers
+from ablate.analysis.columns import all_numbers, at
+from ablate.analysis.effects import LARGEST
 from ablate.analysis.laws import decades_outside, extrapolation_notes, positive, size_label
 from ablate.analysis.loss_fit import (
     CONSTANTS,
@@ -292,11 +293,11 @@ def _runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -> Ru
     columns = all_numbers(frame, [n_params, tokens, metric])
     problems = []
     for name, values in columns.items():
-        bad = values[~(values > 0) | ~np.isfinite(values)]
+        bad = values[~(values > 0) | ~(values <= LARGEST)]
         if len(bad):
             what = "; the law is fitted to its logarithm, so drop diverged runs first" if name == metric else ""
             problems.append(
-                f"column {name}: {bad.iloc[0]} (row {bad.index[0]}) is not a positive, finite number, {len(bad)} such rows{what}"
+                f"column {name}: {bad.iloc[0]} ({at(frame, bad.index[0])}) is not a positive, finite number, {len(bad)} such rows{what}"
             )
     if len(frame) <= len(CONSTANTS):
         problems.append(f"{len(frame)} rows: a law of 5 constants needs at least 6 runs, better 20")

@@ -14,9 +14,11 @@ from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.law_comparison import FormFit, SlopeComparison, compare_forms, compare_slopes
 from ablate.analysis.law_fit import Form, LawFit, LeftOut, fit_power_law, leave_largest_out
 from ablate.analysis.laws import Definitions, Prediction, decades_outside, extrapolation_notes, positive, rate_label, size_label
-from ablate.analysis.optima import DIVERGED, OPTIONAL, Goal, Optimum, cells_of, find_optima, finished_runs, rate_step
+from ablate.analysis.optima import DIVERGED, FINISHED, OPTIONAL, Goal, Optimum, cells_of, find_optima, finished_runs, rate_step
 from ablate.analysis.published import PUBLISHED
+from ablate.analysis.trial_values import counts_of
 from ablate.errors import InputError
+from ablate.quantities import counted
 
 TARGET = 30e9
 CLEARLY = 2.0
@@ -225,6 +227,15 @@ def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
     return found
 
 
+def left_out(runs: pd.DataFrame) -> list[str]:
+    """How many runs say nothing of any rate, and why."""
+    others = runs["status"][~runs["status"].isin(FINISHED)] if "status" in runs else pd.Series(dtype=object)
+    if others.empty:
+        return []
+    said = f"{len(others)} of {counted(len(runs), 'run')} left out ({counts_of(others)}): only what diverged is worse than all others"
+    return [said + f" (status `{DIVERGED}`, or finished without a finite metric)"]
+
+
 def _run_warnings(runs: pd.DataFrame, table: pd.DataFrame, optima: Sequence[Optimum]) -> list[str]:
     cells = cells_of(table)
     found = list(chain.from_iterable(_optimum_warnings(optimum, cells[optimum.cell]) for optimum in optima))
@@ -235,9 +246,7 @@ def _run_warnings(runs: pd.DataFrame, table: pd.DataFrame, optima: Sequence[Opti
         found.append("one seed a rate: the optima's errors are told from how the rates lie around one curve")
     elif seeds.nunique() > 1:
         found.append(f"unequal seeds: {seeds.min()} to {seeds.max()} a rate; means over different seeds are compared")
-    if failed := int((runs["status"] == "failed").sum()) if "status" in runs else 0:
-        said = f"{failed} failed runs are left out: only what diverged is worse than all others"
-        found.append(said + f" (status `{DIVERGED}`, or finished without a finite metric)")
+    found += left_out(runs)
     if diverged := int(table["value"].isna().sum()):
         found.append(f"{diverged} diverged runs count as worse than all others and are left out of the curves")
     for column in OPTIONAL:

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablate.analysis.columns import all_numbers
+from ablate.analysis.columns import all_numbers, at
+from ablate.analysis.effects import LARGEST
 from ablate.analysis.laws import positive
 from ablate.analysis.mixture_forms import Floats, Form, Points, Shape, bounds, descend, fit, lowest, predict
 from ablate.analysis.mixture_optimum import BestMixture, Evidence, always_a_corner, edges, limits_of, spread
@@ -227,7 +228,7 @@ def _runs(
     if frame.empty:
         raise InputError("the frame has no rows")
     problems = _share_problems(frame, shares, proportions)
-    if (bad := ~np.isfinite(values)).any():
+    if (bad := ~(np.abs(values) <= LARGEST)).any():
         problems.append(f"column {metric}: no finite number in {_rows(frame, bad)}; drop diverged and unfinished runs first")
     elif len(values) and np.ptp(values) == 0:
         problems.append(f"column {metric}: all values are the same; there is nothing to fit")
@@ -277,9 +278,12 @@ def _share_problems(frame: pd.DataFrame, shares: Floats, sources: Sequence[str])
 
 
 def _rows(frame: pd.DataFrame, bad: NDArray[np.bool_]) -> str:
-    """rows 3, 4, 7, ... (12): by the frame's own index."""
+    """rows 3, 4, 7, ... (12): by the frame's own index, or lines of a file."""
     names = [str(name) for name in frame.index[bad]]
-    return f"row {names[0]}" if len(names) == 1 else f"rows {', '.join(names[:5])}{f', ... ({len(names)})' if len(names) > 5 else ''}"
+    first, *others = names[:5]
+    return ", ".join([at(frame, first).replace(" ", "s " if others else " "), *others]) + (
+        f", ... ({len(names)})" if len(names) > 5 else ""
+    )
 
 
 def _check_enough(runs: _Runs, shape: Shape, *, called: str) -> None:

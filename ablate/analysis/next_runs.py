@@ -17,7 +17,7 @@ import pandas as pd
 from ablate.analysis.law_fit import Form, LawFit, fit_power_law, ln_table
 from ablate.analysis.laws import positive
 from ablate.analysis.local_curve import SharedCurve
-from ablate.analysis.lr_law import TARGET
+from ablate.analysis.lr_law import TARGET, left_out
 from ablate.analysis.optima import Cell, Goal, Optimum, cells_of, find_curve, finished_runs, rate_step
 from ablate.errors import InputError
 
@@ -68,9 +68,12 @@ class NextRuns:
     reason: str
     sd: float | None
     """SD of ln lr at the target by the runs there are."""
+    warnings: tuple[str, ...] = ()
+    """What is to be known of the runs that this rests on."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"runs": [run.to_json() for run in self.runs], "stop": self.stop, "reason": self.reason, "sd": self.sd}
+        found = {"runs": [run.to_json() for run in self.runs], "stop": self.stop, "reason": self.reason, "sd": self.sd}
+        return found | {"warnings": list(self.warnings)}
 
 
 def next_runs(
@@ -97,15 +100,17 @@ def next_runs(
     if not pd.api.types.is_integer_dtype(table["seed"]):
         raise InputError("column seed: whole numbers are needed here, so that a new run can be given one that is free")
     positive(target, what="target")
+    warnings = tuple(left_out(runs))
     cells = cells_of(table)
     plan = _Plan(cells, costs=_costs(cells), per=per)
     repairs = [repair for optimum in found.optima for repair in plan.repairs(optimum, shared=found.curve is not None)]
     if repairs or found.curve is None:
         said = "a size without an optimum says nothing of the law: these come first" if repairs else "no rate is left to try"
-        return NextRuns(tuple(repairs[:count]), stop=False, reason=said, sd=None)
+        return NextRuns(tuple(repairs[:count]), stop=False, reason=said, sd=None, warnings=warnings)
     inside = [optimum for optimum in found.optima if optimum.lr is not None]
     fit = fit_power_law(inside, form=form)
-    return plan.greedy(inside, found.curve, fit, there=fit.place({"n_params": target, **(at or {})}), count=count)
+    proposed = plan.greedy(inside, found.curve, fit, there=fit.place({"n_params": target, **(at or {})}), count=count)
+    return replace(proposed, warnings=warnings)
 
 
 def _costs(cells: Iterable[Cell]) -> dict[Cell, float]:

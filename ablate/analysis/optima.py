@@ -16,12 +16,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.columns import numbers, require_columns
-from ablate.analysis.effects import USABLE
+from ablate.analysis.columns import at, numbers, require_columns
+from ablate.analysis.effects import LARGEST, USABLE
 from ablate.analysis.local_curve import SharedCurve, Vertex, Window, fit_shared_curve
 from ablate.errors import InputError
+from ablate.quantities import counted
 
 DIVERGED = "diverged"
+MISSING = "missing"
+"""Status of a run of which nothing was measured, and nothing said."""
 FINISHED = (*USABLE, DIVERGED)
 """States whose missing metric means a diverged run; of the others (queued, running, failed for another cause, ...) nothing is known."""
 
@@ -137,7 +140,9 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
     for column in ("n_params", "lr", *given):
         bad = table[column][~(table[column] > 0) | ~np.isfinite(table[column])]
         if len(bad):
-            wrong.append(f"column {column}: {bad.iloc[0]} is not a positive, finite number ({len(bad)} such rows)")
+            wrong.append(
+                f"column {column}: {bad.iloc[0]} is not a positive, finite number ({at(table, bad.index[0])}; {len(bad)} such rows)"
+            )
     if "n_counts" in kept and kept["n_counts"].nunique(dropna=False) > 1:
         counts = ", ".join(map(str, kept["n_counts"].unique()))
         wrong.append(f"column n_counts: sizes counted in several ways ({counts}); a law needs one: count all alike, or fit them apart")
@@ -145,13 +150,14 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
         raise InputError("\n".join(wrong))
     for column in given:
         table[column] = _alike(table[column])
-    table["value"] = table["value"].where(np.isfinite(table["value"]))
+    table["value"] = table["value"].where(table["value"].abs() <= LARGEST)
     if len(table) and table.groupby(["n_params", *OPTIONAL], dropna=False)["lr"].nunique().max() < 2:
         raise InputError("column lr: one rate a size; an optimum needs at least three rates to choose from")
     repeated = table.dropna(subset="value").duplicated(["n_params", *OPTIONAL, "lr", "seed"])
     if repeated.any():
         same = ", ".join(["n_params", *given, "lr"])
-        raise InputError(f"{int(repeated.sum())} runs repeat another's {same} and seed; keep one row a run")
+        first = at(table, repeated.index[repeated][0])
+        raise InputError(f"{counted(int(repeated.sum()), 'run')} repeat another's {same} and seed (the first: {first}); keep one row a run")
     return table
 
 

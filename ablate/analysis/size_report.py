@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.columns import at, numbers, require_columns
 from ablate.analysis.compute_units import ComputeReport, compute_units
-from ablate.analysis.effects import USABLE
+from ablate.analysis.effects import LARGEST, USABLE
 from ablate.analysis.laws import size_label
 from ablate.analysis.optima import Goal
 from ablate.analysis.scales import RankTransfer, SizeTrend, effect_against_size, rank_transfer
+from ablate.analysis.trial_values import trial_values
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
 from ablate.quantities import counted
@@ -123,7 +124,7 @@ def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, call
     for name in counts:
         if (bad := read[name][~(read[name] > 0) | ~np.isfinite(read[name])]).size:
             problems.append(
-                f"column {called.get(name, name)}: {bad.iloc[0]} (row {bad.index[0]}) is not a positive, finite number"
+                f"column {called.get(name, name)}: {bad.iloc[0]} ({at(frame, bad.index[0])}) is not a positive, finite number"
                 + (f", {bad.size} such rows" if bad.size > 1 else "")
             )
     distinct = read["n_params"].nunique()
@@ -166,7 +167,7 @@ def _compute(runs: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) ->
 
 
 def _usable(runs: pd.DataFrame, *, metric: str) -> "pd.Series[bool]":
-    finite = pd.Series(np.isfinite(runs[metric].to_numpy(dtype=float)), index=runs.index)
+    finite = pd.Series(np.abs(runs[metric].to_numpy(dtype=float)) <= LARGEST, index=runs.index)
     return finite & runs["state"].isin(USABLE) if "state" in runs else finite
 
 
@@ -174,8 +175,8 @@ def _warnings(runs: pd.DataFrame, *, metric: str) -> list[str]:
     usable = runs[_usable(runs, metric=metric)]
     seeds = usable.groupby(["arm", "n_params"])["seed"].nunique()
     found = []
-    if (lost := len(runs) - len(usable)) > 0:
-        found.append(f"{lost} of {len(runs)} trials left out (failed, unfinished or not finite)")
+    if len(runs) > len(usable):
+        found.append(trial_values(runs, keys=["arm", "n_params"], metric=metric).note)
     if seeds.max() == 1:
         found.append("one seed an arm and size: no interval of an effect at a size and no ceiling, so a flip may be noise")
     elif seeds.nunique() > 1:

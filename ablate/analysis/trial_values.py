@@ -1,14 +1,14 @@
 """A frame of trials becomes one finite number a trial, and a count of the trials that have none."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns
-from ablate.analysis.effects import ENDED, LARGEST, USABLE
+from ablate.analysis.effects import LARGEST, USABLE
 from ablate.errors import InputError
 from ablate.quantities import counted
 
@@ -18,6 +18,8 @@ MADS = 20.0
 """Median absolute deviations from the median beyond which a value may be far out."""
 SPREADS = 100.0
 """Ranges of all other values that it must be away as well."""
+BEFORE_THE_END = ("queued", "running", "stale")
+"""States of a trial that says nothing yet."""
 FEWEST = 4
 """Values below which there is no telling which is the odd one."""
 
@@ -82,16 +84,18 @@ def several(names: Sequence[str], *, shown: int = 5, apart: str = ", ") -> str:
 
 def _left_out(frame: pd.DataFrame, *, usable: Flags, large: Flags) -> str:
     """How many trials have no number, by why."""
-    missing = int((~usable).sum())
-    if not missing:
+    if usable.all():
         return ""
     states = frame["state"].to_numpy() if "state" in frame else np.full(len(frame), USABLE[0])
     words = np.where(large, f"beyond {LARGEST:g}", "without a finite value")
-    why = Counter(
-        word if state in USABLE else state if state in ENDED else "unfinished"
-        for state, word in zip(states[~usable], words[~usable].tolist(), strict=True)
-    )
-    return f"{missing} of {len(frame)} trials left out ({', '.join(f'{why[each]} {each}' for each in sorted(why))})"
+    why = counts_of(word if state in USABLE else state for state, word in zip(states[~usable], words[~usable].tolist(), strict=True))
+    return f"{int((~usable).sum())} of {len(frame)} trials left out ({why})"
+
+
+def counts_of(reasons: Iterable[str]) -> str:
+    """How many were left out for each reason, a state or words of its own: 2 failed, 1 unfinished."""
+    why = Counter("unfinished" if reason in BEFORE_THE_END else reason for reason in reasons)
+    return ", ".join(f"{why[each]} {each}" for each in sorted(why))
 
 
 def joined(*notes: str) -> str:

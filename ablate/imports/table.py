@@ -84,7 +84,7 @@ def read_table(path: Path) -> Table:
     data = read_bytes(path)
     text = text_of(data, path=path)
     first = text.partition("\n")[0]
-    delimiter = max(",\t;", key=first.count)
+    delimiter = max(",\t;", key=first.count)  # commas, or what spreadsheets of other countries write
     csv.field_size_limit(MAX_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines = list[tuple[str, ...]](), list[int]()
@@ -96,7 +96,8 @@ def read_table(path: Path) -> Table:
     except csv.Error as error:
         raise said([f"line {reader.line_num}: not a CSV table: {error}"], about=str(path)) from None
     if len(rows) < 2:
-        raise said(["it has no rows below its header" if rows else "it is empty"], about=str(path))
+        why = f"it has no rows below its header ({listed(rows[0])})" if rows else "it is empty; the first line names the columns"
+        raise said([why], about=str(path))
     header = tuple(clean(name.strip()) for name in rows[0])
     repeated = _repeated(header)
     problems = [f"the column '{name}' is there {header.count(name)} times; rename all but one" for name in repeated]
@@ -119,7 +120,8 @@ def runs_of(table: Table, asked: Asked, *, like_wandb: bool = False) -> Found:
         return next((lower[name] for name in names if name in lower and lower[name] not in wanted), "")
 
     measured, problems = _metrics(table, asked)
-    states, wrong = _states(table, first(STATE_COLUMNS))
+    ended = [name for name in state_columns(table) if name not in wanted]
+    states, wrong = states_of(table, ended)
     problems += wrong
     if problems:  # with what else is wrong, to be said at once
         named = {"axis": asked.axes, "base": asked.base, "seed-column": [asked.seed], "size": [asked.size], "rate": [asked.rate]}
@@ -130,7 +132,7 @@ def runs_of(table: Table, asked: Asked, *, like_wandb: bool = False) -> Found:
     started, seconds = first(STARTED_COLUMNS), first(SECONDS_COLUMNS)
     host, commit = first(HOST_COLUMNS), first(COMMIT_COLUMNS)
     own = {lower[name] for name in WANDB_COLUMNS if name in lower} if like_wandb else set()
-    meta = {label, started, seconds, host, commit, first(STATE_COLUMNS), *measured, *own} - (wanted - {*measured}) | {""}
+    meta = {label, started, seconds, host, commit, *ended, *measured, *own} - (wanted - {*measured}) | {""}
     columns = tuple(name for name in table.header if name not in meta)  # nor the index that pandas writes without a name
     places = [(place, name) for place, name in enumerate(table.header) if name not in meta]
     ids = table.column(label) if label else [f"row {number}" for number in range(1, len(table.rows) + 1)]
@@ -150,7 +152,9 @@ def runs_of(table: Table, asked: Asked, *, like_wandb: bool = False) -> Found:
             config={key: row[place] for place, key in places},
             metrics={metric: values[number] for metric, values in measured.items() if values[number] is not None},  # type: ignore[misc]
         )
-        for number, (row, name, state) in enumerate(zip(table.rows, unique_ids(map(clean, ids)), states, strict=True))
+        for number, (row, name, state) in enumerate(
+            zip(table.rows, unique_ids(map(clean, ids)), (state or FINE for state in states), strict=True)
+        )
     )
     return Found(asked.kind, clean(asked.source), runs, columns, None, digest=table.digest)
 
@@ -178,17 +182,30 @@ def _metrics(table: Table, asked: Asked) -> tuple[dict[str, list[float | None]],
     return found, problems
 
 
-def _states(table: Table, column: str) -> tuple[list[tuple[State, str]], list[str]]:
-    if not column:
-        return [FINE] * len(table.rows), []
-    found, problems = list[tuple[State, str]](), list[str]()
-    for line, text in zip(table.lines, table.column(column), strict=True):
-        state = state_of(text) if text.strip() else FINE
-        if state is None:
-            problems.append(
-                f"line {line}: {column} '{visible(text)}' is no state of a run ({', '.join(STATES)}){did_you_mean(text.lower(), STATES)}"
-            )
-        found.append(state or FINE)
+def state_columns(table: Table) -> list[str]:
+    """Those that say how a run ended."""
+    return [name for name in table.header if name.lower() in STATE_COLUMNS]
+
+
+def states_of(table: Table, columns: Sequence[str]) -> tuple[list[tuple[State, str] | None], list[str]]:
+    """How each row's run ended, as all these columns together say it (None: they say nothing), and what is wrong."""
+    found, problems = list[tuple[State, str] | None](), list[str]()
+    texts = [table.column(column) for column in columns]
+    for line, words in zip(table.lines, zip(*texts, strict=True) if texts else [()] * len(table.rows), strict=True):
+        said = {
+            column: word.strip()
+            for column, word in zip(columns, words, strict=True)
+            if word.strip() and word.strip().lower() not in NOT_NUMBERS
+        }
+        ends = dict.fromkeys(state_of(word) for word in said.values())
+        for column, word in said.items():
+            if state_of(word) is None:
+                hint = did_you_mean(word.lower(), STATES)
+                problems.append(f"line {line}: {column} '{visible(word)}' is no state of a run ({', '.join(STATES)}){hint}")
+        if len(ends) > 1 and None not in ends:
+            told = " and ".join(f"{column} '{visible(word)}'" for column, word in said.items())
+            problems.append(f"line {line}: {told} disagree on how the run ended; keep the one that is true")
+        found.append(next(iter(ends), None))
     return found, problems
 
 

@@ -182,7 +182,7 @@ def test_fit_runs_failure_for_another_cause_is_no_divergence() -> None:
     report = fit_runs(frame, metric="loss", goal="min")
     assert sum(optimum.n_diverged for optimum in report.optima) == 0
     assert report.optima[0].status == "interior"
-    assert any("7 failed runs are left out" in warning for warning in report.warnings)
+    assert any("left out (7 failed)" in warning for warning in report.warnings)
 
 
 def test_fit_runs_every_size_at_its_edge_answers_null_and_says_why() -> None:
