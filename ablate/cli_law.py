@@ -191,14 +191,14 @@ def next_(
     else:
         refuse_for_study(study, metric=metric, goal=goal)
         found = study_next(open_store_of(workspace, store), study_name_of(study), asked, count=runs, per=per)
-    if output:
+    if output and found.file:
         write_new(found.file, output)
     if as_json:
         print_json(found.to_json())
         return
     show_next(found)
     if output:
-        print(f"\nwrote {output}")
+        print(f"\nwrote {output}" if found.file else f"\nnothing is new, so {output} was not written")
 
 
 @law_app.command("list")

@@ -65,7 +65,7 @@ class Next:
     law_note: str
     claims: tuple[OpenClaim, ...]
     file: str
-    """YAML: the study file that runs it, or of a table the runs."""
+    """YAML: the study file that runs it, or of a table the runs; empty where nothing is new."""
 
     def to_json(self) -> dict[str, Any]:
         law = self.law.to_json() if self.law else {"runs": [], "stop": None, "reason": self.law_note, "sd": None, "warnings": []}
@@ -101,7 +101,9 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
         for verdict, need in zip(open_, settling(open_, metric=study.metric.name), strict=True)
     )
     runs = () if law is None or law.stop else law.runs
-    if study.trainer == IMPORTED:  # nothing of it runs here
+    if not runs and not any(claim.seeds for claim in claims):
+        file = ""
+    elif study.trainer == IMPORTED:  # nothing of it runs here
         file = _runs_file(runs, of=name)
     else:
         file = _study_file(conclusion.record.spec, conclusion.record.axes, trials, law=study.law, runs=runs, claims=claims)
@@ -114,7 +116,7 @@ def csv_next(path: Path, asked: Asked, *, metric: str, goal: str, count: int, pe
     frame, better, by = csv_law_runs(path, metric=metric), sense(goal), _per(per)
     with naming(path):
         found = next_runs(frame, metric=metric, goal=better, target=target, at=asked.at, form=form, count=count, per=by)
-    return Next(found, "", (), _runs_file(found.runs, of=path.name))
+    return Next(found, "", (), "" if found.stop else _runs_file(found.runs, of=path.name))
 
 
 def _runs_file(runs: Iterable[NextRun], *, of: str) -> str:
