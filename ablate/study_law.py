@@ -59,9 +59,13 @@ def law_so_far(study: Study, runs: LawRuns | None) -> tuple[LawReport | None, st
     if study.law is None or runs is None:
         return None, NO_LAW.format(name=study.name)
     try:
-        return _fit(study, runs, Asked()), ""
+        report = _fit(study, runs, Asked())
+        report.to_json()  # what it works out only when it is asked can fail as well
     except InputError as error:
         return None, str(error)
+    except (ArithmeticError, ValueError) as error:  # numbers no law is made of take nothing else of the study with them
+        return None, f"no law: its runs' numbers cannot be computed with ({error})"
+    return report, ""
 
 
 def csv_law(path: Path, asked: Asked, *, metric: str = "loss", goal: str = "min", points: bool = False) -> LawReport:

@@ -1,11 +1,12 @@
 """What a person sees of laws in a terminal: fitted ones beside published ones, what they say of a model, and what to run next."""
 
 from dataclasses import replace
-from math import exp
+from math import exp, inf
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from ablate.analysis.law_fit import BEYOND
 from ablate.analysis.laws import NO_CHANGE, SYMBOLS, rate_label
 from ablate.terminal import console, duration, show_rows
 
@@ -43,7 +44,7 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
     if left := report.leave_largest_out:
         interval = f"[{left.interval[0]:.3g}, {left.interval[1]:.3g}]" if left.interval else "no interval"
         said = f"without the largest size, the law puts its best rate at {left.predicted:.3g} {interval}"
-        out.print(f"{said}; it lies at {left.found:.3g}, ×{exp(left.ln_error):.2f}", soft_wrap=True)
+        out.print(f"{said}; it lies at {left.found:.3g}, ×{_factor(left.ln_error):.2f}", soft_wrap=True)
     if report.prediction:
         notes = tuple(note for note in report.prediction.notes if not any(note in warning for warning in report.warnings))
         show_prediction(replace(report.prediction, notes=notes), law="fitted", source="from the sizes above")
@@ -59,7 +60,7 @@ def show_next(found: "Next") -> None:
     if law is None:
         out.print(f"no runs for a law: {found.law_note}", soft_wrap=True)
     else:
-        now = f"now ×/÷ {exp(law.sd):.2f} (1 SD) at the target; " if law.sd is not None else ""
+        now = f"now ×/÷ {_factor(law.sd):.2f} (1 SD) at the target; " if law.sd is not None else ""
         if law.stop:
             out.print(Text.assemble(("stop", "bold"), f": {now}{law.reason}"), soft_wrap=True)
             out.print("\nwhat would narrow it most all the same, and is written to no file:", style="dim")
@@ -88,10 +89,17 @@ def _next_row(run: "NextRun") -> dict[str, Any]:
         "parameters": run.n_params,
         "rate": run.lr,
         "seed": run.seed,
-        "why": {"edge": "best rate at the end", "spread": "too few rates", "gain": "narrows the interval"}[run.why],
+        "why": {"edge": "best rate at the end", "spread": "too few rates", "repeat": "its rates disagree", "gain": "narrows the interval"}[
+            run.why
+        ],
         "cost (smallest run = 1)": run.cost,
-        "×/÷ (1 SD) after it": None if run.sd is None else exp(run.sd),
+        "×/÷ (1 SD) after it": None if run.sd is None else _factor(run.sd),
     }
+
+
+def _factor(ln: float) -> float:
+    """Infinite where there is no number."""
+    return exp(ln) if ln <= BEYOND else inf
 
 
 def _span(seeds: "Sequence[int]") -> str:
@@ -131,7 +139,7 @@ def _optimum_row(optimum: "Optimum") -> dict[str, Any]:
         | {what: value for what, value in counts.items() if value is not None}
         | {
             "best rate": optimum.lr,
-            "×/÷ (1 SE)": None if optimum.se_ln is None else exp(optimum.se_ln),
+            "×/÷ (1 SE)": None if optimum.se_ln is None else _factor(optimum.se_ln),
             "best on the grid": optimum.grid_best,
             "as good": _as_good(optimum),
             "runs": None if given else optimum.n_runs,

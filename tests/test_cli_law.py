@@ -237,3 +237,34 @@ def test_prediction_by_compute_says_how_far_it_is_extrapolated(ablate: Ablate, t
     said = ablate("fit", str(horizons(tmp_path / "runs.csv")), "--form", "C", "--target", "7B", "--tokens", "1T")
     assert "C extrapolated by" in said
     assert "weight decay is MM1's 0.1 of the rate, not fitted" in said
+
+
+def test_next_that_says_stop_writes_no_file(tmp_path: Path, ablate: Ablate) -> None:
+    rows = [
+        f"{size},{MM1.lr(size) * 2.0**step},{seed},{3 + 0.02 * (0.69 * step - 0.1) ** 2 + 1e-6 * (step * 7 % 3) * (1 + seed)}"
+        for size in (1e7, 1e8, 1e9)
+        for step in range(-3, 4)
+        for seed in range(3)
+    ]
+    file, out = tmp_path / "runs.csv", tmp_path / "next.yaml"
+    file.write_text("\n".join(["n_params,lr,seed,loss", *rows]))
+    printed = ablate("next", str(file), "-o", str(out))
+    assert "stop: " in printed
+    assert (f"nothing is new, so {out} was not written" in printed.replace("\n", " "), out.exists()) == (True, False)
+
+
+@pytest.mark.parametrize("verb", [("fit",), ("next",)])
+def test_law_of_a_csv_says_what_it_left_out_by_either_column(tmp_path: Path, ablate: Ablate, verb: tuple[str, ...]) -> None:
+    rows = [
+        [size, MM1.lr(size) * 2.0**step, 0, 3 + 0.02 * (0.69 * step - 0.1) ** 2 + 0.001 * (step % 3), "ok"]
+        for size in (1e7, 1e8, 1e9)
+        for step in range(-2, 3)
+    ]
+    rows[3][3:], rows[7][3:] = [0.5, "failed"], ["", ""]
+    for column in ("state", "status"):
+        file = tmp_path / f"{column}.csv"
+        file.write_text("\n".join(",".join(map(str, row)) for row in [["n_params", "lr", "seed", "loss", column], *rows]))
+        found = json.loads(ablate(*verb, str(file), "--json"))
+        assert any(warning.startswith("2 of 15 runs left out (1 failed, 1 missing)") for warning in found["warnings"])
+    if verb == ("fit",):
+        assert [optimum["n_diverged"] for optimum in found["optima"]] == [0, 0, 0]

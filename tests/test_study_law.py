@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ablate.errors import InputError
+from ablate.results import LawRuns
 from ablate.stores import open_store
-from ablate.study_law import Asked, fit_study_law
+from ablate.study_law import Asked, fit_study_law, law_so_far
 from tests.conftest import make_study
 from tests.stores.ran import run, workspace_at
 
@@ -50,3 +52,12 @@ def test_law_of_a_study_reads_its_own_form_tokens_and_definitions(tmp_path: Path
     with pytest.raises(InputError, match=r"--form N\+X: one of N, N\+D, N\+B, C"):
         fit_study_law(store, "horizons", Asked(form="N+X"))
     store.close()
+
+
+@pytest.mark.parametrize("value", [5.2e21, 1e149])
+def test_law_of_runs_with_a_huge_value_does_not_raise(value: float) -> None:
+    rows = [(n, 10.0**-step, 0, 2 + 0.01 * (step - 3) ** 2 + n * 1e-11, "done") for n in (1e7, 1e8, 1e9) for step in (1, 2, 3, 4, 5)]
+    frame = pd.DataFrame(rows, columns=["n_params", "lr", "seed", "loss", "status"])
+    frame.loc[2, "loss"] = value
+    report, missing = law_so_far(make_study(name="huge", law={"hyperparameter": "peak_lr", "size": "num_params"}), LawRuns(frame, {}))
+    assert (report is None) == bool(missing)

@@ -36,6 +36,10 @@ FEWEST_DF = 2
 TIED = 0.999
 """Correlation of two regressors from which their effects cannot be told apart."""
 
+BEYOND = 700.0
+"""ln units up to which there is a number."""
+TOO_WIDE = "no interval: the optima are so uncertain that its ends are beyond all numbers"
+
 Form = Literal["N", "N+D", "N+B", "C"]
 FORMS: Mapping[Form, tuple[Quantity, ...]] = {
     "N": ("n_params",),
@@ -44,6 +48,10 @@ FORMS: Mapping[Form, tuple[Quantity, ...]] = {
     "C": ("compute",),
 }
 """What a law of each form reads: parameters N, training tokens D, tokens a step B, FLOPs C = 6 N D."""
+
+
+class NoNumber(InputError):
+    """What a law says of a model is too large or too small for a number: its exponents are made of noise."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +128,11 @@ class LawFit:
 
     def lr(self, n_params: float | None = None, **others: float | None) -> float:
         """Best rate; a law of more than N needs `tokens`, `batch_tokens` or `compute` too."""
-        return exp(self._at(self.place({"n_params": n_params, **others})))
+        return self._rate(self.place({"n_params": n_params, **others}))
 
     def interval(self, n_params: float | None = None, *, level: float = LEVEL, **others: float | None) -> tuple[float, float] | None:
-        """Prediction interval of the optimum of one such model; None without scatter to build it from."""
-        if self.no_interval or self.line is None:
-            return None
-        low, high = self.line.interval(self.place({"n_params": n_params, **others}), level=level, kind="prediction")
-        return exp(low), exp(high)
+        """Prediction interval of the optimum of one such model; None without scatter to build it from, and where an end is no number."""
+        return self._interval(self.place({"n_params": n_params, **others}), level=level)
 
     def predict(
         self,
@@ -146,10 +151,7 @@ class LawFit:
         }
         given = {quantity: positive(value, what=quantity) for quantity, value in asked.items() if value is not None}
         place = self.place(given)
-        rate, interval = exp(self._at(place)), None
-        if self.line is not None and not self.no_interval:
-            low, high = self.line.interval(place, level=level, kind="prediction")
-            interval = exp(low), exp(high)
+        rate, interval = self._rate(place), self._interval(place, level=level)
         decades = {
             quantity: decades_outside(exp(ln_value), self.range_of(quantity)) or 0.0
             for quantity, ln_value in zip(self.slopes, place, strict=True)
@@ -167,7 +169,7 @@ class LawFit:
             weight_decay=decay_for(rate),
             notes=(
                 *unread_notes({quantity: given.get(quantity) for quantity in asked}, reads={"n_params", *read}),
-                *((self.no_interval,) if self.no_interval else ()),
+                *((self.no_interval or TOO_WIDE,) if interval is None else ()),
                 *far,
                 f"weight decay is MM1's {WEIGHT_DECAY_RATIO:g} of the rate, not fitted",
             ),
@@ -206,6 +208,18 @@ class LawFit:
 
     def _at(self, place: Sequence[float]) -> float:
         return float(np.dot(list(self.slopes.values()), place)) + self.intercept
+
+    def _rate(self, place: Sequence[float]) -> float:
+        ln_rate = self._at(place)
+        if abs(ln_rate) > BEYOND:
+            raise NoNumber(f"the law's rate there is exp({ln_rate:.4g}), which is no number: its runs do not determine it")
+        return exp(ln_rate)
+
+    def _interval(self, place: Sequence[float], *, level: float) -> tuple[float, float] | None:
+        if self.no_interval or self.line is None:
+            return None
+        low, high = self.line.interval(place, level=level, kind="prediction")
+        return (exp(low), exp(high)) if max(abs(low), abs(high)) <= BEYOND else None
 
     def _regret(self, rate: float, interval: tuple[float, float] | None) -> tuple[float, float] | None:
         """With the curvature of the largest size, as if it held there and out to the interval's ends."""
@@ -280,14 +294,18 @@ class LeftOut(NamedTuple):
 
 
 def leave_largest_out(fit: LawFit) -> LeftOut | None:
-    """The law of all sizes but the largest, asked of that one (of its longest run); None where they are too few for the form."""
+    """The law of all sizes but the largest, asked of that one (of its longest run);
+    None where they are too few for the form, or say no number."""
     largest = max(fit.used, key=lambda optimum: (optimum.n_params, optimum.tokens or 0.0, optimum.batch_tokens or 0.0))
     rest = [optimum for optimum in fit.used if optimum.n_params < largest.n_params]
     if len({optimum.n_params for optimum in rest}) < 2 or cannot_fit(rest, form=fit.form):
         return None
     smaller, found = fit_power_law(rest, form=fit.form, tau_prior=fit.tau_prior if len(rest) > 2 else None), largest.lr or 0.0
     at: dict[str, Any] = {"n_params": largest.n_params, "tokens": largest.tokens, "batch_tokens": largest.batch_tokens}
-    predicted = smaller.lr(**at)
+    try:
+        predicted = smaller.lr(**at)
+    except NoNumber:
+        return None
     return LeftOut(largest.n_params, predicted, smaller.interval(**at), found, log(found / predicted))
 
 

@@ -97,18 +97,19 @@ def fit_shared_curve(windows: Sequence[Window], *, starts: Sequence[float], curv
     start = np.array([*starts, 0.0, 0.1, *([0.0] if grows else [])])
     bounds = np.full(len(start), np.inf)
     bounds[sizes + 1] = STEEPEST
-    found = least_squares(
-        data.residuals,
-        start,
-        args=(scale,),
-        jac=data.jacobian,
-        bounds=(-bounds, bounds),
-        xtol=1e-15,
-        ftol=1e-15,
-        gtol=1e-15,
-        max_nfev=400,
-        x_scale="jac",
-    )
+    with np.errstate(all="ignore"):  # its steps go through cubes, which huge losses overflow; what comes out is looked at
+        found = least_squares(
+            data.residuals,
+            start,
+            args=(scale,),
+            jac=data.jacobian,
+            bounds=(-bounds, bounds),
+            xtol=1e-15,
+            ftol=1e-15,
+            gtol=1e-15,
+            max_nfev=400,
+            x_scale="jac",
+        )
     if not np.isfinite(found.x).all() or abs(found.x[sizes + 1]) > 0.99 * STEEPEST:
         return None
     df = len(data.loss) - data.blocks - free

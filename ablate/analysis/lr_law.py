@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.far_runs import far_runs
 from ablate.analysis.law_comparison import FormFit, SlopeComparison, compare_forms, compare_slopes
-from ablate.analysis.law_fit import Form, LawFit, LeftOut, fit_power_law, leave_largest_out
+from ablate.analysis.law_fit import TOO_WIDE, Form, LawFit, LeftOut, NoNumber, fit_power_law, leave_largest_out
 from ablate.analysis.laws import Definitions, Prediction, decades_outside, extrapolation_notes, positive, rate_label, size_label
-from ablate.analysis.optima import DIVERGED, FINISHED, OPTIONAL, Goal, Optimum, cells_of, find_optima, finished_runs, rate_step
+from ablate.analysis.optima import DIVERGED, FINISHED, OPTIONAL, Cell, Goal, Optimum, cells_of, find_optima, finished_runs, rate_step
 from ablate.analysis.published import PUBLISHED
-from ablate.analysis.trial_values import counts_of
+from ablate.analysis.trial_values import counts_of, several
 from ablate.errors import InputError
 from ablate.quantities import counted
 
@@ -184,6 +185,8 @@ def _report(
     if request.target is not None:
         try:
             prediction = fit.predict(request.target, **request.at)
+        except NoNumber as error:
+            return LawReport(None, optima, None, (f"no law: {error}", *warnings), metric, goal)
         except InputError as error:
             if fit.form == "N":
                 raise
@@ -207,7 +210,7 @@ def _form_warnings(report: LawReport) -> Iterable[str]:
 def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
     sizes = len({optimum.n_params for optimum in fit.used})
     low, high = fit.n_range
-    found = [fit.no_interval] if fit.no_interval else []
+    found = [fit.no_interval] if fit.no_interval else [TOO_WIDE] if prediction and prediction.interval is None else []
     if sizes < 8:
         found.append(f"log-linearity is assumed: {sizes} sizes cannot show a bend of the law")
     if fit.prior:
@@ -225,6 +228,17 @@ def _fit_warnings(fit: LawFit, prediction: Prediction | None) -> list[str]:
             "(`law.definitions` of a study, --definitions of a CSV)"
         )
     return found
+
+
+def far_out(table: pd.DataFrame) -> list[str]:
+    """Finished runs that no neighbour explains, in words."""
+    told = [
+        f"{cell_label(run.cell)} at rate {rate_label(run.lr)}, seed {run.seed}: {run.value:.4g} "
+        f"(the others of its size: {run.others[0]:.4g} to {run.others[1]:.4g})"
+        for run in far_runs(table)
+    ]
+    said = f"it moves the optima, and nothing was left out; if it diverged, give it the status {DIVERGED}"
+    return [f"far from all other runs: {several(told, apart='; ')}; {said}"] if told else []
 
 
 def left_out(runs: pd.DataFrame) -> list[str]:
@@ -246,7 +260,7 @@ def _run_warnings(runs: pd.DataFrame, table: pd.DataFrame, optima: Sequence[Opti
         found.append("one seed a rate: the optima's errors are told from how the rates lie around one curve")
     elif seeds.nunique() > 1:
         found.append(f"unequal seeds: {seeds.min()} to {seeds.max()} a rate; means over different seeds are compared")
-    found += left_out(runs)
+    found += far_out(table) + left_out(runs)
     if diverged := int(table["value"].isna().sum()):
         found.append(f"{diverged} diverged runs count as worse than all others and are left out of the curves")
     for column in OPTIONAL:
@@ -263,6 +277,10 @@ def _optimum_warnings(optimum: Optimum, runs: pd.DataFrame) -> Iterable[str]:
     best = optimum.grid_best or 0.0
     left_out = "is the best, left out of the fit"
     match optimum.status:
+        case "edge_low" if low is None and best > rates[0]:
+            yield f"{size}: {_beyond('below the lowest', rates[0])}; try {rate_label(rates[0] / rate_step(rates))}"
+        case "edge_high" if high is None and best < rates[-1]:
+            yield f"{size}: {_beyond('above the highest', rates[-1])}; try {rate_label(rates[-1] * rate_step(rates))}"
         case "edge_low" if low is None:
             yield f"{size}: the lowest rate {rate_label(best)} {left_out}; try {rate_label(best / rate_step(rates))}"
         case "edge_high" if high is None:
@@ -275,10 +293,17 @@ def _optimum_warnings(optimum: Optimum, runs: pd.DataFrame) -> Iterable[str]:
             yield f"{size}: {_open_end('lowest', rates[0], rates[0] / rate_step(rates))}"
         case "interior" if optimum.near_optimal and optimum.near_optimal[-1] == rates[-1]:
             yield f"{size}: {_open_end('highest', rates[-1], rates[-1] * rate_step(rates))}"
-        case "flat" | "nonconvex":
+        case "nonconvex":
+            said = f"the curve of the other sizes does not fit the rates around its best, {rate_label(best)}, left out of the fit"
+            yield f"{size}: {said}; run these again with another seed"
+        case "flat":
             yield f"{size}: the metric does not change around the best rate, left out of the fit; try a wider grid"
         case "too_few":
             yield f"{size}: fewer than three rates with a finite metric, left out of the fit"
+
+
+def _beyond(where: str, rate: float) -> str:
+    return f"the curve that all sizes share is best {where} rate {rate_label(rate)}, left out of the fit"
 
 
 def _open_end(which: str, rate: float, beyond: float) -> str:
@@ -286,7 +311,7 @@ def _open_end(which: str, rate: float, beyond: float) -> str:
     return f"{told}, so the optimum may lie beyond it, whatever its error; try {rate_label(beyond)}"
 
 
-def cell_label(optimum: Optimum) -> str:
+def cell_label(optimum: Optimum | Cell) -> str:
     """302M, or 302M at 6B tokens, where the tokens were given."""
     others = {"tokens": optimum.tokens, "tokens a step": optimum.batch_tokens}
     said = " and ".join(f"{size_label(value)} {what}" for what, value in others.items() if value is not None)

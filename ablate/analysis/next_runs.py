@@ -17,7 +17,7 @@ import pandas as pd
 from ablate.analysis.law_fit import Form, LawFit, fit_power_law, ln_table
 from ablate.analysis.laws import positive
 from ablate.analysis.local_curve import SharedCurve
-from ablate.analysis.lr_law import TARGET, left_out
+from ablate.analysis.lr_law import TARGET, far_out, left_out
 from ablate.analysis.optima import Cell, Goal, Optimum, cells_of, find_curve, finished_runs, rate_step
 from ablate.errors import InputError
 
@@ -32,7 +32,7 @@ USUAL_SCATTER = 0.15
 """Of best rates between sizes, ln units, as in Step Law's public runs. A few sizes often show less by chance, and planned for none, runs
 would go to the smallest and the largest size alone."""
 Per = Literal["run", "flop"]
-Kind = Literal["edge", "spread", "gain"]
+Kind = Literal["edge", "spread", "repeat", "gain"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def next_runs(
     if not pd.api.types.is_integer_dtype(table["seed"]):
         raise InputError("column seed: whole numbers are needed here, so that a new run can be given one that is free")
     positive(target, what="target")
-    warnings = tuple(left_out(runs))
+    warnings = (*far_out(table), *left_out(runs))
     cells = cells_of(table)
     plan = _Plan(cells, costs=_costs(cells), per=per)
     repairs = [repair for optimum in found.optima for repair in plan.repairs(optimum, shared=found.curve is not None)]
@@ -134,9 +134,13 @@ class _Plan:
         step = rate_step(rates) if len(rates) > 1 else 2.0
         match optimum.status:
             case "edge_low":
-                return [self._run(optimum, best / step if low is None else sqrt(best * low), why="edge")]
+                return [self._run(optimum, rates[0] / step if low is None else sqrt(best * low), why="edge")]
             case "edge_high":
-                return [self._run(optimum, best * step if high is None else sqrt(best * high), why="edge")]
+                return [self._run(optimum, rates[-1] * step if high is None else sqrt(best * high), why="edge")]
+            case "nonconvex":  # its rates and the other sizes' curve cannot both be right
+                runs = self.cells[optimum.cell]["lr"]
+                again = min((rate for rate in (best, low, high) if rate), key=lambda rate: int((runs == rate).sum()))
+                return [self._run(optimum, again, why="repeat")]
             case "interior" if shared or len(rates) >= FEWEST_RATES:
                 return []
             case "interior":

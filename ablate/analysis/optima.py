@@ -190,7 +190,7 @@ def _on_a_shared_curve(alone: Sequence[Optimum], cells: Mapping[Cell, pd.DataFra
     if curve is None:
         return Found(tuple(alone), None)
     moved = {
-        optimum.cell: _moved(optimum, vertex, window=window, sign=sign)
+        optimum.cell: _moved(optimum, vertex, window=window, ends=_ends(cells[optimum.cell]), sign=sign)
         for optimum, vertex, window in zip(inside, curve.vertices, windows, strict=True)
     }
     if all(optimum.lr is not None for optimum in moved.values()):
@@ -213,13 +213,21 @@ def _window(optimum: Optimum, runs: pd.DataFrame, *, sign: int) -> Window:
     )
 
 
-def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, sign: int) -> Optimum:
+def _ends(runs: pd.DataFrame) -> tuple[float, float]:
+    return float(runs["lr"].min()), float(runs["lr"].max())
+
+
+def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, ends: tuple[float, float], sign: int) -> Optimum:
+    """On the shared curve. Beyond the last rate beside its best it is an edge; with rates farther out there is no telling what it is."""
     low, high = exp(float(window.ln_lr.min())), exp(float(window.ln_lr.max()))
     edge = replace(optimum, lr=None, se_ln=None, curvature=None, value=None)
-    if exp(vertex.ln_lr) < low:
+    beyond_low, beyond_high = vertex.ln_lr < log(low), vertex.ln_lr > log(high)
+    if beyond_low and optimum.bound[0] == ends[0]:
         return replace(edge, status="edge_low", bound=(None, optimum.bound[1]))
-    if exp(vertex.ln_lr) > high:
+    if beyond_high and optimum.bound[1] == ends[1]:
         return replace(edge, status="edge_high", bound=(optimum.bound[0], None))
+    if beyond_low or beyond_high:
+        return replace(edge, status="nonconvex")
     return replace(optimum, lr=exp(vertex.ln_lr), se_ln=vertex.se_ln, curvature=vertex.curvature, value=sign * vertex.loss)
 
 

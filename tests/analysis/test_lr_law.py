@@ -11,7 +11,7 @@ from scipy import stats
 
 from ablate.analysis.law_comparison import compare_forms, compare_slopes
 from ablate.analysis.law_fit import fit_power_law
-from ablate.analysis.laws import Definitions
+from ablate.analysis.laws import Definitions, rate_label
 from ablate.analysis.lr_law import fit_points, fit_runs
 from ablate.analysis.optima import Optimum
 from ablate.analysis.published import MM1
@@ -455,3 +455,45 @@ def test_fit_runs_largest_size_left_out_is_predicted_from_the_rest() -> None:
 def test_fit_points_two_sizes_leave_nothing_to_predict_the_larger_from() -> None:
     assert fit_points(points(sizes=[9e6, 1.2e9])).leave_largest_out is None
     assert fit_points(points([0.1, -0.1, 0.1], sizes=SIZES[:3])).leave_largest_out is not None
+
+
+def noisy() -> pd.DataFrame:
+    """Four sizes of five rates and two seeds; the rate at place 1 of the smallest is the row to spoil."""
+    frame = runs(steps=2, noise=0.001)
+    return frame.reset_index(drop=True)
+
+
+def test_fit_runs_far_out_value_is_named_and_its_size_is_not_said_to_end_at_its_best_rate() -> None:
+    frame = noisy()
+    assert not any(
+        "far from" in warning or "left out of the fit" in warning for warning in fit_runs(frame, metric="loss", goal="min").warnings
+    )
+    frame.loc[3, "loss"] = 2.5
+    report = fit_runs(frame, metric="loss", goal="min")
+    assert report.optima[0].status == "nonconvex"
+    assert None not in report.optima[0].bound
+    said = " ".join(report.warnings)
+    assert "the highest rate" not in said
+    assert f"does not fit the rates around its best, {rate_label(report.optima[0].grid_best or 0)}, left out" in said
+    assert "seed 1: 2.5 (the others of its size: " in said
+    assert f"far from all other runs: 9M at rate {rate_label(float(frame['lr'][3]))}, seed 1" in said
+
+
+@pytest.mark.parametrize("value", [1e3, 5.2e21, 1e50, 1e100, 1e149, 1e155, 1e300])
+@pytest.mark.parametrize("row", [3, 14])
+def test_fit_runs_one_huge_value_crashes_nothing(value: float, row: int) -> None:
+    frame = noisy()
+    frame.loc[row, "loss"] = value
+    report = fit_runs(frame, metric="loss", goal="min")
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["optima"]
+    assert sum(optimum.n_diverged for optimum in report.optima) == (value > 1e150)
+    if report.prediction is None or report.prediction.interval is None:
+        assert any(warning.startswith(("no interval: ", "no law: ")) for warning in report.warnings)
+    assert any("far from" in warning for warning in report.warnings) == (value < 1e150)
+
+
+def test_law_whose_rate_is_no_number_is_no_law() -> None:
+    points = pd.DataFrame({"n_params": [1.0e7, 1.01e7, 1.02e7], "eta": [1e-300, 1e-3, 1e300]})
+    report = fit_points(points)
+    assert (report.fit, report.prediction) == (None, None)
+    assert "which is no number" in report.warnings[0]

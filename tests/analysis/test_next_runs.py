@@ -125,3 +125,20 @@ def test_size_without_a_dip_gets_a_rate_outside_its_grid() -> None:
     rates = frame.loc[frame["n_params"] == SIZES[0], "lr"]
     assert run.n_params == SIZES[0]
     assert run.lr == pytest.approx(rates.min() / 2)
+
+
+def test_size_that_the_shared_curve_contradicts_is_repeated_at_rates_it_has() -> None:
+    frame = runs([-2, -1, 0, 1, 2], seeds=2)
+    frame.loc[3, "loss"] = 3.5
+    found = next_runs(frame, metric="loss", goal="min")
+    assert [(run.n_params, run.why, run.seed) for run in found.runs] == [(SIZES[0], "repeat", 2)]
+    assert any("far from all other runs: 9M" in warning for warning in found.warnings)
+
+
+def test_edge_by_the_shared_curve_gets_the_rate_beyond_the_grid() -> None:
+    frame = runs([-2, -1, 0, 1, 2], seeds=2)
+    frame.loc[5, "loss"] = 3.5
+    (run,) = next_runs(frame, metric="loss", goal="min").runs
+    tried = frame["lr"][frame["n_params"] == run.n_params]
+    assert (run.why, run.seed) == ("edge", 0)
+    assert run.lr < tried.min() / 1.9 or run.lr > tried.max() * 1.9
