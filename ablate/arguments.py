@@ -87,6 +87,11 @@ def study_names_of(references: Sequence[str]) -> list[str]:
     return [name for text in references for name in ([s.name for s in studies_of([text])] if text.endswith((".yaml", ".yml")) else [text])]
 
 
+def is_table(reference: str) -> bool:
+    """Whether it names a table of runs, and no study."""
+    return reference.lower().endswith((".csv", ".tsv"))
+
+
 def workspace_of(folder: Path, store: str | None) -> "Workspace":
     from ablate.workspace import Workspace
 

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, open_store_of, print_json, refuse_for_study, study_name_of, workspace_of
+from ablate.arguments import (
+    WORKSPACE,
+    Folder,
+    Json,
+    StoreUrl,
+    is_table,
+    open_store_of,
+    print_json,
+    refuse_for_study,
+    study_name_of,
+    workspace_of,
+)
 from ablate.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -149,7 +160,7 @@ def law_fit(
     asked = Asked(
         target=target, tokens=tokens, batch_tokens=batch, compute=compute, form=form or None, tau_prior=tau_prior, definitions=definitions
     )
-    if study.endswith(".csv"):
+    if is_table(study):
         fitted = csv_law(Path(study), asked, metric=metric or "loss", goal=goal or "min", points=points)
         simulated = False
     else:
@@ -186,7 +197,7 @@ def next_(
     from ablate.terminal_laws import show_next
 
     asked = Asked(target=target, tokens=tokens, batch_tokens=batch, compute=compute, form=form or None)
-    if study.endswith(".csv"):
+    if is_table(study):
         found = csv_next(Path(study), asked, metric=metric or "loss", goal=goal or "min", count=runs, per=per)
     else:
         refuse_for_study(study, metric=metric, goal=goal)
@@ -221,15 +232,12 @@ def _study_law(name: str, folder: Path, store: str | None, definitions: Path | N
     from ablate.stores import find_study
     from ablate.study_law import Asked, fit_study_law
 
+    unknown = f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and"
     if not workspace_of(folder, store).has_store:
-        raise InputError(
-            f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no store with a study of that name"
-        )
+        raise InputError(f"{unknown} no store with a study of that name")
     opened = open_store_of(folder, store)
     if study_name_of(name) not in {record.name for record in opened.studies()}:
-        raise InputError(
-            f"no published law '{name}' ({', '.join(PUBLISHED)}){did_you_mean(name, PUBLISHED)}, and no study of that name in the store"
-        )
+        raise InputError(f"{unknown} no study of that name in the store")
     report = fit_study_law(opened, study_name_of(name), Asked(definitions=definitions))
     if report.fit is None:
         raise InputError(

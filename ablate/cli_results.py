@@ -13,6 +13,7 @@ from ablate.arguments import (
     Json,
     StoreUrl,
     StudyName,
+    is_table,
     open_store_of,
     print_json,
     refuse_for_study,
@@ -73,7 +74,7 @@ def effects(
     from ablate.history import mixtures, trained_with
     from ablate.terminal_conclusion import show_arm_effects, show_conclusion
 
-    if study.endswith(".csv"):
+    if is_table(study):
         if importance:
             raise InputError("--importance is for a study: a CSV has arms, and no axes to compare")
         answer = csv_effects(Path(study), baseline=baseline, metric=metric, goal=goal, within=within)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, open_store_of, print_json, study_name_of
+from ablate.arguments import WORKSPACE, Folder, Json, StoreUrl, is_table, open_store_of, print_json, study_name_of
 from ablate.cli_law import law_app, parse_size
 from ablate.errors import InputError
 
@@ -58,7 +58,7 @@ def law_loss(
 
     if (params is None) != (at_tokens is None):
         raise InputError("--params and --at-tokens go together: the law's loss is that of so many parameters trained on so many tokens")
-    if study.endswith(".csv"):
+    if is_table(study):
         metric = metric or "loss"
         rows = csv_rows(Path(study), columns={"n_params": n_params or "n_params", "tokens": tokens or "tokens"})
     else:
@@ -119,7 +119,7 @@ def law_mixture(
 
     named = tuple(part.strip() for part in sources.split(",") if part.strip())
     limits = _limits(limit or [])
-    if study.endswith(".csv"):
+    if is_table(study):
         metric, goal = metric or "loss", goal or "min"
         rows = csv_rows(Path(study), columns={kind: name for kind, name in (("n_params", n_params), ("tokens", tokens)) if name})
         if not named:
@@ -172,7 +172,7 @@ def scales(
     from ablate.scaling import csv_scales, study_scales
     from ablate.terminal_scaling import show_scales
 
-    if study.endswith(".csv"):
+    if is_table(study):
         found = csv_scales(
             Path(study),
             size=size or "n_params",

@@ -1,5 +1,6 @@
 """What a study in the store says: its effects, the verdicts on its claims, and its law. The one place where frames meet analysis."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -37,6 +38,8 @@ from ablate.trainers import IMPORTED, trainer_of
 SHOTS = (0, 4, 8)
 LOWER_IS_BETTER = ("loss", "error", "perplexity", "ppl")
 """In a metric's name: it takes a goal to be judged."""
+LOWER_IS_BETTER_WORDS = {"bpb", "bpc", "bpt", "cer", "entropy", "fid", "mae", "mse", "nats", "nll", "rmse", "ter", "wer", "xent"}
+"""The same as words of their own: `answer` holds no WER."""
 MADE_WITH = ("ablate", "device", "python", "torch", "trainer's commit", "transformers")
 """What a report says of how the trials were trained, beside whatever not all of them share."""
 
@@ -187,7 +190,8 @@ def csv_effects(path: Path, *, baseline: str, metric: str, goal: str, within: fl
     frame = read_csv(path)
     if not baseline or not metric:
         raise InputError(f"{path}: a CSV needs --baseline ARM and --metric NAME (columns: {', '.join(map(str, frame.columns))})")
-    if not goal and any(word in metric.lower() for word in LOWER_IS_BETTER):
+    words = set(re.split(r"[^a-z]+", metric.lower()))
+    if not goal and (any(word in metric.lower() for word in LOWER_IS_BETTER) or words & LOWER_IS_BETTER_WORDS):
         raise InputError(f"{metric}: say which way is better: --goal min (or --goal max)")
     return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal or "max"), within=within)
 

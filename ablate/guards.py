@@ -21,6 +21,7 @@ from ablate.errors import InputError
 from ablate.results import KEYS
 from ablate.stores import TrialRecord
 from ablate.study import Study
+from ablate.study_runs import moving_axes
 
 RATES = ("learning_rate", "lr", "peak_lr")
 """Last parts of the names of axes that are learning rates."""
@@ -123,7 +124,7 @@ def _confounds(
     `odd` gathers what cannot be guarded because its numbers are none of its kind.
     """
     costs = {trial.id: trial.train_flops for trial in trials}
-    size = study.law.size if study.law else None  # sizes that a law goes over differ in compute by intent
+    sizes = _sizes(study, results=results, axes=axes, trials=trials)  # they differ in compute by intent
     frame = results.assign(train_flops=results["trial"].map(costs)) if "train_flops" not in results else results
     what = []
     for name in GUARDED:
@@ -135,13 +136,21 @@ def _confounds(
             else:
                 what.append(name)
     for axis, levels in axes.items():
-        if axis == size:
+        if axis in sizes:
             continue
         alone = _alone(frame, axis=axis, axes=axes)
         done = alone[alone["state"].isin(USABLE)]
         if what and levels and levels[0] in set(done[axis]) and done[axis].nunique() > 1:
             for each in confounds(done.assign(arm=done[axis]), baseline=levels[0], what=what):
                 yield replace(each, arm=_at(axis, each.arm))
+
+
+def _sizes(study: Study, *, results: pd.DataFrame, axes: Mapping[str, Sequence[Any]], trials: Sequence[TrialRecord]) -> set[str]:
+    """Axes that the study's law goes over: the one it names, or those that change the parameters."""
+    if study.law is None or study.law.size != "num_params" or "num_params" in axes:
+        return {study.law.size} if study.law else set()
+    counts = {trial.id: float(trial.num_params or "nan") for trial in trials}
+    return moving_axes(results.assign(num_params=results["trial"].map(counts)), axes, ["num_params"]) - {study.law.hyperparameter}
 
 
 def _at(axis: str, level: Any) -> str:
@@ -164,10 +173,10 @@ def _moved(
     causes = {trial.id: trial.cause for trial in trials}
     frame = results.assign(status=results["state"].where(results["state"] != "failed", results["trial"].map(causes)))
     frame["status"] = frame["status"].replace("nan", "diverged")  # a failure for any other cause says nothing of its rate
-    size = study.law.size if study.law else None
+    sizes = _sizes(study, results=results, axes=axes, trials=trials)
     for rate in (axis for axis in axes if axis.rpartition(".")[2] in RATES):
         for axis, levels in axes.items():
-            if axis in (rate, size) or not levels:
+            if axis == rate or axis in sizes or not levels:
                 continue
             others = {name: known for name, known in axes.items() if name != rate}
             alone = _alone(frame, axis=axis, axes=others)

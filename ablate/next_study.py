@@ -200,7 +200,9 @@ def _study_file(
     if runs and law:
         rate = law.hyperparameter
         new = [(_arm_at(run, trials, law=law), run.seed) for run in runs]
-        levels = [*axes[rate], *(level for level in dict.fromkeys(arm[rate] for arm, _ in new) if level not in axes[rate])]
+        own = spec["axes"][rate]
+        listed = own.get("list") if isinstance(own, Mapping) else own  # as the author wrote it: its order is no deviation
+        levels = [*(listed or axes[rate]), *(level for level in dict.fromkeys(arm[rate] for arm, _ in new) if level not in axes[rate])]
         written["axes"] = {**spec["axes"], rate: _relisted(spec["axes"][rate], levels)}
         # arm by arm: a grid would take the new rates at every size, and a condition could leave the proposed arms out
         blocks = [*_listed((_levels(trial), trial.seed) for trial in trials), *_listed(new)]

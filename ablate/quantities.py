@@ -47,3 +47,8 @@ def duration_text(seconds: float | None) -> str:
     (size, unit), (small, smaller) = units[place], units[place + 1]
     whole, rest = divmod(round(seconds / small), size // small)
     return f"{whole:,} {unit}" + (f" {rest} {smaller}" if rest else "")
+
+
+def joined(*notes: str) -> str:
+    """Notes as one, without those that are empty."""
+    return "; ".join(note for note in notes if note)

@@ -240,3 +240,17 @@ def test_effects_of_a_csv_never_print_a_probability_of_zero(csv: Path) -> None:
     rows = [{"arm": arm, "seed": seed, "acc": rng.normal() + 1e3 * arm} for arm in (1, 2) for seed in range(30)]
     pd.DataFrame(rows).to_csv(csv, index=False)
     assert "<1e-16" in CliRunner().invoke(app, ["effects", str(csv), "--baseline", "1", "--metric", "acc"]).stdout
+
+
+def test_axis_that_makes_the_sizes_of_a_law_is_not_flagged(tmp_path: Path) -> None:
+    rows = [(width, rate, seed) for width in (8, 16, 32) for rate in (1e-3, 2e-3, 4e-3, 8e-3) for seed in (0, 1)]
+    path = tmp_path / "runs.csv"
+    lines = [f"{w},{w * w * 1000},{r},{s},{3 + (r * 1000 - 32 / w) ** 2 / 100 - w / 100 + s / 1000}" for w, r, s in rows]
+    path.write_text("\n".join(["width,num_params,lr,seed,loss", *lines]))
+    place = ["--workspace", str(tmp_path / "w")]
+    asked = ["import", "csv", str(path), "--as", "sizes", "--metric", "loss", "--goal", "min", "--size", "num_params", "--rate", "lr"]
+    assert CliRunner().invoke(app, [*asked, *place]).exit_code == 0
+    store = open_store(Workspace(tmp_path / "w").store_url)
+    guards = conclude(store, "sizes").guards
+    assert (guards.moved, [each for each in guards.confounds if "width" in each.arm]) == ((), [])
+    store.close()

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from ablate.errors import InputError
+from ablate.law_figures import law as law_figure
+from ablate.law_figures import loss_against_rate
 from ablate.results import LawRuns
 from ablate.stores import open_store
 from ablate.study_law import Asked, fit_study_law, law_so_far
@@ -61,3 +63,19 @@ def test_law_of_runs_with_a_huge_value_does_not_raise(value: float) -> None:
     frame.loc[2, "loss"] = value
     report, missing = law_so_far(make_study(name="huge", law={"hyperparameter": "peak_lr", "size": "num_params"}), LawRuns(frame, {}))
     assert (report is None) == bool(missing)
+
+
+@pytest.mark.parametrize("value", [5.2e21, 1e140])
+def test_figures_of_a_law_with_a_huge_value_are_drawn(value: float) -> None:
+    rows = [
+        (n, 10.0**-step, seed, 2 + 0.01 * (step - 3) ** 2 + n * 1e-11 + seed * 1e-3, "done")
+        for n in (1e7, 1e8, 1e9)
+        for step in (1, 2, 3, 4, 5)
+        for seed in (0, 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["n_params", "lr", "seed", "loss", "status"])
+    frame.loc[14, "loss"] = value
+    report, _ = law_so_far(make_study(name="huge", law={"hyperparameter": "peak_lr", "size": "num_params"}), LawRuns(frame, {}))
+    assert report is not None
+    assert loss_against_rate(frame, optima=report.optima, metric="loss").data
+    assert report.fit is None or law_figure(report.fit, target=1e10).data

@@ -10,7 +10,7 @@ LINE = "line"
 """Name of a frame's index where it is the lines of the file that it was read from."""
 
 
-def at(frame: pd.DataFrame | pd.Series, label: object) -> str:
+def row_name(frame: pd.DataFrame | pd.Series, label: object) -> str:
     """A row for a message: `line 4` of a file, or `row 4` by the frame's own index."""
     return f"{LINE if frame.index.name == LINE else 'row'} {label}"
 
@@ -28,7 +28,7 @@ def numbers(frame: pd.DataFrame, column: str) -> "pd.Series[float]":
     broken = values.isna() & frame[column].notna()
     if broken.any():
         first = frame[column][broken]
-        raise InputError(f"column {column}: {first.iloc[0]!r} is not a number ({at(frame, first.index[0])})")
+        raise InputError(f"column {column}: {first.iloc[0]!r} is not a number ({row_name(frame, first.index[0])})")
     return values
 
 

@@ -20,9 +20,10 @@ import pandas as pd
 from scipy import optimize, stats
 
 from ablate.analysis.laws import positive
-from ablate.analysis.trial_values import joined, trial_values
+from ablate.analysis.trial_values import trial_values
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
+from ablate.quantities import joined
 
 EXPONENTS = (0.02, 2.0)
 """Published exponents of loss in compute lie between 0.03 and 0.2; an optimum at an end means that the data do not give one."""

@@ -22,7 +22,7 @@ from statsmodels.stats.multitest import multipletests
 from ablate.analysis.columns import numbers, require_columns
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
-from ablate.quantities import counted
+from ablate.quantities import counted, joined
 
 USABLE = ("done", "cached")
 """States whose metrics are final; a frame without a `state` column counts as all done."""
@@ -32,6 +32,8 @@ ENDED = ("failed", "diverged", "pruned", "lost")
 
 LARGEST = 1e150
 """Beyond it a value's square overflows: such a trial diverged and counts as one without a finite value."""
+
+TOO_SMALL = "no interval: differences are so small that their squares are 0; give the metric in a smaller unit"
 
 Interval = tuple[float, float]
 
@@ -269,7 +271,7 @@ def _pairs(level: Values, base: Values) -> _Pairs:
     if unbalanced := len(whole) - len(seeds) * len(cells):
         notes.append(f"{unbalanced} pairs left out so that every seed is averaged over the same cells")
     means = [[float(np.mean([side.values[cell, seed] for cell in cells])) for seed in seeds] for side in (level, base)]
-    return _Pairs(seeds, np.array(means[0]), np.array(means[1]), len(cells), _joined(*notes))
+    return _Pairs(seeds, np.array(means[0]), np.array(means[1]), len(cells), joined(*notes))
 
 
 def _why(place: Place, *sides: Values) -> str:
@@ -324,7 +326,8 @@ def _effect(
     elif n == 1:
         note = "one seed: no interval; a second seed gives one"
     elif (sd := _sd(differences)) <= 1e-12 * max(map(abs, (*pairs.level.tolist(), *pairs.base.tolist()))):
-        note = f"all {n} differences are identical: no spread, so no interval"
+        alike = len(set(differences.tolist())) == 1 or sd > 0
+        note = f"all {n} differences are identical: no spread, so no interval" if alike else TOO_SMALL
     else:
         se = sd / sqrt(n)
         # the bits of scipy.stats.ttest_rel, whose distributions take ten times as long to call
@@ -344,7 +347,7 @@ def _effect(
         level_mean=float(pairs.level.mean()) if n else None,
         baseline_mean=float(pairs.base.mean()) if n else None,
         hedges_g=g,
-        note=_joined(note, pairs.note),
+        note=joined(note, pairs.note),
         se=se,
         confidence=confidence,
         cells=pairs.cells,
@@ -360,7 +363,3 @@ def _hedges_g(mean: float, pairs: _Pairs) -> float | None:
     spread = sqrt((_sd(pairs.level) ** 2 + _sd(pairs.base) ** 2) / 2)
     df = 2 * (len(pairs.seeds) - 1)
     return mean / spread * exp(lgamma(df / 2) - lgamma((df - 1) / 2) - log(df / 2) / 2) if spread else None
-
-
-def _joined(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)

@@ -23,9 +23,10 @@ from ablate.analysis.columns import require_columns
 from ablate.analysis.design_terms import Design, Group, design_of
 from ablate.analysis.effects import Interval, holm
 from ablate.analysis.noise import left_by_seeds
-from ablate.analysis.trial_values import joined, trial_values
+from ablate.analysis.trial_values import trial_values
 from ablate.errors import InputError
 from ablate.model import Level
+from ablate.quantities import joined
 
 CAUTION = (
     "a factor that does nothing still gets a share: by chance its degrees of freedom times the noise, shown beside it; "

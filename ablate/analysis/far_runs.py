@@ -46,7 +46,8 @@ def _unlike_neighbours(runs: pd.DataFrame) -> "pd.Series[float]":
     for index, lr in runs["lr"].items():
         others = runs["value"][(runs["lr"] == lr) & (runs.index != index)]
         expected.append(float(others.median() if len(others) else beside[lr]))
-    return (runs["value"] - np.array(expected)).abs()
+    apart: pd.Series[float] = (runs["value"] - np.array(expected)).abs()
+    return apart
 
 
 def _far(cell: Cell, runs: pd.DataFrame, apart: "pd.Series[float]", *, least: float) -> list[FarRun]:
@@ -58,4 +59,5 @@ def _far(cell: Cell, runs: pd.DataFrame, apart: "pd.Series[float]", *, least: fl
     if others.empty:
         return []
     near = float(others.min()), float(others.max())
-    return [FarRun(cell, float(run.lr), run.seed, float(run.value), near) for run in runs[odd].itertuples()]
+    found = zip(runs["lr"][odd], runs["seed"][odd], runs["value"][odd], strict=True)
+    return [FarRun(cell, float(lr), seed, float(value), near) for lr, seed, value in found]

@@ -306,7 +306,8 @@ def leave_largest_out(fit: LawFit) -> LeftOut | None:
         predicted = smaller.lr(**at)
     except NoNumber:
         return None
-    return LeftOut(largest.n_params, predicted, smaller.interval(**at), found, log(found / predicted))
+    error = log(found) - log(predicted)
+    return LeftOut(largest.n_params, predicted, smaller.interval(**at), found, error) if abs(error) <= BEYOND else None
 
 
 def ln_table(optima: Sequence[Optimum], form: Form) -> list[list[float]]:

@@ -21,6 +21,8 @@ SPARE = 2
 """Contrasts between rates that must be left when the shape is fitted; with fewer it would be made of noise."""
 OPEN = 0.1
 """What is known beforehand, as 1 / variance: an optimum lies within some 3 ln units, a curvature and an asymmetry likewise."""
+LOOSEST = 700.0
+"""ln units of an error that says nothing is known; of a larger one the factor would be no number."""
 STEEPEST = 6.0
 """Bound of |k|: at a factor of two such a curve is eight times as steep on one side as on the other."""
 
@@ -117,7 +119,7 @@ def fit_shared_curve(windows: Sequence[Window], *, starts: Sequence[float], curv
     if df > 0:
         jacobian = data.jacobian(found.x)
         cov = np.linalg.pinv(jacobian.T @ jacobian) * (2 * found.cost / df)
-        errors = [sqrt(max(float(cov[index, index]), 0.0)) for index in range(sizes)]
+        errors = [min(sqrt(max(float(cov[index, index]), 0.0)), LOOSEST) for index in range(sizes)]
     curvatures, curve = data.curvatures(found.x), scale * data.curve(found.x)
     vertices = tuple(
         Vertex(

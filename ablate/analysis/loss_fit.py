@@ -7,8 +7,15 @@ from math import ceil, exp
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+
+from ablate.analysis.columns import all_numbers, row_name
+from ablate.analysis.effects import LARGEST
+from ablate.analysis.laws import size_label
+from ablate.analysis.trial_values import MADS, several
+from ablate.errors import InputError
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +28,8 @@ NO_EXPONENT = 1e-6
 """An exponent up to here makes its term a constant, which E is already."""
 VANISHED = 30.0
 """A term this far below the data in ln units, 1e-13 of them, is not there."""
+SMALL = 1e-3
+"""Typical residual of ln L that runs are taken to have at least when one is looked for that is far out."""
 STARTS = 4
 _minimize: Any = minimize  # the overloads of its stubs do not take these lambdas
 
@@ -38,6 +47,28 @@ class Runs(NamedTuple):
     """ln D minus its mean."""
     centre: tuple[float, float]
     """The two means."""
+
+
+def read_runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -> Runs:
+    """Refuses what no law of the loss can be fitted to, with every fault."""
+    columns = all_numbers(frame, [n_params, tokens, metric])
+    problems = []
+    for name, values in columns.items():
+        bad = values[~(values > 0) | ~(values <= LARGEST)]
+        if len(bad):
+            what = "; the law is fitted to its logarithm, so drop diverged runs first" if name == metric else ""
+            problems.append(
+                f"column {name}: {bad.iloc[0]} ({row_name(frame, bad.index[0])}) is not a positive, finite number, {len(bad)} such rows{what}"
+            )
+    if len(frame) <= len(CONSTANTS):
+        problems.append(f"{len(frame)} rows: a law of 5 constants needs at least 6 runs, better 20")
+    for name in (n_params, tokens):
+        if (distinct := columns[name].nunique()) < 2:
+            problems.append(f"column {name}: {distinct} distinct value; the law's exponent needs at least 2, better 4")
+    if problems:
+        raise InputError("\n".join(problems))
+    table = np.array([values.to_numpy(dtype=float) for values in columns.values()])
+    return arranged(table[:, np.lexsort(table[::-1])])  # sorted: sums in another order would differ in their last digits
 
 
 def arranged(table: Floats) -> Runs:
@@ -149,3 +180,15 @@ def constants(theta: Floats, runs: Runs) -> dict[str, float]:
     scales = {"E": (e, 0.0), "A": (a, alpha * runs.centre[0]), "B": (b, beta * runs.centre[1])}
     found = {name: exp(value + shift) if value > gone else 0.0 for name, (value, shift) in scales.items()}
     return found | {"alpha": alpha, "beta": beta}
+
+
+def far_from(runs: Runs, residuals: Floats, *, metric: str) -> list[str]:
+    """Runs that neither the law nor any other run is like: one that diverged and was not marked so moves its constants."""
+    away = np.abs(residuals)
+    far = away > MADS * max(float(np.median(away)), SMALL)
+    told = [
+        f"{size_label(float(n))} parameters at {size_label(float(d))} tokens: {metric} {exp(y):.4g} (the law: {exp(y + off):.4g})"
+        for n, d, y, off in zip(runs.n[far], runs.d[far], runs.y[far], residuals[far], strict=True)
+    ]
+    said = "it moves the law's constants, and nothing was left out; if it diverged, give it the state diverged"
+    return [f"far from the law and all other runs: {several(told, apart='; ')}; {said}"] if told else []

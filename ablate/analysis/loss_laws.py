@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.columns import all_numbers, at
-from ablate.analysis.effects import LARGEST
 from ablate.analysis.laws import decades_outside, extrapolation_notes, positive, size_label
 from ablate.analysis.loss_fit import (
     CONSTANTS,
@@ -27,9 +25,11 @@ from ablate.analysis.loss_fit import (
     constants,
     descend,
     enough,
+    far_from,
     fewest_tokens,
     misfit,
     objective,
+    read_runs,
     take,
 )
 from ablate.errors import InputError
@@ -256,7 +256,7 @@ def fit_loss_law(
         least = f"ask for none (0) or for at least {LEAST_RESAMPLES}, better 1000"
         raise InputError(f"bootstrap: {bootstrap} resamples give no interval; {least}")
     positive(delta, what="delta")
-    runs = _runs(frame, metric=metric, n_params=n_params, tokens=tokens)
+    runs = read_runs(frame, metric=metric, n_params=n_params, tokens=tokens)
     if bootstrap and len(runs.y) < RESAMPLED:
         raise InputError(
             f"bootstrap: {len(runs.y)} rows resample to hardly anything new; fit without one or bring at least {RESAMPLED} runs"
@@ -284,30 +284,14 @@ def fit_loss_law(
         objective=objective(best, runs, delta)[0] * delta**2,
         delta=delta,
         metric=metric,
-        warnings=(*_warnings(runs, law, robustness, spread), *without_a(law, robustness, resamples), *_exact(residual_sd, spread)),
+        warnings=(
+            *far_from(runs, residuals, metric=metric),
+            *_warnings(runs, law, robustness, spread),
+            *without_a(law, robustness, resamples),
+            *_exact(residual_sd, spread),
+        ),
         resamples=tuple(resamples),
     )
-
-
-def _runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -> Runs:
-    columns = all_numbers(frame, [n_params, tokens, metric])
-    problems = []
-    for name, values in columns.items():
-        bad = values[~(values > 0) | ~(values <= LARGEST)]
-        if len(bad):
-            what = "; the law is fitted to its logarithm, so drop diverged runs first" if name == metric else ""
-            problems.append(
-                f"column {name}: {bad.iloc[0]} ({at(frame, bad.index[0])}) is not a positive, finite number, {len(bad)} such rows{what}"
-            )
-    if len(frame) <= len(CONSTANTS):
-        problems.append(f"{len(frame)} rows: a law of 5 constants needs at least 6 runs, better 20")
-    for name in (n_params, tokens):
-        if (distinct := columns[name].nunique()) < 2:
-            problems.append(f"column {name}: {distinct} distinct value; the law's exponent needs at least 2, better 4")
-    if problems:
-        raise InputError("\n".join(problems))
-    table = np.array([values.to_numpy(dtype=float) for values in columns.values()])
-    return arranged(table[:, np.lexsort(table[::-1])])  # sorted: sums in another order would differ in their last digits
 
 
 def _robustness(runs: Runs, *, delta: float) -> Robustness | None:

@@ -15,7 +15,7 @@ from ablate.analysis.far_runs import far_runs
 from ablate.analysis.law_comparison import FormFit, SlopeComparison, compare_forms, compare_slopes
 from ablate.analysis.law_fit import TOO_WIDE, Form, LawFit, LeftOut, NoNumber, fit_power_law, leave_largest_out
 from ablate.analysis.laws import Definitions, Prediction, decades_outside, extrapolation_notes, positive, rate_label, size_label
-from ablate.analysis.optima import DIVERGED, FINISHED, OPTIONAL, Cell, Goal, Optimum, cells_of, find_optima, finished_runs, rate_step
+from ablate.analysis.optima import DIVERGED, FINISHED, OPTIONAL, Cell, Goal, Optimum, cells_of, curve_of, finished_runs, rate_step
 from ablate.analysis.published import PUBLISHED
 from ablate.analysis.trial_values import counts_of, several
 from ablate.errors import InputError
@@ -98,11 +98,9 @@ def fit_runs(
 
     `at`: what a form of more than N reads at the target (`tokens`, `batch_tokens`, `compute`).
     """
-    optima = find_optima(runs, metric=metric, goal=goal)
-    sizes = {optimum.n_params for optimum in optima}
-    if len(sizes) < 2:
-        raise InputError(f"column n_params: {len(sizes)} sizes with a finished run; a law needs at least two, better four")
     table = finished_runs(runs, metric=metric, goal=goal)
+    require_sizes(table)
+    optima = curve_of(table, goal=goal).optima
     request = _Request(target, at or {}, form, definitions, tau_prior)
     return _report(optima, request, metric=metric, goal=goal, warnings=_run_warnings(runs, table, optima))
 
@@ -133,6 +131,12 @@ def fit_points(
     given = [column for column in OPTIONAL if column in points]
     rows = table.sort_values(["n_params", *OPTIONAL]).to_dict("records")
     return _report(tuple(_point(row, given=given) for row in rows), _Request(target, at or {}, form, definitions, tau_prior))
+
+
+def require_sizes(table: pd.DataFrame) -> None:
+    """Of finished runs: raises InputError where they are of one size."""
+    if (sizes := table["n_params"].nunique()) < 2:
+        raise InputError(f"column n_params: {counted(sizes, 'size')} with a finished run; a law needs at least two, better four")
 
 
 def _point(row: Mapping[Any, float], *, given: Sequence[str]) -> Optimum:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from ablate.analysis.columns import all_numbers, at
+from ablate.analysis.columns import all_numbers, row_name
 from ablate.analysis.effects import LARGEST
 from ablate.analysis.laws import positive
 from ablate.analysis.mixture_forms import Floats, Form, Points, Shape, bounds, descend, fit, lowest, predict
@@ -281,7 +281,7 @@ def _rows(frame: pd.DataFrame, bad: NDArray[np.bool_]) -> str:
     """rows 3, 4, 7, ... (12): by the frame's own index, or lines of a file."""
     names = [str(name) for name in frame.index[bad]]
     first, *others = names[:5]
-    return ", ".join([at(frame, first).replace(" ", "s " if others else " "), *others]) + (
+    return ", ".join([row_name(frame, first).replace(" ", "s " if others else " "), *others]) + (
         f", ... ({len(names)})" if len(names) > 5 else ""
     )
 

@@ -17,8 +17,8 @@ import pandas as pd
 from ablate.analysis.law_fit import Form, LawFit, fit_power_law, ln_table
 from ablate.analysis.laws import positive
 from ablate.analysis.local_curve import SharedCurve
-from ablate.analysis.lr_law import TARGET, far_out, left_out
-from ablate.analysis.optima import Cell, Goal, Optimum, cells_of, find_curve, finished_runs, rate_step
+from ablate.analysis.lr_law import TARGET, far_out, left_out, require_sizes
+from ablate.analysis.optima import Cell, Goal, Optimum, cells_of, curve_of, finished_runs, rate_step
 from ablate.errors import InputError
 
 REACH = 1.75
@@ -94,9 +94,9 @@ def next_runs(
     """
     if not 1 <= count <= MOST:
         raise InputError(f"count: {count} is not between 1 and {MOST}")
-    table, found = finished_runs(runs, metric=metric, goal=goal), find_curve(runs, metric=metric, goal=goal)
-    if (sizes := len({optimum.n_params for optimum in found.optima})) < 2:
-        raise InputError(f"column n_params: {sizes} sizes with a finished run; a law needs at least two, better four")
+    table = finished_runs(runs, metric=metric, goal=goal)
+    require_sizes(table)
+    found = curve_of(table, goal=goal)
     if not pd.api.types.is_integer_dtype(table["seed"]):
         raise InputError("column seed: whole numbers are needed here, so that a new run can be given one that is free")
     positive(target, what="target")

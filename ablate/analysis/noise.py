@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import integrate, special, stats
 
-from ablate.analysis.effects import Interval
-from ablate.analysis.trial_values import TrialValues, far_out, joined, several, trial_values
+from ablate.analysis.effects import TOO_SMALL, Interval
+from ablate.analysis.trial_values import TrialValues, far_out, several, trial_values
 from ablate.errors import InputError
-from ablate.quantities import counted
+from ablate.quantities import counted, joined
 
 ALPHA = 0.05
 NO_SPREAD = 1e-12
@@ -156,6 +156,8 @@ def _noise_floor(trials: TrialValues, *, metric: str, by: str) -> NoiseFloor:
         return NoiseFloor(metric, None, 0, None, None, 0, joined("no arm has two seeds: no noise floor; a second seed gives one", left_out))
     if sd <= NO_SPREAD * float(table["value"].abs().max()):
         note = "the seeds of every arm are identical: no spread, so no interval; check that the seed reaches the trainer"
+        if sd == 0 and table.groupby(by)["value"].nunique().max() > 1:
+            note = TOO_SMALL
         return NoiseFloor(metric, sd, df, None, None, arms, joined(note, left_out))
     low, high = (sd * bound for bound in spread_bounds(df))
     p, untested = _equal_variances(groups)

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.columns import at, numbers, require_columns
+from ablate.analysis.columns import numbers, require_columns, row_name
 from ablate.analysis.effects import LARGEST, USABLE
 from ablate.analysis.local_curve import SharedCurve, Vertex, Window, fit_shared_curve
 from ablate.errors import InputError
@@ -101,7 +101,11 @@ class Found:
 
 def find_curve(runs: pd.DataFrame, *, metric: str, goal: Goal) -> Found:
     """The optima, and the curve they share."""
-    table = finished_runs(runs, metric=metric, goal=goal)
+    return curve_of(finished_runs(runs, metric=metric, goal=goal), goal=goal)
+
+
+def curve_of(table: pd.DataFrame, *, goal: Goal) -> Found:
+    """The same of `finished_runs`."""
     sign = 1 if goal == "min" else -1
     cells = cells_of(table)
     alone = [_optimum(cell, runs, sign=sign) for cell, runs in cells.items()]
@@ -141,7 +145,7 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
         bad = table[column][~(table[column] > 0) | ~np.isfinite(table[column])]
         if len(bad):
             wrong.append(
-                f"column {column}: {bad.iloc[0]} is not a positive, finite number ({at(table, bad.index[0])}; {len(bad)} such rows)"
+                f"column {column}: {bad.iloc[0]} is not a positive, finite number ({row_name(table, bad.index[0])}; {len(bad)} such rows)"
             )
     if "n_counts" in kept and kept["n_counts"].nunique(dropna=False) > 1:
         counts = ", ".join(map(str, kept["n_counts"].unique()))
@@ -156,7 +160,7 @@ def finished_runs(runs: pd.DataFrame, *, metric: str, goal: Goal) -> pd.DataFram
     repeated = table.dropna(subset="value").duplicated(["n_params", *OPTIONAL, "lr", "seed"])
     if repeated.any():
         same = ", ".join(["n_params", *given, "lr"])
-        first = at(table, repeated.index[repeated][0])
+        first = row_name(table, repeated.index[repeated][0])
         raise InputError(f"{counted(int(repeated.sum()), 'run')} repeat another's {same} and seed (the first: {first}); keep one row a run")
     return table
 

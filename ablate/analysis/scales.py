@@ -17,10 +17,10 @@ from scipy import stats
 from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.effects import Effect, Interval, level_effects
 from ablate.analysis.laws import positive, size_label
-from ablate.analysis.trial_values import joined, trial_values
+from ablate.analysis.trial_values import trial_values
 from ablate.errors import InputError, did_you_mean
 from ablate.model import Level
-from ablate.quantities import counted
+from ablate.quantities import counted, joined
 
 MIN_ARMS = 4
 """Of the bootstrap: of three arms' resamples 11 % hold one arm only and 67 % two."""

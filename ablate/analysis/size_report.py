@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ablate.analysis.columns import at, numbers, require_columns
+from ablate.analysis.columns import numbers, require_columns, row_name
 from ablate.analysis.compute_units import ComputeReport, compute_units
 from ablate.analysis.effects import LARGEST, USABLE
 from ablate.analysis.laws import size_label
@@ -124,7 +124,7 @@ def _runs(frame: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal, call
     for name in counts:
         if (bad := read[name][~(read[name] > 0) | ~np.isfinite(read[name])]).size:
             problems.append(
-                f"column {called.get(name, name)}: {bad.iloc[0]} ({at(frame, bad.index[0])}) is not a positive, finite number"
+                f"column {called.get(name, name)}: {bad.iloc[0]} ({row_name(frame, bad.index[0])}) is not a positive, finite number"
                 + (f", {bad.size} such rows" if bad.size > 1 else "")
             )
     distinct = read["n_params"].nunique()

@@ -96,7 +96,3 @@ def counts_of(reasons: Iterable[str]) -> str:
     """How many were left out for each reason, a state or words of its own: 2 failed, 1 unfinished."""
     why = Counter("unfinished" if reason in BEFORE_THE_END else reason for reason in reasons)
     return ", ".join(f"{why[each]} {each}" for each in sorted(why))
-
-
-def joined(*notes: str) -> str:
-    return "; ".join(note for note in notes if note)

@@ -77,7 +77,10 @@ class Imported:
         yield from (f"! {note}" for note in self.declared.notes)
         if arrived.gone:
             yield f"! {counted(len(arrived.gone), 'trial')} here are not in the source any more and stay: {listed(arrived.gone, most=3)}"
-        yield f"next: ablate {'law fit' if self.declared.study.law else 'effects'}{options} {arrived.study}"
+        verb = "law fit" if self.declared.study.law else "effects"
+        if verb == "effects" and any("--importance" in note for note in self.declared.notes):
+            verb += " --importance"
+        yield f"next: ablate {verb}{options} {arrived.study}"
 
 
 def import_runs(asked: Asked, workspace: Workspace) -> Imported:

@@ -252,3 +252,10 @@ def test_seed_differences_have_the_mean_of_the_effect() -> None:
 def test_paired_effect_of_two_sides_uses_the_seeds_both_have() -> None:
     effect = paired_effect({0: 3.0, 1: 4.0, 2: 6.0}, {1: 1.0, 2: 2.0, 3: 9.0}, axis="", metric="score")
     assert (effect.n, effect.mean_diff) == (2, 3.5)
+
+
+def test_differences_too_small_to_be_squared_are_not_called_identical() -> None:
+    rows = [("base", 0, 1e-300), ("base", 1, 2e-300), ("a", 0, 5e-300), ("a", 1, 7e-300)]
+    (effect,) = level_effects(pd.DataFrame(rows, columns=["arm", "seed", "acc"]), axis="arm", baseline="base", metric="acc")
+    assert "identical" not in effect.note
+    assert effect.note.startswith("no interval: differences are so small")

@@ -226,3 +226,15 @@ def test_resamples_without_an_exponent_a_are_left_out_of_its_spread_and_counted(
     ]
     assert "a" not in spread_of([*fits[1:], none])
     assert "is not shown" in without_a(fits[0], None, [*fits[1:], none])[0]
+
+
+def test_run_far_from_the_law_is_named() -> None:
+    rows = [(n, k * n, 1.7 + 400 / n**0.34 + 410 / (k * n) ** 0.28) for n in (1e7, 1e8, 1e9) for k in (5, 20, 80, 320)]
+    frame = pd.DataFrame(rows, columns=["n_params", "tokens", "loss"])
+    assert not any("far from" in warning for warning in fit_loss_law(frame).warnings)
+    frame.loc[5, "loss"] = 1e20
+    (said,) = [warning for warning in fit_loss_law(frame).warnings if "far from" in warning]
+    assert "100M parameters at 2B tokens: loss 1e+20 (the law: " in said
+    frame.loc[5, "loss"] = 1e155
+    with pytest.raises(InputError, match=r"1e\+155 \(row 5\) is not a positive, finite number"):
+        fit_loss_law(frame)
