@@ -105,10 +105,10 @@ def show_scales(report: "ScalesReport") -> None:
         _print_compute(sizes.compute)
     else:
         out.print(f"no effect in compute units: {sizes.compute_missing}", soft_wrap=True)
-    notes = [_noted(f"{size_label(one.small)} against {size_label(one.large)}", one.rank.note) for one in sizes.transfers if one.rank]
-    notes += [_noted(str(trend.arm), trend.note) for trend in sizes.trends]
-    notes += [_noted(f"{unit.arm}", unit.note) for unit in (sizes.compute.arms if sizes.compute else ())]
-    _print_warnings((*sizes.warnings, *dict.fromkeys(filter(None, notes))))
+    notes = [(f"{size_label(one.small)} against {size_label(one.large)}", one.rank.note) for one in sizes.transfers if one.rank]
+    notes += [(str(trend.arm), trend.note) for trend in sizes.trends]
+    notes += [(str(unit.arm), unit.note) for unit in (sizes.compute.arms if sizes.compute else ())]
+    _print_warnings((*sizes.warnings, *_grouped(notes)))
 
 
 def _print_source(source: "Source", what: str, token_range: tuple[float, float] | None = None) -> None:
@@ -198,8 +198,13 @@ def _arm(level: object) -> str:
     return "a tie" if level is None else str(level)
 
 
-def _noted(where: str, note: str) -> str:
-    return f"{where}: {note}" if note else ""
+def _grouped(notes: Iterable[tuple[str, str]]) -> Iterable[str]:
+    """What is said of several arms or sizes is said once, with all of them."""
+    about: dict[str, dict[str, None]] = {}
+    for where, note in notes:
+        for said in filter(None, note.split("; ")):
+            about.setdefault(said, {})[where] = None
+    return (f"{', '.join(where)}: {said}" for said, where in about.items())
 
 
 def _interval(pair: tuple[float, float] | None) -> str | None:

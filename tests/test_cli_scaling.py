@@ -501,3 +501,27 @@ def test_failed_rows_of_a_csv_are_no_data_for_scales(tmp_path: Path, ablate: Abl
     slopes = [[trend["slope"] for trend in one["effects"]] for one in (found, clean)]
     assert slopes[0] == pytest.approx(slopes[1])
     assert "1 of 60 trials left out (1 lost)" in found["warnings"]
+
+
+def test_factor_that_contradicts_its_own_effect_is_withheld_and_notes_are_said_once(tmp_path: Path, ablate: Ablate) -> None:
+    rows = [
+        (arm, n, seed, 1 + 100 / n**0.3 + shift + 0.001 * ((seed + ord(arm[-1])) ** 2 % 5), 120 * n**2)
+        for arm, shift in (("base", 0), ("a", -0.02), ("b", -0.03))
+        for n in (1e6, 1e7, 1e8)
+        for seed in range(3)
+    ]
+    file = written(tmp_path, pd.DataFrame(rows, columns=["arm", "n_params", "seed", "loss", "compute"]))
+    found = json.loads(ablate("scales", file, "--baseline", "base", "--json"))
+    assert all(unit["factor"] is None or unit["factor"] > 1 for unit in found["compute"]["arms"])
+    assert "no factor: its seeds are better" in found["compute"]["arms"][0]["note"]
+    printed = " ".join(ablate("scales", file, "--baseline", "base").split())
+    assert printed.count("3 computes cannot show a bend") == 1
+    assert "a, b: no factor" in printed
+
+
+@pytest.mark.parametrize("name", ["runs.CSV", "runs.tsv"])
+def test_tables_are_known_by_any_spelling_of_their_end(tmp_path: Path, ablate: Ablate, name: str) -> None:
+    file = tmp_path / name
+    file.write_text("arm\tn_params\tseed\tloss\n")
+    for verb in (("scales",), ("law", "loss"), ("law", "mixture"), ("law", "fit"), ("next",), ("effects",)):
+        assert f"{name}: it has no rows below its header" in ablate(*verb, str(file), code=2)

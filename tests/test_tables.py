@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.conclude import csv_effects
 from ablate.errors import InputError
 from ablate.tables import naming, read_csv, sense, write_new
 
@@ -99,3 +100,11 @@ def test_write_new_replaces_no_file(tmp_path: Path) -> None:
     assert (tmp_path / "run.yaml").read_text() == "a"
     with pytest.raises(InputError, match="No such file or directory"):
         write_new("b", tmp_path / "nowhere" / "run.yaml")
+
+
+@pytest.mark.parametrize("metric", ["nll", "val/WER", "image_mse", "loss", "FID-50k"])
+def test_metric_that_falls_as_it_gets_better_takes_a_goal(tmp_path: Path, metric: str) -> None:
+    (tmp_path / "runs.csv").write_text(f"arm,seed,{metric},answer\na,0,1,1\nb,0,2,2\n")
+    with pytest.raises(InputError, match="say which way is better"):
+        csv_effects(tmp_path / "runs.csv", baseline="a", metric=metric, goal="")
+    assert csv_effects(tmp_path / "runs.csv", baseline="a", metric="answer", goal="").goal == "max"

@@ -58,7 +58,8 @@ def read_runs(frame: pd.DataFrame, *, metric: str, n_params: str, tokens: str) -
         if len(bad):
             what = "; the law is fitted to its logarithm, so drop diverged runs first" if name == metric else ""
             problems.append(
-                f"column {name}: {bad.iloc[0]} ({row_name(frame, bad.index[0])}) is not a positive, finite number, {len(bad)} such rows{what}"
+                f"column {name}: {bad.iloc[0]} ({row_name(frame, bad.index[0])}) is not a positive, finite number, "
+                f"{len(bad)} such rows{what}"
             )
     if len(frame) <= len(CONSTANTS):
         problems.append(f"{len(frame)} rows: a law of 5 constants needs at least 6 runs, better 20")

@@ -5,7 +5,7 @@ cannot be said of a frame is None with a reason; what is wrong with it is said a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns, row_name
-from ablate.analysis.compute_units import ComputeReport, compute_units
-from ablate.analysis.effects import LARGEST, USABLE
+from ablate.analysis.compute_units import ComputeReport, ComputeUnits, compute_units
+from ablate.analysis.effects import LARGEST, USABLE, Effect
 from ablate.analysis.laws import size_label
 from ablate.analysis.optima import Goal
 from ablate.analysis.scales import RankTransfer, SizeTrend, effect_against_size, rank_transfer
@@ -89,7 +89,7 @@ def compare_sizes(
     large = runs[runs["n_params"] == sizes[-1]]
     transfers = tuple(_transfer(runs[runs["n_params"] == size], large, metric=metric, goal=goal) for size in sizes[:-1])
     trends = effect_against_size(runs, baseline=baseline, metric=metric)
-    compute, missing = _compute(runs, baseline=baseline, metric=metric, goal=goal) if "compute" in runs else (None, no_compute)
+    compute, missing = _compute(runs, trends, baseline=baseline, metric=metric, goal=goal) if "compute" in runs else (None, no_compute)
     return SizeReport(
         metric=metric,
         goal=goal,
@@ -158,12 +158,29 @@ def _transfer(small: pd.DataFrame, large: pd.DataFrame, *, metric: str, goal: Go
     return Transfer(*sizes, rank_transfer(small, large, metric=metric, goal=goal), "")
 
 
-def _compute(runs: pd.DataFrame, *, baseline: Level, metric: str, goal: Goal) -> tuple[ComputeReport | None, str]:
+def _compute(
+    runs: pd.DataFrame, trends: tuple[SizeTrend, ...], *, baseline: Level, metric: str, goal: Goal
+) -> tuple[ComputeReport | None, str]:
     usable = _usable(runs, metric=metric)
     found = runs.loc[usable & (runs["arm"] == baseline), "compute"].nunique()
     if found < 3:
         return None, f"the baseline {baseline} finished at {found} computes; its scaling curve needs 3, better 5"
-    return compute_units(runs, baseline=baseline, metric=metric, goal=goal), ""
+    report = compute_units(runs, baseline=baseline, metric=metric, goal=goal)
+    measured = {(trend.arm, size): effect for trend in trends for size, effect in trend.effects}
+    sizes = {(_plain(arm), compute): size for arm, compute, size in zip(runs["arm"], runs["compute"], runs["n_params"], strict=True)}
+    units = tuple(_agreeing(unit, measured.get((unit.arm, sizes.get((unit.arm, unit.compute), 0.0))), goal=goal) for unit in report.arms)
+    return replace(report, arms=units), ""
+
+
+def _agreeing(unit: ComputeUnits, effect: Effect | None, *, goal: Goal) -> ComputeUnits:
+    """Without a factor that says the opposite of a clear effect at the same size: there the base's curve misses the base."""
+    if unit.factor is None or effect is None or effect.ci is None or effect.mean_diff is None or effect.ci[0] <= 0 <= effect.ci[1]:
+        return unit
+    is_better = (effect.mean_diff < 0) == (goal == "min")
+    if is_better == (unit.factor > 1):
+        return unit
+    said = f"no factor: its seeds are {'better' if is_better else 'worse'} than the base's there, the base's curve says the opposite"
+    return replace(unit, matched=None, factor=None, interval=None, extrapolation_decades=None, note=said)
 
 
 def _usable(runs: pd.DataFrame, *, metric: str) -> "pd.Series[bool]":
