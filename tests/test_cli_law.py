@@ -199,7 +199,7 @@ def test_predict_emits_what_a_large_run_needs(tmp_path: Path, ablate: Ablate) ->
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"n_params": 1e8}, "1 sizes with a finished run; a law needs at least two"),
+        ({"n_params": 1e8}, "1 size with a finished run; a law needs at least two"),
         ({"lr": 1e-3}, "column lr: one rate a size"),
         ({"lr": -1e-3}, "column lr: -0.001 is not a positive, finite number"),
         ({"n_params": float("inf"), "tokens": 0}, "column tokens: 0"),

@@ -92,7 +92,7 @@ def test_diverged_rates_are_proposed_no_more() -> None:
 @pytest.mark.parametrize(
     ("frame", "how", "message"),
     [
-        (runs([0, 1, 2]).query("n_params == 9e6"), {}, "1 sizes with a finished run; a law needs at least two"),
+        (runs([0, 1, 2]).query("n_params == 9e6"), {}, "1 size with a finished run; a law needs at least two"),
         (runs([0, 1, 2]), {"count": 0}, "count: 0 is not between 1 and 1000"),
         (runs([0, 1, 2]), {"target": -1.0}, "target: -1.0 is not a positive"),
         (runs([0]), {}, "one rate a size"),
