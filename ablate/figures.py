@@ -52,7 +52,7 @@ def score_by_level(
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """Each metric against the levels of an axis: mean and t interval over seeds, and the seeds as points.
+    """Each metric against the levels of an axis: mean and t interval over seeds, and the seeds as points, those of one seed on a thin line.
 
     Where other axes vary, a seed's point is its mean over the level's arms, each arm counted at its own mean: a failed
     trial must not shift its seed towards the arms that are left.
@@ -185,12 +185,18 @@ def _score_traces(seeds: pd.DataFrame, *, metric: str, level: float, colour: str
     if seeds.empty:
         return []
     means = over_seeds(seeds, by=["label"], level=level)
+    paired: list[tuple[Any, float | None, str]] = []
+    for seed, own in seeds.groupby("seed", sort=False):
+        paired += [(label, value, f"seed {escape(seed)}") for label, value in zip(own["label"], own["value"], strict=True)]
+        paired.append((own["label"].iloc[-1], None, ""))  # the pen is lifted between two seeds
     points = go.Scatter(
-        x=seeds["label"].tolist(),
-        y=seeds["value"].tolist(),
-        mode="markers",
-        marker={"color": colour, "size": 6, "opacity": 0.45, "symbol": symbol},
-        customdata=[f"seed {escape(seed)}" for seed in seeds["seed"]],
+        x=[label for label, _, _ in paired],
+        y=[value for _, value, _ in paired],
+        mode="lines+markers",
+        line={"color": colour, "width": 1},
+        opacity=0.4,
+        marker={"color": colour, "size": 6, "symbol": symbol},
+        customdata=[said for _, _, said in paired],
         hovertemplate="%{x}<br>%{y:.5g}<br>%{customdata}<extra></extra>",
         legendgroup=escape(metric),
         showlegend=False,

@@ -36,7 +36,8 @@ def test_score_by_level_draws_mean_interval_and_seeds() -> None:
     assert list(mean.y) == [1.0, 2.0, 3.0]
     half = stats.t.ppf(0.975, 2) / np.sqrt(3)
     assert list(mean.error_y.array) == pytest.approx([half] * 3)
-    assert len(points.y) == 9
+    seed = [0.0, 1.0, 2.0]
+    assert list(points.y) == [*seed, None, *(value + 1 for value in seed), None, *(value + 2 for value in seed), None]  # a line a seed
     assert figure.layout.yaxis.title.text == "score/0 (points)"
 
 
