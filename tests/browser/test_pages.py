@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, TimeoutError, expect
 
+from ablate.journal import make_point
 from ablate.workspace import Workspace
+from dashboards.sharing import UPDATE
 from tests.browser.screenshots import served, wait_until_drawn
 from tests.dashboards.filled import EVIL, LIVE, Writer
 
@@ -119,6 +121,35 @@ def test_trial_appears_live_and_view_is_kept(context: BrowserContext, page: Page
         page.wait_for_function(f"() => {figure}.data.some(trace => trace.name === 'image_size=336')")
         assert page.evaluate(f"{figure}._fullLayout.xaxis.range") == chosen
         expect(rows.nth(1)).to_have_class(re.compile("ag-row-selected"))
+
+
+def test_update_carries_only_what_is_new(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace)
+    job = writer.start()
+    writer.store.add_points({(job.id, 1): [make_point(step, "loss", 1 / step) for step in range(1, 5)]})
+    curve = "document.querySelector('#study-curves .js-plotly-plot')?.data?.at(-1)"
+    with served(workspace.store_url) as address:
+        page.goto(f"{address}/study/live")
+        page.wait_for_function(f"() => {curve}?.y?.length === 4")
+        with page.expect_response(lambda answer: UPDATE in answer.url and "study-curves-made" in answer.text()) as caught:
+            writer.store.add_points({(job.id, 1): [make_point(5, "loss", 0.125)]})
+        made = caught.value.json()["response"]["study-curves-made"]["data"]
+        assert ["append", ["data", 0, "y"], [0.125]] in made["changes"]
+        page.wait_for_function(f"() => {curve}.y.length === 5")
+        assert page.evaluate(f"{curve}.y") == [1.0, 1 / 2, 1 / 3, 1 / 4, 0.125]
+
+
+def test_page_that_nobody_sees_does_not_look(page: Page, address: str) -> None:
+    page.goto(address)
+    with page.expect_request("**/_live*"):
+        pass
+    page.evaluate("Object.defineProperty(document, 'hidden', {get: () => true, configurable: true})")
+    with pytest.raises(TimeoutError), page.expect_request("**/_live*", timeout=3_000):
+        pass
+    page.evaluate("delete document.hidden")
+    with page.expect_request("**/_live*"):
+        pass
 
 
 def test_study_appears_and_missing_store_is_waited_for(page: Page, tmp_path: Path) -> None:
