@@ -30,7 +30,7 @@ from ablate import synthetic
 from ablate.attempt import Outcome
 from ablate.draft import Arm
 from ablate.journal import Point, make_point
-from ablate.planned import Job, Plan
+from ablate.planned import Plan
 from ablate.planner import make_plan
 from ablate.stores import Store, open_store
 from ablate.study import Study
@@ -42,6 +42,8 @@ AXES: dict[str, list[Any]] = {
     "connector": ["avg_pool", "c_abstractor"],
 }
 SEEDS = 10
+LEFT = 20
+"""Trials of a large study that wait: one ends at each update."""
 VIEWERS, WATCHED_SECONDS = 20, 30.0
 QUIET_SECONDS = 3.0
 """A page without a request for so long has nothing more to ask for; it looks for news every second, which does not count."""
@@ -94,26 +96,38 @@ def _number(levels: dict[str, list[Any]]) -> int:
     return product
 
 
-def run_job(store: Store, job: Job, *, study: str) -> None:
+def end(store: Store, job: str, *, config: synthetic.Config, seed: int, study: str) -> None:
     """As a worker and a run would have left it."""
-    kept, reason = Kept(job.seed), ""
+    kept, reason = Kept(seed), ""
     try:
-        synthetic.train(job.spec, {}, kept)  # type: ignore[arg-type]
+        synthetic.train(synthetic.stages(config)[0], {}, kept)
     except RuntimeError as error:
         reason = str(error)
-    store.add_points({(job.id, 1): kept.points})
+    store.add_points({(job, 1): kept.points})
     last = {point.key: point for point in kept.points}
     ended = {"cause": "user", "reason": reason, "state": "failed"} if reason else {"state": "done", "metrics": tuple(last.values())}
-    store.finish(study, Outcome(job=job.id, attempt=1, started=time.time(), seconds=1.0, **ended))  # type: ignore[arg-type]
+    store.finish(study, Outcome(job=job, attempt=1, started=time.time(), seconds=1.0, **ended))  # type: ignore[arg-type]
+
+
+def end_one(store: Store, name: str) -> None:
+    """The next of the study's trials that wait, or one that failed again."""
+    trial = next(trial for trial in store.trials(name) if trial.state != "done")
+    end(store, trial.chain[-1], config=synthetic.Config.model_validate(trial.config), seed=trial.seed, study=name)
+
+
+def end_all(store: Store, plan: Plan, *, but: int) -> None:
+    """All trials of a study, without the last few."""
+    for trial in list(plan.trials)[: len(plan.trials) - but]:
+        config = synthetic.Config.model_validate(trial.config)
+        end(store, trial.chain[-1], config=config, seed=trial.seed, study=plan.study.name)
 
 
 def fill(url: str, *, studies: int, trials: int, points: int) -> None:
-    """All but the last two trials of each study have ended."""
+    """All but the last trials of each study have ended."""
     store = open_store(url, write=True)
     for number in range(studies):
         plan = make_study(store, name=f"large-{number:03}", num_arms=trials // studies // SEEDS, points=points)
-        for job in list(plan.jobs.values())[:-2]:
-            run_job(store, job, study=plan.study.name)
+        end_all(store, plan, but=LEFT)
     store.close()
 
 
@@ -182,7 +196,7 @@ def measure_pages(url: str, browser: Browser, *, studies: int) -> None:
     )
     for path in paths(name, trials[0].id):
         with server(url) as (address, process):
-            first, update, look = visit(browser, address + path, change=lambda: store.add_event(name, "looked at"))
+            first, update, look = visit(browser, address + path, change=lambda: end_one(store, name))
             memory = process.memory_info().rss / 1e6
         print(f"  {path:40} first answer {first:.3f} s, update {update:.3f} s, look {look:.3f} s, {memory:.0f} MB", flush=True)
     store.close()
@@ -192,10 +206,9 @@ def measure_viewers(folder: Path, browser: Browser) -> None:
     """A study of eight trials of which two report ten times a second, watched by twenty."""
     url = f"sqlite:///{folder / 'watched.db'}"
     store = open_store(url, write=True)
-    jobs = list(make_study(store, name="watched", num_arms=16, points=100).jobs.values())
-    for job in jobs[:40]:
-        run_job(store, job, study="watched")
-    running = jobs[40:42]
+    plan = make_study(store, name="watched", num_arms=16, points=100)
+    end_all(store, plan, but=100)
+    running = list(plan.jobs.values())[60:62]
     for job in running:
         store.start("watched", job.id, attempt=1)
     ended = threading.Event()
