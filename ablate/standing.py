@@ -22,8 +22,12 @@ def study_rows(store: Store) -> list[dict[str, Any]]:
     return [study_row(store, record) for record in store.studies()]
 
 
-def study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
-    states = Counter(trial.state for trial in store.standings(record.name))
+def study_row(store: Store, record: StudyRecord, *, trials: Sequence[TrialStanding] | None = None) -> dict[str, Any]:
+    """`trials`: the study's, where they were read already."""
+    trials = store.standings(record.name) if trials is None else trials
+    states = Counter(trial.state for trial in trials)
+    last = {trial.chain[-1]: trial.seconds or 0.0 for trial in trials}
+    upstream = {job for trial in trials for job in trial.chain[:-1]} - last.keys()
     return {
         "study": record.name,
         "question": record.spec.get("question", ""),
@@ -33,7 +37,7 @@ def study_row(store: Store, record: StudyRecord) -> dict[str, Any]:
         "done": states["done"],
         "running": states["running"],
         "failed": states["failed"] + states["lost"],
-        "seconds": sum(job.seconds or 0.0 for job in store.jobs(record.name)),
+        "seconds": sum(last.values()) + (sum(store.durations(upstream).values()) if upstream else 0.0),
         "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
 

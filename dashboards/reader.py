@@ -6,8 +6,7 @@ What a study's trials come down to (frame, conclusion, law) is computed once a v
 import math
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -81,6 +80,8 @@ class Reader:
         self._identity: tuple[int, int] | None = None
         self._computing = threading.RLock()
         self._kept: dict[tuple[str, str], tuple[Version, Any]] = {}
+        self._listing = threading.RLock()
+        self._judging = threading.Thread()
         self._rows: dict[str, StudyRow] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._curves: dict[tuple[str, int, str], list[tuple[int, float]]] = {}
@@ -141,36 +142,49 @@ class Reader:
     def studies_version(self) -> Version:
         """Also changes as verdicts are filled in."""
         records = self.read(lambda store: store.studies())
-        with self._computing:
+        with self._listing:
             judged = sum(row.verdicts is not None for row in self._rows.values())
         return [judged, *(_version(record) for record in records)]
 
     def studies(self) -> list[StudyRow]:
         """All studies, the last changed first; of each only what has changed since is asked again."""
         records = sorted(self.read(lambda store: store.studies()), key=lambda record: record.updated, reverse=True)
-        with self._computing:
+        with self._listing:
             before, self._rows = self._rows, {}
             for record in records:
                 known = before.get(record.name)
                 if known is None or known.version != _version(record):
-                    known = self.read(lambda store, record=record: _study_row(store, record))  # type: ignore[misc]
+                    known = self._row(record)
                 self._rows[record.name] = known
             return list(self._rows.values())
 
-    def judge(self, rows: Iterable[StudyRow], *, seconds: float) -> None:
-        """Fills in verdicts of studies that have changed, as many as fit into so many seconds."""
-        ends = time.monotonic() + seconds
-        for row in rows:
-            if row.verdicts is None:
-                if time.monotonic() > ends:
-                    return
-                try:
-                    verdicts = tuple(verdict.verdict for verdict in self.verdicts(self.snapshot(row.name)))
-                except InputError:
-                    verdicts = ()  # the study's own page says why
-                with self._computing:
-                    if (known := self._rows.get(row.name)) is not None and known.version == row.version:
-                        self._rows[row.name] = replace(known, verdicts=verdicts)
+    def _row(self, record: StudyRecord) -> StudyRow:
+        trials = self.snapshot(record.name).trials if record.name in self._snapshots else None  # of which only what is new is read
+        standing, last = self.read(lambda store: (study_row(store, record, trials=trials), store.events(record.name, limit=1)))
+        judged = None if record.spec.get("claims") else ()
+        return StudyRow(record.name, _version(record), standing, last[0] if last else None, judged)
+
+    def judge(self) -> threading.Thread:
+        """Fills in the verdicts of studies that have changed, beside whatever else is answered; one thread for all who ask."""
+        with self._listing:
+            if not self._judging.is_alive():
+                self._judging = threading.Thread(target=self._judge, name="verdicts", daemon=True)
+                self._judging.start()
+            return self._judging
+
+    def _judge(self) -> None:
+        with self._listing:
+            waiting = [row for row in self._rows.values() if row.verdicts is None]
+        for row in waiting:
+            try:
+                verdicts = tuple(verdict.verdict for verdict in self.verdicts(self.snapshot(row.name)))
+            except InputError:
+                verdicts = ()  # the study's own page says why
+            except EnvironmentMissing:
+                return  # the store is away; the next who asks begins again
+            with self._listing:
+                if (known := self._rows.get(row.name)) is not None and known.version == row.version:
+                    self._rows[row.name] = replace(known, verdicts=verdicts)
 
     def curves(self, snapshot: Snapshot, metric: str, *, trials: Sequence[TrialRecord]) -> pd.DataFrame:
         """Of these trials' last stages: `trial, arm, seed, metric, step, value`. What has ended is read once."""
@@ -218,12 +232,6 @@ class Reader:
 
 def _version(record: StudyRecord) -> Version:
     return [record.name, record.updated, record.active]
-
-
-def _study_row(store: Store, record: StudyRecord) -> StudyRow:
-    last = store.events(record.name, limit=1)
-    judged = None if record.spec.get("claims") else ()
-    return StudyRow(record.name, _version(record), study_row(store, record), last[0] if last else None, judged)
 
 
 def _snapshot(store: Store, record: StudyRecord, *, before: Snapshot | None) -> Snapshot:

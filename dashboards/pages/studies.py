@@ -13,8 +13,6 @@ from dashboards.reader import Reader, StudyRow, Version
 from dashboards.widgets import DASH, duration, message, progress, simulated_badge, state_badge, table, verdict_badge
 
 NAMES = (0,)
-JUDGING_SECONDS = 0.2
-"""Of one answer; verdicts that it leaves out are news for the next."""
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
@@ -38,8 +36,10 @@ def points(reader: Reader, *, names: Sequence[str]) -> int:
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     @app.callback(Output("studies-table", "children"), Input("seen", "data"))
     def _update(_seen: object) -> Component:
-        reader.judge(reader.studies(), seconds=JUDGING_SECONDS)
-        return studies_table(reader.studies())
+        studies = reader.studies()
+        if any(study.verdicts is None for study in studies):
+            reader.judge()  # what it finds is news for the next look
+        return studies_table(studies)
 
 
 def studies_table(studies: Sequence[StudyRow]) -> Component:

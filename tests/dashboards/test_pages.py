@@ -295,3 +295,14 @@ def test_curves_of_many_trials_are_those_that_run_and_others_evenly(reader: Read
 
 def test_conclusion_is_computed_once_a_version(reader: Reader) -> None:
     assert reader.conclusion(reader.snapshot("mix")) is reader.conclusion(reader.snapshot("mix"))
+
+
+def test_verdicts_come_to_the_list_once_they_are_computed(store_url: str) -> None:
+    fresh = Reader(store_url)
+    before = fresh.studies_version()
+    assert {row.name: row.verdicts for row in fresh.studies()} == {"mix": None, "live": None, "rates": ()}
+    fresh.judge().join(30)
+    assert {row.name: row.verdicts for row in fresh.studies()}["mix"] == ("supported", "supported", "contradicted")
+    assert fresh.studies_version() != before
+    shown = text(studies.studies_table(fresh.studies()))
+    assert "2 × ✓ supported" in " ".join(shown.split())
