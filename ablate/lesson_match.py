@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ablate.mm1_reference import LESSONS
 from ablate.shares import read_shares
 
 Plot = Literal["encoder_table", "connector_bars", "data_panel", "sft_curve", "sft_connectors"]
@@ -81,6 +82,26 @@ def matching_lessons(
         shown = [(*family, *_text_scores(metrics)) for family in shot_families(metrics)] or [tuple(metrics[:1])]
         found += [LessonPlot("data_panel", (axis,), tuple(dict.fromkeys(each)), lessons, order) for each in shown if each]
     return found
+
+
+def study_lessons(spec: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], metrics: Sequence[str]) -> list[LessonPlot]:
+    """`matching_lessons` of a study as the store keeps it: `spec` says the mixes' sources, the metric, whether there is an sft stage."""
+    own = spec["metric"]["name"]
+    ordered = [metric for metric in dict.fromkeys([own, *metrics]) if metric in metrics]
+    return matching_lessons(axes, ordered, sources=_sources(spec), sft=bool((spec.get("base") or {}).get("sft")))
+
+
+def bears_on_lessons(spec: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a study can have something to say of MM1's lessons or of its law, whatever it has measured so far."""
+    claimed = any(claim.get("lesson") in LESSONS for claim in spec.get("claims") or ())
+    named = _sources(spec)
+    return claimed or bool(spec.get("law")) or any(len(levels) > 1 and (axis in named or role_of(axis)) for axis, levels in axes.items())
+
+
+def _sources(spec: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """Axis of mixes -> their sources, as the study file names them."""
+    axes = spec.get("axes") or {}
+    return {axis: form["simplex"] for axis, form in axes.items() if isinstance(form, Mapping) and "simplex" in form}
 
 
 def shot_families(metrics: Sequence[str]) -> list[tuple[str, ...]]:

@@ -1,6 +1,6 @@
 import pytest
 
-from ablate.lesson_match import LessonPlot, matching_lessons, mix_lessons, role_of, shot_families
+from ablate.lesson_match import LessonPlot, bears_on_lessons, matching_lessons, mix_lessons, role_of, shot_families, study_lessons
 from ablate.mm1_reference import LESSONS
 
 SHOTS = ["few_shot/0", "few_shot/4", "few_shot/8"]
@@ -91,3 +91,24 @@ def test_matching_nothing_that_mm1_asked() -> None:
 def test_mix_lessons_are_those_the_mixes_can_show(levels: list[str], sources: tuple[str, ...], sft: bool, lessons: tuple[str, ...]) -> None:
     assert mix_lessons(levels, sources=sources, text=False, sft=sft) == lessons
     assert set(lessons) <= set(LESSONS)
+
+
+def test_recorded_study_says_its_mixes_sources_and_its_sft_stage() -> None:
+    spec = {"metric": {"name": "few_shot/4"}, "axes": {"data.mix": {"simplex": ["caption", "interleaved"], "list": ["1:1", "9:1"]}}}
+    (panel,) = study_lessons(spec, {"data.mix": ["1:1", "9:1"]}, ["caption/0", "few_shot/0", "few_shot/4", "few_shot/8"])
+    assert panel.sources == ("caption", "interleaved")
+    assert panel.metrics == ("few_shot/0", "few_shot/4", "few_shot/8")
+    assert "caption_share_0shot" in panel.lessons
+    tuned = spec | {"base": {"sft": {"train": {}}}, "axes": {"encoder.image_size": [8, 16]}}
+    (curve,) = study_lessons(tuned, {"encoder.image_size": [8, 16]}, ["loss", "few_shot/4"])
+    assert (curve.plot, curve.metrics) == ("sft_curve", ("few_shot/4",))
+
+
+def test_study_bears_on_lessons_by_an_axis_a_claim_or_a_law() -> None:
+    spec = {"metric": {"name": "loss"}, "axes": {}}
+    assert bears_on_lessons(spec, {"encoder.image_size": [8, 16]})
+    assert not bears_on_lessons(spec, {"encoder.image_size": [8]})
+    assert not bears_on_lessons(spec, {"train.learning_rate": [1, 2]})
+    assert bears_on_lessons(spec | {"law": {"hyperparameter": "train.learning_rate"}}, {})
+    assert bears_on_lessons(spec | {"claims": [{"lesson": "moe"}]}, {})
+    assert not bears_on_lessons(spec | {"claims": [{"lesson": "a lesson of ours"}, {"lesson": None}]}, {})
