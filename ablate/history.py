@@ -86,27 +86,29 @@ class PastAttempt:
             "host": record.host or None,
             "started": moment(record.started) if record.started else None,
             "seconds": record.seconds,
-            "commit": self._commit(),
+            "commit": self.commit,
             "device": ", ".join(self.devices) or None,
         }
 
-    def _commit(self) -> str | None:
+    @property
+    def commit(self) -> str | None:
+        """Its beginning, and whether there were changes on top of it."""
         if "commit" not in self.git:
             return None
         changed = " dirty" if self.git.get("dirty") else "" if "dirty" in self.git else ", changes not known"
         return f"{str(self.git['commit'])[:SHOWN_COMMIT]}{changed}"
 
 
-def past_attempts(store: Store, jobs: Iterable[str], *, workspace: Workspace) -> tuple[PastAttempt, ...]:
-    """Every attempt of these jobs whose end is recorded, by job in the given order and number."""
+def past_attempts(store: Store, jobs: Iterable[str], *, workspace: Workspace | None) -> tuple[PastAttempt, ...]:
+    """Every attempt of these jobs whose end is recorded, by job in the given order and number. Without a workspace no changes are found."""
     order = list(jobs)
     records = sorted(store.attempts(order), key=lambda record: (order.index(record.job), record.number))
     return tuple(PastAttempt(record, _diff_of(record, workspace)) for record in records)
 
 
-def _diff_of(record: AttemptRecord, workspace: Workspace) -> Path | None:
+def _diff_of(record: AttemptRecord, workspace: Workspace | None) -> Path | None:
     digest = (record.details or {}).get("git", {}).get("diff_sha256")
-    return kept if digest and (kept := workspace.diff(digest)).exists() else None
+    return kept if workspace and digest and (kept := workspace.diff(digest)).exists() else None
 
 
 def trained_with(store: Store, jobs: Iterable[str]) -> dict[str, dict[str, int]]:
