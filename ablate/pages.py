@@ -43,8 +43,8 @@ def check_access(host: str, *, port: int, token: str | None) -> None:
 
 
 def pages_command(workspace: Workspace, *more: str) -> list[str]:
-    """The dashboard is a program of its own that shares nothing with a run but the store."""
-    return [sys.executable, "-m", "dashboards.app", "--store", workspace.store_url, *more]
+    """The dashboard is a program of its own that shares nothing with a run but the store, and reads the logs in the workspace."""
+    return [sys.executable, "-m", "dashboards.app", "--store", workspace.store_url, "--workspace", str(workspace.folder), *more]
 
 
 def pages_environment(token: str | None) -> dict[str, str]:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, set_props
@@ -25,6 +26,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from ablate.errors import AblateError, EnvironmentMissing, InputError
 from ablate.pages import AUTO, TOKEN_VARIABLE, check_access
 from ablate.stores import open_store
+from ablate.workspace import Workspace
 from dashboards import control
 from dashboards.access import Access
 from dashboards.address import read_query
@@ -39,9 +41,16 @@ from dashboards.widgets import aria, legend, message
 logger = logging.getLogger(__name__)
 
 
-def make_app(store_url: str, *, host: str = "127.0.0.1", access: Access | None = None, allow_control: bool = False) -> Dash:
-    """The app over one store, which need not exist yet; `host` is where it will listen."""
-    reader, sent = Reader(store_url), Sent()
+def make_app(
+    store_url: str,
+    *,
+    workspace: Path | None = None,
+    host: str = "127.0.0.1",
+    access: Access | None = None,
+    allow_control: bool = False,
+) -> Dash:
+    """The app over one store, which need not exist yet; `host` is where it will listen, `workspace` the folder whose logs it shows."""
+    reader, sent = Reader(store_url, workspace=Workspace(workspace.resolve()) if workspace else None), Sent()
     app = Dash(
         "dashboards",
         title="ablate",
@@ -123,7 +132,7 @@ def _shell() -> Component:
             html.Header(
                 [
                     dcc.Link("ablate", href="/", className="brand"),
-                    html.Nav(dcc.Link("Studies", href="/"), **aria(label="Main")),
+                    html.Nav([dcc.Link("Studies", href="/"), dcc.Link("Lessons", href="/lessons")], **aria(label="Main")),
                     legend(),
                     html.Div(theme, className="theme", role="group", **aria(label="Colours")),
                 ]
@@ -170,7 +179,9 @@ class _QuietHandler(WSGIRequestHandler):
         """Nothing: what is wrong with a request's first line quotes it, and it may hold a token."""
 
 
-def serve(store_url: str, *, host: str, port: int, token: str | None = None, allow_control: bool = False) -> None:
+def serve(
+    store_url: str, *, host: str, port: int, workspace: Path | None = None, token: str | None = None, allow_control: bool = False
+) -> None:
     """Serves until interrupted. Not through `app.run`, which reads HOST, PORT and DASH_DEBUG from the environment."""
     check_access(host, port=port, token=token)
     check_url(store_url)
@@ -184,7 +195,8 @@ def serve(store_url: str, *, host: str, port: int, token: str | None = None, all
             ) from error
         place.listen(128)
         secret = secrets.token_urlsafe(32) if token == AUTO else token
-        app = make_app(store_url, host=host, access=Access(secret) if secret else None, allow_control=allow_control)
+        access = Access(secret) if secret else None
+        app = make_app(store_url, workspace=workspace, host=host, access=access, allow_control=allow_control)
         server = make_server_on(place, app, host=host)
         print(start_line(host, server.port, token=secret, made=token == AUTO), flush=True)
         _serve(server)
@@ -216,7 +228,7 @@ def check_url(store_url: str) -> None:
         open_store(store_url).close()
 
 
-def _serve_a_run(number: int, store_url: str, *, token: str | None) -> None:
+def _serve_a_run(number: int, store_url: str, *, workspace: Path | None, token: str | None) -> None:
     """On the loopback socket of `ablate run --dashboard`, until that closes our standard input, which its death does too."""
 
     def watch() -> None:
@@ -228,7 +240,8 @@ def _serve_a_run(number: int, store_url: str, *, token: str | None) -> None:
     threading.Thread(target=watch, daemon=True).start()
     with socket.socket(fileno=number) as place:
         secret = secrets.token_urlsafe(32) if token == AUTO else token
-        server = make_server_on(place, make_app(store_url, access=Access(secret) if secret else None), host="127.0.0.1")
+        app = make_app(store_url, workspace=workspace, access=Access(secret) if secret else None)
+        server = make_server_on(place, app, host="127.0.0.1")
         if token == AUTO:
             print(start_line("127.0.0.1", server.port, token=secret, made=True), flush=True)
         _serve(server)
@@ -240,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=f"Serves the pages of a store. The token that they ask for is in the environment, {TOKEN_VARIABLE}.",
     )
     parser.add_argument("--store", required=True, help="SQLAlchemy URL, such as sqlite:////path/to/ablate.db")
+    parser.add_argument("--workspace", type=Path, metavar="FOLDER", help="Shows the logs that attempts left in it; none without.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8050)
     parser.add_argument("--allow-control", action="store_true", help="With buttons that retry what failed and stop a run.")
@@ -248,9 +262,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     token = os.environ.pop(TOKEN_VARIABLE, "") or None
     try:
         if asked.socket is None:
-            serve(asked.store, host=asked.host, port=asked.port, token=token, allow_control=asked.allow_control)
+            options = {"host": asked.host, "port": asked.port, "allow_control": asked.allow_control}
+            serve(asked.store, workspace=asked.workspace, token=token, **options)
         else:
-            _serve_a_run(asked.socket, asked.store, token=token)
+            _serve_a_run(asked.socket, asked.store, workspace=asked.workspace, token=token)
     except AblateError as error:
         print(f"ablate dashboard: {error}", file=sys.stderr)
         return error.exit_code

@@ -19,11 +19,14 @@ from ablate.conclude import Conclusion, conclude, judge_claims
 from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.identity import stale_reasons
+from ablate.log_tail import LogTail, log_size, read_log_tail
 from ablate.results import at_baselines, results_frame
 from ablate.standing import study_row
 from ablate.stores import EventRecord, Store, StudyRecord, TrialRecord, find_study, open_store
 from ablate.study import Study
 from ablate.study_law import fit_study_law
+from ablate.trial_view import find_trial
+from ablate.workspace import Workspace
 
 Version = list[Any]
 """Changes whenever what a page shows changes; a JSON value, so that the browser can hold it."""
@@ -71,10 +74,11 @@ class StudyRow:
 
 
 class Reader:
-    """Any number of threads may read at once."""
+    """Any number of threads may read at once. `workspace`: where the attempts' logs are, if they are on this machine."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, workspace: Workspace | None = None) -> None:
         self._url = url
+        self.workspace = workspace
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._identity: tuple[int, int] | None = None
@@ -130,6 +134,14 @@ class Reader:
             return judge_claims(snapshot.study, paired, axes=snapshot.record.axes, trials=snapshot.trials)
 
         return self._once("verdicts", snapshot.version, judged)
+
+    def lesson_verdicts(self, record: StudyRecord) -> tuple[Verdict, ...]:
+        """On the claims that name a published lesson. Where they are known at this version no trial is read."""
+
+        def named(_store: Store) -> tuple[Verdict, ...]:
+            return tuple(verdict for verdict in self.verdicts(self.snapshot(record.name)) if verdict.claim.lesson)
+
+        return self._once("lesson verdicts", [record.name, record.updated, record.active], named)
 
     def conclusion(self, snapshot: Snapshot) -> Conclusion:
         """Raises InputError where the study's own claims do not fit what was measured."""
@@ -208,6 +220,27 @@ class Reader:
         """Of the running trials' curves, which grow without an event."""
         running = [trial.chain[-1] for trial in self.snapshot(name).trials if trial.state == "running"]
         return len(self.read(lambda store: store.curve(running))) if running else 0
+
+    def trial(self, snapshot: Snapshot, name: str) -> TrialRecord:
+        """Of the present plan, or stale. Raises InputError."""
+        try:
+            return find_trial(name, trials=snapshot.trials)
+        except InputError:
+            stale = self.read(lambda store: store.stale_trials(snapshot.record.name))
+            return find_trial(name, trials=snapshot.trials, stale=[one.trial for one in stale])
+
+    def log(self, job: str, number: int) -> LogTail | None:
+        """None where the attempt left none on this machine. Raises InputError for one that may not be shown."""
+        return read_log_tail(self.workspace, job, number) if self.workspace else None
+
+    def num_written(self, name: str, trial: str) -> int:
+        """Points and bytes of log of the trial's jobs that run now, which grow without an event."""
+        chain = self.trial(self.snapshot(name), trial).chain
+        running = {job: number for job, (state, number) in self.read(lambda store: store.job_states(chain)).items() if state == "running"}
+        if not running:
+            return 0
+        logged = sum(log_size(self.workspace, job, number) for job, number in running.items()) if self.workspace else 0
+        return len(self.read(lambda store: store.curve(running))) + logged
 
     def _once(self, what: str, version: Version, question: Callable[[Store], Answer]) -> Answer:
         """The answer kept for this version of the study, or the store's; two viewers never compute the same."""

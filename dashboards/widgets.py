@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
+from ablate.lesson_match import bears_on_lessons
 from ablate.plot_style import CONFIG, STATES
 from ablate.stores import StudyRecord
 from dashboards.address import href
@@ -81,6 +82,7 @@ def study_links(record: StudyRecord, *, here: str) -> list[Component]:
     places = [("Overview", href("study", record.name), True)]
     places += [("Axes", href("axis", record.name), bool(record.axes))]
     places += [("Law", href("law", record.name), bool(record.spec.get("law")))]
+    places += [("Lessons", href("lessons", record.name), bears_on_lessons(record.spec, record.axes))]
     return [_tab(label, path, here=here) for label, path, there in places if there]
 
 

@@ -40,6 +40,8 @@ from dashboards.widgets import (
 NAMES = (1,)
 
 EVENTS = 40
+MOST_LINKS = 8
+"""Selected trials that are linked."""
 STALE = 50
 """Stale trials that are listed."""
 MOST_CURVES = 200
@@ -85,6 +87,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             html.Section(
                 [
                     html.H2("Trials"),
+                    html.Div(id="study-opened", className="opened"),
                     dcc.Store(id="study-trials-made"),
                     dcc.Store(id="study-trials-have"),
                     _grid(num_trials=len(snapshot.trials)),
@@ -145,6 +148,10 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     )
     def _curves(_seen: object, _points: object, metric: object, group: object, dark: object, name: object, have: object) -> Any:
         return sent.figure(curves_figure(reader, name=name, metric=metric, group=group, dark=bool(dark)), have=have)
+
+    @app.callback(Output("study-opened", "children"), Input("study-trials", "selectedRows"), State("study-name", "data"))
+    def _opened(rows: object, name: object) -> list[Component]:
+        return trial_links(reader.snapshot(name), rows=rows)
 
     now.register(app, reader=reader, sent=sent)
     register_graph(app, name="study-matrix")
@@ -249,12 +256,24 @@ def event_list(events: Sequence[EventRecord], *, snapshot: Snapshot) -> list[Com
             [
                 html.Time(clock(event.time), className="when"),
                 html.Span(event.kind, className=f"kind state-text-{event.kind}" if event.kind in STATES else "kind"),
-                html.Span(trials.get(event.subject, event.subject), className="subject"),
+                _subject(event, trial=trials.get(event.subject)),
                 html.Span(event.message, className="said"),
             ]
         )
         for event in reversed(events)
     ]
+
+
+def trial_links(snapshot: Snapshot, *, rows: object) -> list[Component]:
+    """To the pages of the trials whose rows are selected."""
+    chosen = [row.get("trial") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    known = {trial.id for trial in snapshot.trials}
+    names = [name for name in chosen if isinstance(name, str) and name in known]
+    if not names:
+        return [html.Span("Select a row to open its trial.", className="note")]
+    links: list[Component] = [_trial_link(snapshot.record.name, name) for name in names[:MOST_LINKS]]
+    more = len(names) - MOST_LINKS
+    return [html.Span("Open"), *links, *([html.Span(f"and {more} more selected", className="note")] if more > 0 else [])]
 
 
 def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -267,6 +286,14 @@ def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict
     cells = [[_cell(value) for value in results[name].tolist()] for name in results.columns]
     rows = [dict(zip(fields.values(), row, strict=True)) for row in zip(*cells, strict=True)]
     return columns, [row | {"reason": reasons.get(row["trial"], "")} for row in rows]
+
+
+def _trial_link(study: str, trial: str) -> Component:
+    return dcc.Link(trial, href=href("trial", study, trial))
+
+
+def _subject(event: EventRecord, *, trial: str | None) -> Component:
+    return html.Span(_trial_link(event.study, trial) if trial else event.subject, className="subject")
 
 
 def _column(name: str, *, field: str, kind: str) -> dict[str, Any]:

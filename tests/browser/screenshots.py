@@ -58,10 +58,12 @@ def wait_until_drawn(page: Page) -> None:
 def addresses(store_url: str, *, study: str, law: str | None) -> Mapping[str, str]:
     store = open_store(store_url)
     records = {record.name: record for record in store.studies()}
+    trial = store.standings(study)[0].id
     store.close()
     laws = [name for name, record in records.items() if record.spec.get("law")]
     axis = next(iter(records[study].axes))
     found = {"studies": "/", "study": href("study", study), "axis": href("axis", study, axis)}
+    found |= {"lessons": "/lessons", "lessons-study": href("lessons", study), "trial": href("trial", study, trial)}
     return found | ({"law": href("law", law or laws[0])} if law or laws else {})
 
 
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--store", required=True)
     parser.add_argument("--study", required=True)
     parser.add_argument("--law")
+    parser.add_argument("--workspace", default=".ablate")
     parser.add_argument("--to", type=Path, default=FOLDER)
     parser.add_argument("--size", default="1280x900")
     parser.add_argument("--dark", action="store_true")
@@ -77,7 +80,7 @@ def main() -> None:
     width, height = map(int, asked.size.split("x"))
     asked.to.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": "dark" if asked.dark else "light"}
-    with served(asked.store) as address, browser_page(**options) as page:
+    with served(asked.store, more=["--workspace", asked.workspace]) as address, browser_page(**options) as page:
         for name, path in addresses(asked.store, study=asked.study, law=asked.law).items():
             page.goto(address + path)
             wait_until_drawn(page)

@@ -15,6 +15,7 @@ from tests.dashboards.filled import EVIL, LIVE, Writer
 pytestmark = pytest.mark.browser
 
 PATHS = ["/", "/study/mix", "/study/live", "/axis/mix/mix", "/axis/live/image_size", "/law/rates", "/law/mix"]
+PATHS += ["/lessons", "/lessons/mix", "/lessons/live", "/lessons/rates"]
 
 
 class Complaints:
@@ -260,3 +261,23 @@ def test_retry_and_stop_are_pressed(page: Page, tmp_path: Path) -> None:
         page.get_by_role("button", name="Stop the run").click()
         expect(said).to_have_text("no run works on 'live'")
         assert len(asked) == 1
+
+
+def test_selected_row_opens_its_trial_with_its_log(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    Writer(LIVE, workspace=workspace, base={"fail": "raise"}).finish(1)
+    complaints = Complaints(page, home="http://127.0.0.1")
+    with served(workspace.store_url, more=["--workspace", str(tmp_path)]) as address:
+        page.goto(f"{address}/study/live")
+        wait_until_drawn(page)
+        page.locator(".ag-row").first.click()
+        page.locator("#study-opened").get_by_role("link").click()
+        expect(page).to_have_url(re.compile("/trial/live/base.s0-"))
+        expect(page.locator("#trial-standing")).to_contain_text("RuntimeError")
+        expect(page.locator("#trial-log")).to_contain_text("Traceback")
+        wait_until_drawn(page)
+        assert page.locator("#trial-card-0").is_visible()
+        for width in (1280, 1920):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints.found == []

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from dash import Dash
@@ -35,8 +36,8 @@ CODE = ("dangerously_allow_html", "dangerously_allow_code", "srcDoc", "innerHTML
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Dash:
-    """A study whose question, arm, level, metric, failure and notice are markup."""
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A study whose question, arm, level, metric, failure, notice and log are markup."""
     folder: Path = tmp_path_factory.mktemp("hostile") / "work"
     workspace = Workspace(folder)
     workspace.create()
@@ -48,7 +49,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Dash:
             "trainer": "synthetic",
             "axes": {"connector": ["avg_pool", "c_abstractor"]},
             "metric": {"name": EVIL, "goal": "min"},
-            "claims": [{"axis": "connector", "expect": "increases"}],
+            "claims": [{"lesson": "connector_type", "axis": "connector", "expect": "increases"}],
             "seeds": [0, 1, 2],
         }
     )
@@ -64,6 +65,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Dash:
         recorder.apply(Started(job.id, 1))
         points = tuple(make_point(step, key, number + step) for step in (1, 2) for key in (EVIL, LINK))
         store.add_points({(job.id, 1): points})
+        workspace.attempt(job.id, 1).mkdir(parents=True)
+        (workspace.attempt(job.id, 1) / "log.txt").write_text(f"\x1b[31m{EVIL}\x1b[0m {LINK}\n", encoding="utf-8")
         end = (
             Outcome(job.id, 1, "failed", "code", reason=f"RuntimeError: {EVIL} {LINK}")
             if number == 0
@@ -72,7 +75,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Dash:
         recorder.apply(Finished(end))
     recorder.apply(Notice(f"{EVIL} {LINK}"))
     store.close()
-    return make_app(workspace.store_url, allow_control=True)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def hostile(workspace: Workspace) -> Dash:
+    return make_app(workspace.store_url, workspace=workspace.folder, allow_control=True)
 
 
 def strings(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -119,7 +127,15 @@ def served(client: FlaskClient, app: Dash, path: str) -> Iterator[tuple[str, Any
             yield from said["response"].items()
 
 
-PATHS = ["/", "/study/hostile", "/axis/hostile/connector", "/law/hostile"]
+PATHS = [
+    "/",
+    "/study/hostile",
+    "/axis/hostile/connector",
+    "/law/hostile",
+    "/lessons",
+    "/lessons/hostile",
+    "/trial/hostile/{trial}",
+]
 
 
 def test_every_kind_of_page_is_looked_at() -> None:
@@ -127,8 +143,10 @@ def test_every_kind_of_page_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_markup_is_text_in_all_that_a_page_is_served(hostile: Dash, path: str) -> None:
+def test_markup_is_text_in_all_that_a_page_is_served(hostile: Dash, workspace: Workspace, path: str) -> None:
     found, drawn = 0, ""
+    trial = open_store(workspace.store_url).standings("hostile")[0].id
+    path = path.format(trial=quote(trial, safe=""))
     for component, answer in served(hostile.server.test_client(), hostile, path):
         for where, text in strings(answer):
             assert where[-1] != "a key" or text not in CODE, (component, where)
@@ -145,7 +163,7 @@ def test_markup_is_text_in_all_that_a_page_is_served(hostile: Dash, path: str) -
             else:
                 assert where[-1] in TEXT or grid, (component, where, text)
     assert found
-    assert not path.startswith(("/study", "/axis")) or "&lt;img" in drawn
+    assert not path.startswith(("/study", "/axis", "/trial")) or "&lt;img" in drawn
 
 
 def test_answer_to_a_foolish_request_is_no_page(hostile: Dash) -> None:

@@ -1,0 +1,281 @@
+"""`/lessons`: MM1's lessons and which study tests them. `/lessons/NAME`: one study's lesson plots beside what MM1 published."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash.development.base_component import Component
+
+from ablate import law_figures
+from ablate.analysis.published import predict
+from ablate.analysis.verdicts import Verdict, numbers_of
+from ablate.errors import InputError
+from ablate.lesson_figures import lesson_figure
+from ablate.lesson_match import LessonPlot, Plot, bears_on_lessons, study_lessons
+from ablate.mm1_reference import LEARNING_RATES, LESSONS, Lesson
+from ablate.results import KEYS, at_baselines
+from ablate.stores import StudyRecord
+from dashboards.address import Query, href
+from dashboards.changes import Sent
+from dashboards.reader import Reader, Snapshot, Version
+from dashboards.widgets import (
+    DASH,
+    aria,
+    fit_card,
+    graph,
+    heading,
+    message,
+    number,
+    register_graph,
+    simulated_badge,
+    study_links,
+    table,
+    verdict_badge,
+)
+
+NAMES = (0, 1)
+
+MAX_PLOTS = 8
+"""Plots that a study's page has room for."""
+TITLES: dict[Plot, str] = {
+    "encoder_table": "Image encoders",
+    "connector_bars": "Connector, resolution and image tokens",
+    "data_panel": "Data mix",
+    "sft_curve": "After fine-tuning",
+    "sft_connectors": "Connectors after fine-tuning",
+}
+CLAIM = "claims:\n  - {lesson: connector_tokens, axis: connector.num_tokens, expect: increases}   # written before the runs"
+NO_PLOT = (
+    "No lesson plot: MM1 varied image encoder, resolution, image tokens, connector, data mix and pre-training steps. A study has its plots "
+    "where an axis of one of these names has two levels or more; encoders and connectors are compared by scores after several numbers of "
+    "shots, such as few_shot/0, few_shot/4 and few_shot/8."
+)
+
+
+class Drawn(NamedTuple):
+    """One plot of a study's page."""
+
+    title: str
+    figure: go.Figure
+
+
+class Tested(NamedTuple):
+    """A lesson's claim in a study; without a verdict `why` says why there is none."""
+
+    record: StudyRecord
+    verdict: Verdict | None
+    why: str = ""
+
+
+def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
+    return _study_page(reader, names[0]) if names else _all_studies(reader)
+
+
+def version(reader: Reader, *, names: Sequence[str]) -> Version:
+    return reader.snapshot(names[0]).version if names else reader.studies_version()
+
+
+def points(reader: Reader, *, names: Sequence[str]) -> int:
+    return 0
+
+
+def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
+    slots = [f"lessons-plot-{slot}" for slot in range(MAX_PLOTS)]
+
+    @app.callback(
+        Output("lessons-table", "children"), Output("lessons-studies", "children"), Input("seen", "data"), prevent_initial_call=True
+    )
+    def _all(_seen: object) -> tuple[Component, Component]:
+        return lessons_table(reader), studies_with_plots(reader)
+
+    @app.callback(
+        Output("lessons-verdicts", "children"),
+        Output("lessons-said", "children"),
+        *(Output(f"lessons-card-{slot}", "hidden") for slot in range(MAX_PLOTS)),
+        *(Output(f"lessons-title-{slot}", "children") for slot in range(MAX_PLOTS)),
+        *(Output(f"{name}-made", "data") for name in slots),
+        Input("seen", "data"),
+        Input("dark", "data"),
+        State("lessons-study", "data"),
+        *(State(f"{name}-have", "data") for name in slots),
+    )
+    def _one(_seen: object, dark: object, name: object, *have: object) -> tuple[Any, ...]:
+        snapshot = reader.snapshot(name)
+        matches = study_plots(reader, snapshot)
+        plots, left = drawn(reader, snapshot, matches=matches, dark=bool(dark))
+        made = [sent.figure(plot.figure, have=had) for plot, had in zip(plots, have, strict=False)]
+        unused = MAX_PLOTS - len(plots)
+        hidden, titles = [False] * len(plots) + [True] * unused, [*(plot.title for plot in plots), *[""] * unused]
+        verdicts = study_table(reader, snapshot, matches=matches)
+        return (verdicts, said_of_plots(plots, left=left), *hidden, *titles, *made, *[no_update] * unused)
+
+    for name in slots:
+        register_graph(app, name=name)
+
+
+def lessons_table(reader: Reader) -> Component:
+    """Every lesson of MM1 with each claim of a study that names it."""
+    return _lesson_rows(LESSONS.values(), tested=all_tested(reader), label="MM1's lessons and the studies' verdicts", none="no study yet")
+
+
+def studies_with_plots(reader: Reader) -> Component:
+    records = [record for record in reader.read(lambda store: store.studies()) if bears_on_lessons(record.spec, record.axes)]
+    if not records:
+        return message("No study has an axis that MM1 varied.", command="ablate run quickstart")
+    links = [html.Li([dcc.Link(record.name, href=href("lessons", record.name)), *simulated_badge(record.simulated)]) for record in records]
+    return html.Ul(links, className="names")
+
+
+def all_tested(reader: Reader) -> dict[str, list[Tested]]:
+    """Lesson -> its claims over all studies. One study whose claims cannot be judged hides no other's."""
+    found: dict[str, list[Tested]] = {}
+    for record in reader.read(lambda store: store.studies()):
+        for lesson, tested in _tested_by(reader, record).items():
+            found.setdefault(lesson, []).extend(tested)
+    return found
+
+
+def study_plots(reader: Reader, snapshot: Snapshot) -> list[LessonPlot]:
+    record, results = snapshot.record, reader.results(snapshot)
+    metrics = [str(column) for column in results.columns if column not in (*KEYS, *record.axes)]
+    return study_lessons(record.spec, record.axes, metrics)
+
+
+def drawn(reader: Reader, snapshot: Snapshot, *, matches: Sequence[LessonPlot], dark: bool) -> tuple[list[Drawn], int]:
+    """The study's law first where it has one, then its lesson plots, as many as the page has room for; and how many are left out."""
+    record = snapshot.record
+    law = _law(reader, snapshot, dark=dark)
+    frame = at_baselines(reader.results(snapshot), axes=record.axes)
+    found = [law] if law else []
+    room = MAX_PLOTS - len(found)
+    for match in matches[:room]:
+        others = [axis for axis in record.axes if axis not in match.axes]
+        figure = lesson_figure(match, frame, others=others, simulated=record.simulated, dark=dark)
+        view = f"{record.name} {match.plot} {' '.join(match.columns)}"
+        found.append(Drawn(_title(match), fit_card(figure, view=view)))
+    return found, len(matches[room:])
+
+
+def said_of_plots(plots: Sequence[Drawn], *, left: int) -> Component | None:
+    if not plots:
+        return message(NO_PLOT)
+    return html.P(f"{left} more plots, of further metrics, are not drawn.", className="note") if left else None
+
+
+def study_table(reader: Reader, snapshot: Snapshot, *, matches: Sequence[LessonPlot]) -> Component:
+    """The lessons that the study claims, and those that its plots bear on."""
+    tested = _tested_by(reader, snapshot.record)
+    shown = [lesson for name, lesson in LESSONS.items() if name in tested or any(name in match.lessons for match in matches)]
+    if not shown:
+        return message("No claim of this study names a lesson. One written before the runs gets a verdict:", command=CLAIM)
+    return _lesson_rows(shown, tested=tested, label="Lessons of this study", none="no claim of this study")
+
+
+def published_rates() -> Component:
+    """What MM1 published of its peak learning rates, and its law at the same sizes."""
+    rows = [
+        [
+            each.size,
+            number(each.learning_rate, 3),
+            number(predict("mm1", each.n_params).lr, 3),
+            each.role,
+            f"{each.source} ({each.evidence})",
+        ]
+        for each in LEARNING_RATES
+    ]
+    head = ["Model", "Published peak rate", "MM1's law at this size", "What it is", "Source (read in)"]
+    return table(head, rows, label="MM1's published peak learning rates", numeric=[1, 2])
+
+
+def _all_studies(reader: Reader) -> Component:
+    words = "What MM1's ablations found (arXiv 2403.09611), and what the studies of this store say of it."
+    how = [message("A lesson is tested by a claim that names it, in a study's file:", command=CLAIM)]
+    return html.Div(
+        [
+            html.Div([html.H1("Lessons"), html.P(words, className="question")], className="heading"),
+            html.Section(lessons_table(reader), id="lessons-table", className="card"),
+            html.Section([html.H2("Plots"), html.Div(studies_with_plots(reader), id="lessons-studies")], className="card"),
+            html.Section([html.H2("How to test one"), *how], className="card"),
+        ]
+    )
+
+
+def _study_page(reader: Reader, name: str) -> Component:
+    snapshot = reader.snapshot(name)
+    record = snapshot.record
+    rates = [html.Section([html.H2("MM1's published peak learning rates"), published_rates()], className="card")]
+    return html.Div(
+        [
+            dcc.Store(id="lessons-study", data=record.name),
+            heading(record, page="lessons", links=study_links(record, here=href("lessons", record.name))),
+            html.Section([html.H2("Verdicts"), html.Div(id="lessons-verdicts")], className="card"),
+            html.Div(id="lessons-said"),
+            html.Div([_card(slot) for slot in range(MAX_PLOTS)], className="columns even"),
+            *(rates if snapshot.study.law else []),
+        ]
+    )
+
+
+def _tested_by(reader: Reader, record: StudyRecord) -> Mapping[str, list[Tested]]:
+    """Lesson of MM1 -> the study's claims on it."""
+    claimed = [claim["lesson"] for claim in record.spec.get("claims") or () if claim.get("lesson") in LESSONS]
+    if not claimed:
+        return {}
+    try:
+        verdicts = reader.lesson_verdicts(record)
+    except InputError as error:
+        return {lesson: [Tested(record, None, str(error))] for lesson in claimed}
+    return {lesson: [Tested(record, verdict) for verdict in verdicts if verdict.claim.lesson == lesson] for lesson in claimed}
+
+
+def _lesson_rows(lessons: Iterable[Lesson], *, tested: Mapping[str, Sequence[Tested]], label: str, none: str) -> Component:
+    """A group of rows a lesson, one for each claim on it."""
+    head = ["Lesson", "What MM1 found", "Study", "Claim", "Verdict", "Difference, 95 % interval"]
+    top = html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))
+    bodies = [html.Tbody(_group(lesson, tested.get(lesson.id, ()), none=none)) for lesson in lessons]
+    return html.Div(html.Table([top, *bodies], className="lessons"), className="scroll", role="region", tabIndex=0, **aria(label=label))
+
+
+def _group(lesson: Lesson, tested: Sequence[Tested], *, none: str) -> list[Component]:
+    rows = [_claim_cells(each) for each in tested] or [[html.Td(none, colSpan=4, className="note")]]
+    found = [html.Div([html.Strong(lesson.figure), f": {lesson.axis}: {lesson.expect}"])]
+    found.append(html.Div(f"on {lesson.metric}; read in {lesson.evidence}", className="note"))
+    first = [html.Th(html.Code(lesson.id), scope="rowgroup", rowSpan=len(rows)), html.Td(found, rowSpan=len(rows))]
+    return [html.Tr([*(first if place == 0 else []), *cells]) for place, cells in enumerate(rows)]
+
+
+def _claim_cells(tested: Tested) -> list[Component]:
+    record, verdict = tested.record, tested.verdict
+    links = [dcc.Link(record.name, href=href("study", record.name), className="name"), *simulated_badge(record.simulated)]
+    plots = [dcc.Link("lesson plots", href=href("lessons", record.name), title=f"Lesson plots of {record.name}")]
+    study = html.Td([html.Div(links), html.Div(plots)])
+    if verdict is None:
+        return [study, html.Td(f"No verdict: {tested.why}", colSpan=3)]
+    said = numbers_of(verdict.effect) if verdict.effect else DASH
+    return [study, html.Td(verdict.statement), html.Td(verdict_badge(verdict.verdict), title=verdict.reason), html.Td(said)]
+
+
+def _law(reader: Reader, snapshot: Snapshot, *, dark: bool) -> Drawn | None:
+    if snapshot.study.law is None:
+        return None
+    try:
+        report = reader.law(snapshot)
+    except InputError:
+        return None  # nothing to fit yet, which the law's page says
+    if report.fit is None:
+        return None
+    simulated, target = snapshot.record.simulated, snapshot.study.law.target
+    figure = law_figures.law(report.fit, target=target, excluded=report.excluded, simulated=simulated, dark=dark)
+    return Drawn("Learning-rate law (MM1, Figure 6)", fit_card(figure, view=f"{snapshot.record.name} law"))
+
+
+def _title(match: LessonPlot) -> str:
+    figures = ", ".join(dict.fromkeys(LESSONS[name].figure for name in match.lessons))
+    title = f"{TITLES[match.plot]}: {match.metrics[0].rpartition('/')[0] or match.metrics[0]} by {', '.join(match.axes)}"
+    return f"{title} (MM1, {figures})" if figures else title
+
+
+def _card(slot: int) -> Component:
+    plot = graph(f"lessons-plot-{slot}", label="Lesson plot")
+    return html.Section([html.H2(id=f"lessons-title-{slot}"), plot], id=f"lessons-card-{slot}", className="card", hidden=True)
