@@ -1,4 +1,4 @@
-"""The pages as a program: `python -m dashboards.app --store URL`. It reads the store and shares nothing else with a run.
+"""The pages as a program: `python -m dashboards.app --store URL`. It reads the store, and of a run nothing else but its attempts' logs.
 
 One callback finds the page of the address. From then on the browser looks for news each second (`live.py`), and only a new version reaches
 the page's own callbacks, through the stores `seen` and `points`. While the store is away the page stays and says so.

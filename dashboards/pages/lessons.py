@@ -211,7 +211,7 @@ def _study_page(reader: Reader, name: str) -> Component:
             heading(record, page="lessons", links=study_links(record, here=href("lessons", record.name))),
             html.Section([html.H2("Verdicts"), html.Div(id="lessons-verdicts")], className="card"),
             html.Div(id="lessons-said"),
-            html.Div([_card(slot) for slot in range(MAX_PLOTS)], className="columns even"),
+            html.Div([_card(slot) for slot in range(MAX_PLOTS)], className="columns even plots"),
             *(rates if snapshot.study.law else []),
         ]
     )
