@@ -52,7 +52,16 @@ def _law_drawings(report: StudyReport) -> list[Drawing]:
     drawn: list[Drawing] = []
     if law is not None and runs is not None:
         caption = "Stars: optimum of a size. Open triangles: the best rate is the end of the grid and is left out of the fit."
-        draw = partial(law_figures.loss_against_rate, runs, optima=law.optima, metric=report.metric, unit=report.unit, simulated=simulated)
+        goal = law.goal or "min"
+        draw = partial(
+            law_figures.loss_against_rate,
+            runs,
+            optima=law.optima,
+            metric=report.metric,
+            goal=goal,
+            unit=report.unit,
+            simulated=simulated,
+        )
         drawn.append(Drawing("law-runs", caption, draw))
     if law is not None and law.fit is not None:
         caption = f"The band is where the optimum of one new model is expected. The published line: {MM1.source}."

@@ -268,9 +268,14 @@ def study_mixes(runs: StudyRuns, *, metric: str, sources: Sequence[str], n_param
     return Rows(kept.frame, Source(runs.name, runs.simulated, columns), (*notes, *known.notes, *kept.notes)), named
 
 
+def mix_axes(forms: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The axes of data mixes with their sources. `forms`: axis -> as the study's file writes it."""
+    return {name: tuple(form["simplex"]) for name, form in forms.items() if isinstance(form, Mapping) and "simplex" in form}
+
+
 def _mix_axis(runs: StudyRuns, sources: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """The axis of data mixes, and its sources; `sources` choose among several."""
-    axes = {name: tuple(form["simplex"]) for name, form in runs.forms.items() if isinstance(form, Mapping) and "simplex" in form}
+    axes = mix_axes(runs.forms)
     listed = "; ".join(f"{name} of {', '.join(found)}" for name, found in axes.items())
     if not axes:
         raise InputError(f"the study '{runs.name}' has no axis of data mixes (a `simplex:`); its axes: {', '.join(runs.axes)}")

@@ -38,6 +38,9 @@ from dashboards.security import protect
 from dashboards.sharing import share_answers
 from dashboards.widgets import aria, legend, message
 
+PLACES = (("Studies", "/"), ("Lessons", "/lessons"), ("Compare", "/compare"))
+"""In the header of every page."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -132,7 +135,7 @@ def _shell() -> Component:
             html.Header(
                 [
                     dcc.Link("ablate", href="/", className="brand"),
-                    html.Nav([dcc.Link("Studies", href="/"), dcc.Link("Lessons", href="/lessons")], **aria(label="Main")),
+                    html.Nav([dcc.Link(label, href=path) for label, path in PLACES], **aria(label="Main")),
                     legend(),
                     html.Div(theme, className="theme", role="group", **aria(label="Colours")),
                 ]

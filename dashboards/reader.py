@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from pydantic import ValidationError
@@ -20,11 +20,15 @@ from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.identity import stale_reasons
 from ablate.log_tail import LogTail, log_size, read_log_tail
+from ablate.next_study import Next, study_next
 from ablate.results import at_baselines, results_frame
+from ablate.scaling import MIX_RESAMPLES, MixtureReport, mixture_report, study_mixes
+from ablate.spent import Spent, spent
 from ablate.standing import study_row
 from ablate.stores import EventRecord, Store, StudyRecord, TrialRecord, find_study, open_store
 from ablate.study import Study
-from ablate.study_law import fit_study_law
+from ablate.study_law import Asked, fit_study_law
+from ablate.study_runs import study_runs
 from ablate.trial_view import find_trial
 from ablate.workspace import Workspace
 
@@ -33,6 +37,8 @@ Version = list[Any]
 
 KEPT = 64
 """Answers that are kept."""
+NEXT_RUNS = 4
+"""That are proposed, as many as `ablate next` proposes unless told."""
 KEPT_CURVES = 2_000
 """Of trials that have ended."""
 KEPT_STUDIES = 8
@@ -73,6 +79,13 @@ class StudyRow:
     """None until they are computed."""
 
 
+class Mixture(NamedTuple):
+    """The law of the mix, and the runs that it was fitted to."""
+
+    report: MixtureReport
+    runs: pd.DataFrame
+
+
 class Reader:
     """Any number of threads may read at once. `workspace`: where the attempts' logs are, if they are on this machine."""
 
@@ -87,6 +100,7 @@ class Reader:
         self._listing = threading.RLock()
         self._judging = threading.Thread()
         self._rows: dict[str, StudyRow] = {}
+        self._long: dict[tuple[str, str], threading.Lock] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._curves: dict[tuple[str, int, str], list[tuple[int, float]]] = {}
 
@@ -150,6 +164,33 @@ class Reader:
     def law(self, snapshot: Snapshot) -> LawReport:
         """Raises InputError where there is nothing to fit yet."""
         return self._once("law", snapshot.version, lambda store: fit_study_law(store, snapshot.record.name))
+
+    def next_runs(self, snapshot: Snapshot) -> Next:
+        """Raises InputError where no run would settle anything."""
+        name = snapshot.record.name
+        return self._once_apart("next", snapshot.version, lambda store: study_next(store, name, Asked(), count=NEXT_RUNS, per="flop"))
+
+    def mixture(self, snapshot: Snapshot, *, sources: Sequence[str], metric: str, goal: str, form: str) -> Mixture:
+        """With intervals, which takes seconds. Raises InputError where there are too few mixes, or what else a fit lacks."""
+
+        def fitted(store: Store) -> Mixture:
+            rows, named = study_mixes(study_runs(store, snapshot.record.name), metric=metric, sources=sources, n_params="", tokens="")
+            how: dict[str, Any] = {"sources": named, "metric": metric, "form": form, "goal": goal, "resamples": MIX_RESAMPLES}
+            return Mixture(mixture_report(rows, limits={}, at={}, **how), rows.frame)
+
+        return self._once_apart(f"mixture {sources} {metric} {goal} {form}", snapshot.version, fitted)
+
+    def spent(self, snapshot: Snapshot) -> Spent:
+        """What the study has cost so far."""
+
+        def asked(store: Store) -> Spent:
+            jobs = store.jobs(snapshot.record.name)
+            return spent(snapshot.study, jobs=jobs, attempts=store.attempts([job.id for job in jobs]), since=snapshot.record.created)
+
+        return self._once("spent", snapshot.version, asked)
+
+    def study_names(self) -> list[str]:
+        return [record.name for record in self.read(lambda store: store.studies())]
 
     def studies_version(self) -> Version:
         """Also changes as verdicts are filled in."""
@@ -254,6 +295,17 @@ class Reader:
                 self._kept.pop(next(iter(self._kept)))
             answer: Answer = known[1]
             return answer
+
+    def _once_apart(self, what: str, version: Version, question: Callable[[Store], Answer]) -> Answer:
+        """As `_once`, of what may take seconds: only who asks the same waits for it."""
+        key = (what, str(version[0]))
+        with self._computing:
+            own = self._long.setdefault(key, threading.Lock())
+        with own:
+            with self._computing:
+                known = self._kept.get(key)
+            found: Answer = known[1] if known is not None and known[0] == version else self.read(question)
+            return self._once(what, version, lambda _store: found)
 
     def _opened(self) -> Store:
         with self._lock:

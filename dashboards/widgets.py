@@ -12,6 +12,7 @@ from dash.development.base_component import Component
 
 from ablate.lesson_match import bears_on_lessons
 from ablate.plot_style import CONFIG, STATES
+from ablate.scaling import mix_axes
 from ablate.stores import StudyRecord
 from dashboards.address import href
 
@@ -82,6 +83,7 @@ def study_links(record: StudyRecord, *, here: str) -> list[Component]:
     places = [("Overview", href("study", record.name), True)]
     places += [("Axes", href("axis", record.name), bool(record.axes))]
     places += [("Law", href("law", record.name), bool(record.spec.get("law")))]
+    places += [("Data mix", href("mix", record.name), bool(mix_axes(record.spec.get("axes") or {})))]
     places += [("Lessons", href("lessons", record.name), bears_on_lessons(record.spec, record.axes))]
     return [_tab(label, path, here=here) for label, path, there in places if there]
 

@@ -134,6 +134,11 @@ def fit_shared_curve(windows: Sequence[Window], *, starts: Sequence[float], curv
     return SharedCurve(vertices, asymmetry=float(found.x[sizes + 1]), noise_sd=noise or None)
 
 
+def rise(d: Array, *, curvature: Array | float, asymmetry: float) -> Array:
+    """What ln lr wrong by d costs: curvature times g(d), a parabola where the asymmetry k is 0."""
+    return _array(curvature * 2 * d**2 * _phi(asymmetry * d))
+
+
 @dataclass(frozen=True)
 class _Data:
     """All runs in columns. `theta`: the ln lr of each size, ln curvature at the middle size, k, and the curvature's slope in ln N."""
@@ -167,8 +172,7 @@ class _Data:
         return _array(np.exp(theta[len(self.ln_n)] + slope * self.ln_n))
 
     def curve(self, theta: Array) -> Array:
-        d = self.ln_lr - theta[self.size]
-        return _array(self.curvatures(theta)[self.size] * 2 * d**2 * _phi(theta[len(self.ln_n) + 1] * d))
+        return rise(self.ln_lr - theta[self.size], curvature=self.curvatures(theta)[self.size], asymmetry=theta[len(self.ln_n) + 1])
 
     def residuals(self, theta: Array, scale: float) -> Array:
         return self._within_blocks(self.curve(theta) - self.loss / scale)

@@ -144,6 +144,7 @@ def _point(row: Mapping[Any, float], *, given: Sequence[str]) -> Optimum:
     error = row["se_ln"]
     if error < 0 or np.isinf(error):
         raise InputError(f"column se_ln: {error} is not a standard error")
+    counts: Mapping[str, Any] = {column: positive(row[column], what=f"column {column}") for column in given}
     return Optimum(
         n_params=row["n_params"],
         lr=rate,
@@ -156,7 +157,7 @@ def _point(row: Mapping[Any, float], *, given: Sequence[str]) -> Optimum:
         n_runs=0,
         n_diverged=0,
         n_seeds=0,
-        **{column: positive(row[column], what=f"column {column}") for column in given},
+        **counts,
     )
 
 

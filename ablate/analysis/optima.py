@@ -18,7 +18,7 @@ import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns, row_name
 from ablate.analysis.effects import LARGEST, USABLE
-from ablate.analysis.local_curve import SharedCurve, Vertex, Window, fit_shared_curve
+from ablate.analysis.local_curve import SharedCurve, Vertex, Window, fit_shared_curve, rise
 from ablate.errors import InputError
 from ablate.quantities import counted
 
@@ -76,6 +76,18 @@ class Optimum:
     """Training tokens; None where they were not given."""
     batch_tokens: float | None = None
     """Tokens a step; None where they were not given."""
+    asymmetry: float = 0.0
+    """k of the curve that all sizes share; 0 of a parabola."""
+    fitted: tuple[float, float] | None = None
+    """Lowest and highest rate that the curve was fitted to."""
+
+    def curve(self, rates: Sequence[float], *, goal: Goal) -> list[float] | None:
+        """The metric at these rates by the curve that placed the optimum, mean over seeds; None where there is none."""
+        if self.lr is None or self.value is None or self.curvature is None:
+            return None
+        costs = rise(np.log(np.asarray(rates, dtype=float) / self.lr), curvature=self.curvature, asymmetry=self.asymmetry)
+        found: list[float] = (self.value + (costs if goal == "min" else -costs)).tolist()
+        return found
 
     @property
     def cell(self) -> Cell:
@@ -194,7 +206,7 @@ def _on_a_shared_curve(alone: Sequence[Optimum], cells: Mapping[Cell, pd.DataFra
     if curve is None:
         return Found(tuple(alone), None)
     moved = {
-        optimum.cell: _moved(optimum, vertex, window=window, ends=_ends(cells[optimum.cell]), sign=sign)
+        optimum.cell: _moved(optimum, vertex, window=window, ends=_ends(cells[optimum.cell]), sign=sign, asymmetry=curve.asymmetry)
         for optimum, vertex, window in zip(inside, curve.vertices, windows, strict=True)
     }
     if all(optimum.lr is not None for optimum in moved.values()):
@@ -221,10 +233,10 @@ def _ends(runs: pd.DataFrame) -> tuple[float, float]:
     return float(runs["lr"].min()), float(runs["lr"].max())
 
 
-def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, ends: tuple[float, float], sign: int) -> Optimum:
+def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, ends: tuple[float, float], sign: int, asymmetry: float) -> Optimum:
     """On the shared curve. Beyond the last rate beside its best it is an edge; with rates farther out there is no telling what it is."""
     low, high = exp(float(window.ln_lr.min())), exp(float(window.ln_lr.max()))
-    edge = replace(optimum, lr=None, se_ln=None, curvature=None, value=None)
+    edge = replace(optimum, lr=None, se_ln=None, curvature=None, value=None, fitted=None)
     beyond_low, beyond_high = vertex.ln_lr < log(low), vertex.ln_lr > log(high)
     if beyond_low and optimum.bound[0] == ends[0]:
         return replace(edge, status="edge_low", bound=(None, optimum.bound[1]))
@@ -232,7 +244,15 @@ def _moved(optimum: Optimum, vertex: Vertex, *, window: Window, ends: tuple[floa
         return replace(edge, status="edge_high", bound=(optimum.bound[0], None))
     if beyond_low or beyond_high:
         return replace(edge, status="nonconvex")
-    return replace(optimum, lr=exp(vertex.ln_lr), se_ln=vertex.se_ln, curvature=vertex.curvature, value=sign * vertex.loss)
+    return replace(
+        optimum,
+        lr=exp(vertex.ln_lr),
+        se_ln=vertex.se_ln,
+        curvature=vertex.curvature,
+        value=sign * vertex.loss,
+        asymmetry=asymmetry,
+        fitted=(low, high),
+    )
 
 
 def _near(optimum: Optimum, runs: pd.DataFrame, *, noise: float | None, sign: int) -> Optimum:
@@ -323,6 +343,7 @@ def _vertex(edge: Optimum, rates: tuple[_Rate, _Rate, _Rate], *, noise: float | 
         se_ln=None if noise is None else noise * sqrt(float(np.sum(slopes**2 / [rate.runs for rate in rates]))),
         curvature=curvature,
         value=sign * float(y[1] - curvature * (x[1] - vertex) ** 2),
+        fitted=(rates[0].lr, rates[-1].lr),
     )
 
 

@@ -15,6 +15,7 @@ from ablate.analysis.laws import (
     Prediction,
     PublishedLaw,
     Quantity,
+    Range,
     Recipe,
     decades_outside,
     decay_for,
@@ -232,6 +233,25 @@ def ranges_label(law: PublishedLaw | PublishedLoss) -> str:
     # a half-known range has a comma of its own
     parts = [f"{SYMBOLS[quantity]} {range_label(law.range_of(quantity), quantity=quantity)}" for quantity in law.reads]
     return ("; " if any("," in part for part in parts) else ", ").join(parts)
+
+
+def usable_rate(law: PublishedLaw, n_params: float, *, tokens: float | None = None) -> float | None:
+    """The rate of such a model, C being 6 N D; None where the law gives none above 0. Raises InputError without all that the law reads."""
+    compute = None if tokens is None or "compute" not in law.reads else 6 * n_params * tokens
+    if isinstance(law.rate, LogLinear) and n_params >= law.rate.end:
+        return None
+    return law.lr(n_params, tokens=tokens, compute=compute)
+
+
+def sizes_in_range(law: PublishedLaw, *, tokens: float | None = None) -> Range | None:
+    """Sizes between which all that the law reads is inside its range, C being 6 N D; None where there are none."""
+    if "tokens" in law.reads and tokens is not None and decades_outside(tokens, law.range_of("tokens")):
+        return None
+    low, high = law.n_range
+    if "compute" in law.reads and tokens is not None:
+        low, high = (None if end is None else end / (6 * tokens) for end in law.range_of("compute"))
+    unknown = "tokens" in law.reads and None in law.range_of("tokens")
+    return (None, None) if unknown else (low, high)
 
 
 def _counts(asked: Mapping[Quantity, float | None]) -> dict[Quantity, float]:

@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 from ablate.errors import InputError, did_you_mean
 from dashboards.address import Query, read_path
 from dashboards.changes import Sent
-from dashboards.pages import axis, law, lessons, studies, study, trial
+from dashboards.pages import axis, compare, law, lessons, mix, studies, study, trial
 from dashboards.reader import Reader, Version
 
 
@@ -32,7 +32,16 @@ class Page(Protocol):
     def register(self, app: Dash, *, reader: Reader, sent: Sent) -> None: ...
 
 
-PAGES: dict[str, Page] = {"": studies, "study": study, "axis": axis, "law": law, "lessons": lessons, "trial": trial}
+PAGES: dict[str, Page] = {
+    "": studies,
+    "study": study,
+    "axis": axis,
+    "mix": mix,
+    "law": law,
+    "lessons": lessons,
+    "compare": compare,
+    "trial": trial,
+}
 
 
 def find_page(path: str) -> tuple[Page, list[str]]:

@@ -157,3 +157,22 @@ def test_find_optima_missing_column_is_refused_with_a_hint() -> None:
 def test_find_optima_repeated_run_is_refused() -> None:
     with pytest.raises(InputError, match="7 runs repeat"):
         find_optima(pd.concat([sweep(bowl(7e-4), rates=RATES)] * 2), metric="loss", goal="min")
+
+
+@pytest.mark.parametrize("goal", ["min", "max"])
+def test_curve_that_sizes_share_goes_through_each_optimum_and_the_runs(goal: str) -> None:
+    """Steeper above than below, as planted: `asymmetry` is shared, and the curve of a size is the metric itself."""
+    sign, skew = (1 if goal == "min" else -1), 0.5
+    planted = {size: best for size, best in ((1e7, 4e-4), (1e8, 3e-4), (1e9, 2.2e-4))}
+
+    def metric(rate: float, best: float) -> float:
+        d = log(rate / best)
+        return sign * (2 + 0.02 * 2 * (exp(skew * d) - 1 - skew * d) / skew**2)
+
+    runs = pd.concat([sweep(lambda rate, best=best: metric(rate, best), rates=RATES, size=size) for size, best in planted.items()])
+    for optimum in find_optima(runs, metric="loss", goal=goal):  # type: ignore[arg-type]
+        assert optimum.fitted is not None
+        inside = [rate for rate in RATES if optimum.fitted[0] <= rate * 1.001 and rate <= optimum.fitted[1] * 1.001]
+        best = planted[optimum.n_params]
+        assert optimum.curve(inside, goal=goal) == pytest.approx([metric(rate, best) for rate in inside], abs=1e-6)  # type: ignore[arg-type]
+        assert optimum.asymmetry == pytest.approx(skew, abs=1e-3)

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import Page, sync_playwright
 
 from ablate.pages import pages_environment
+from ablate.scaling import mix_axes
 from ablate.stores import open_store
 from dashboards.address import href
 
@@ -64,6 +66,9 @@ def addresses(store_url: str, *, study: str, law: str | None) -> Mapping[str, st
     axis = next(iter(records[study].axes))
     found = {"studies": "/", "study": href("study", study), "axis": href("axis", study, axis)}
     found |= {"lessons": "/lessons", "lessons-study": href("lessons", study), "trial": href("trial", study, trial)}
+    mixes = [name for name, record in records.items() if mix_axes(record.spec.get("axes") or {})]
+    found |= {"mix": href("mix", mixes[0])} if mixes else {}
+    found |= {"compare": "/compare?" + urlencode([("study", name) for name in [study, *(name for name in records if name != study)][:2]])}
     return found | ({"law": href("law", law or laws[0])} if law or laws else {})
 
 

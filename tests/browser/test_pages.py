@@ -14,8 +14,21 @@ from tests.dashboards.filled import EVIL, LIVE, Writer
 
 pytestmark = pytest.mark.browser
 
-PATHS = ["/", "/study/mix", "/study/live", "/axis/mix/mix", "/axis/live/image_size", "/law/rates", "/law/mix"]
-PATHS += ["/lessons", "/lessons/mix", "/lessons/live", "/lessons/rates"]
+PATHS = [
+    "/",
+    "/study/mix",
+    "/study/live",
+    "/axis/mix/mix",
+    "/axis/live/image_size",
+    "/law/rates",
+    "/law/mix",
+    "/mix/mix",
+    "/compare?study=mix&study=live",
+    "/lessons",
+    "/lessons/mix",
+    "/lessons/live",
+    "/lessons/rates",
+]
 
 
 class Complaints:
@@ -281,3 +294,25 @@ def test_selected_row_opens_its_trial_with_its_log(page: Page, tmp_path: Path) -
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert complaints.found == []
+
+
+def test_published_laws_and_next_runs_of_the_law_page(page: Page, address: str) -> None:
+    page.goto(f"{address}/law/rates?published=mm1&published=step_law&tokens=100")
+    wait_until_drawn(page)
+    expect(page.locator("#law-numbers")).to_contain_text("STEP_LAW")
+    expect(page.locator("#law-figure .legend")).to_contain_text("STEP_LAW at D = 100B")
+    assert page.locator("#law-next").inner_text() == ""
+    page.click("#law-propose")
+    expect(page.locator("#law-next")).to_contain_text("ablate next rates")
+    page.click("#law-propose")
+    expect(page.locator("#law-next")).to_be_empty()
+    assert "published=step_law" in page.url
+
+
+def test_studies_chosen_to_compare_are_in_the_address(page: Page, address: str) -> None:
+    page.goto(f"{address}/compare")
+    expect(page.locator("#compare-notes")).to_contain_text("Choose two studies")
+    page.goto(f"{address}/compare?study=mix&study=live&metric=score/8")
+    expect(page.locator("#compare-declared")).to_contain_text("image_size")
+    wait_until_drawn(page)
+    page.wait_for_url(re.compile("study=mix&study=live&metric=score%2F8"))

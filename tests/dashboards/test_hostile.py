@@ -132,6 +132,8 @@ PATHS = [
     "/study/hostile",
     "/axis/hostile/connector",
     "/law/hostile",
+    "/mix/hostile",
+    "/compare",
     "/lessons",
     "/lessons/hostile",
     "/trial/hostile/{trial}",
