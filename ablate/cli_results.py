@@ -2,8 +2,9 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,7 +84,9 @@ def effects(
     refuse_for_study(study, baseline=baseline, metric=metric, goal=goal, within="" if within is None else str(within))
     opened = open_store_of(workspace, store)
     conclusion = conclude(opened, study_name_of(study))
-    factors, forest = study_factors(conclusion), study_importance(conclusion) if importance else None
+    design: Mapping[str, Any] = {"axes": conclusion.record.axes, "metric": conclusion.study.metric.name}
+    factors = study_factors(conclusion.results, **design)
+    forest = study_importance(conclusion.results, **design) if importance else None
     mixed = mixtures(trained_with(opened, [job.id for job in opened.jobs(conclusion.study.name)]))
     if as_json:
         more = {"factors": factors and factors.to_json(), "importance": forest and forest.to_json()}

@@ -124,21 +124,21 @@ def judge_claims(
     return verdicts(paired, claims=_labelled(study), metric=study.metric, levels=axes, kept=kept)
 
 
-def study_factors(conclusion: Conclusion) -> FactorEffects | None:
+def study_factors(results: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]], metric: str) -> FactorEffects | None:
     """Main effects and interactions; None where no two axes vary together, or too little has finished."""
-    frame, axes, metric = _factorial(conclusion)
-    if metric not in frame or len(axes) < 2 or not vary_together(frame, factors=axes):
+    frame, varying = _factorial(results, axes=axes)
+    if metric not in frame or len(varying) < 2 or not vary_together(frame, factors=varying):
         return None
     try:
-        return factor_effects(frame, factors=axes, metric=metric)
+        return factor_effects(frame, factors=varying, metric=metric)
     except InputError:
         return None  # nothing but one level has finished
 
 
-def study_importance(conclusion: Conclusion) -> Importance:
+def study_importance(results: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]], metric: str) -> Importance:
     """Importance by fANOVA, which takes seconds. Raises InputError where there is too little to go on."""
-    frame, axes, metric = _factorial(conclusion)
-    return forest_importance(frame, factors=axes, metric=metric)
+    frame, varying = _factorial(results, axes=axes)
+    return forest_importance(frame, factors=varying, metric=metric)
 
 
 def study_report(store: Store, name: str) -> StudyReport:
@@ -173,7 +173,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         registration=conclusion.registration,
         stale=len(store.stale_trials(name)),
         smallest=_smallest(conclusion.guards) if conclusion.effects else None,
-        factors=study_factors(conclusion),
+        factors=study_factors(conclusion.results, axes=record.axes, metric=study.metric.name),
         warnings=conclusion.guards.warnings,
     )
 
@@ -196,11 +196,11 @@ def csv_effects(path: Path, *, baseline: str, metric: str, goal: str, within: fl
     return arm_effects(frame, baseline=baseline, metric=metric, goal=sense(goal or "max"), within=within)
 
 
-def _factorial(conclusion: Conclusion) -> tuple[pd.DataFrame, list[str], str]:
-    """The finished trials as effects pair them, the axes that vary among them, the metric."""
-    frame = at_baselines(conclusion.results, axes=conclusion.record.axes)
+def _factorial(results: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]]) -> tuple[pd.DataFrame, list[str]]:
+    """The trials as effects pair them, and the axes that vary among the finished ones."""
+    frame = at_baselines(results, axes=axes)
     done = frame[frame["state"].isin(USABLE)]
-    return frame, [axis for axis in conclusion.record.axes if done[axis].nunique() > 1], conclusion.study.metric.name
+    return frame, [axis for axis in axes if done[axis].nunique() > 1]
 
 
 def _effects(frame: pd.DataFrame, *, axes: Mapping[str, list[Any]], metric: Metric) -> tuple[Effect, ...]:

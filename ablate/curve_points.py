@@ -26,6 +26,15 @@ BANDS: Mapping[Band, str] = {
 THINNED = f"Lines of more than {MAX_POINTS} points are drawn by the first, the last, and the least and most of each stretch."
 
 
+class StageCost(NamedTuple):
+    """Of a trial's last stage, whose curve is drawn, from its start to its end."""
+
+    arm: str
+    flops: float
+    seconds: float | None
+    attempts: int
+
+
 class Line(NamedTuple):
     x: list[float]
     y: list[float]
@@ -65,6 +74,24 @@ def placed(frame: pd.DataFrame, *, metric: str, x: str = "step", per_step: Mappi
     return rows.assign(x=at)[np.isfinite(at)]
 
 
+def flops_per_step(points: pd.DataFrame, *, costs: Mapping[str, StageCost]) -> dict[str, float]:
+    """Trial -> training FLOPs of one step. `points`: `trial, arm, step`; `costs`: of ended trials, whose last point is their last step.
+
+    A trial that runs takes the number of an ended one of its arm, which differs from it in the seed alone; without one it has none.
+    """
+    ended = _per_step(points, totals={trial: cost.flops for trial, cost in costs.items() if cost.flops > 0})
+    of_arm = {costs[trial].arm: each for trial, each in ended.items()}
+    arms = dict(zip(points["trial"], points["arm"], strict=True))
+    found = {str(trial): ended.get(trial, of_arm.get(arm)) for trial, arm in arms.items()}
+    return {trial: each for trial, each in found.items() if each is not None}
+
+
+def seconds_per_step(points: pd.DataFrame, *, costs: Mapping[str, StageCost]) -> dict[str, float]:
+    """Trial -> its own seconds over its steps. A trial that took several attempts has none: the seconds are those of the last one alone."""
+    totals = {trial: cost.seconds for trial, cost in costs.items() if cost.seconds and cost.attempts == 1}
+    return _per_step(points, totals=totals)
+
+
 def group_lines(points: pd.DataFrame, *, band: Band) -> Group:
     """`points`: of one group, as `placed` gives them. Trials meet at equal steps; there x is the mean of theirs."""
     values, places = (points.pivot_table(index="step", columns="trial", values=of, aggfunc="last").sort_index() for of in ("value", "x"))
@@ -84,6 +111,11 @@ def thin(values: Floats, *, most: int = MAX_POINTS) -> NDArray[np.intp]:
     stretches = list(pairwise(edges))
     ends = [start + int(pick(values[start:end])) for start, end in stretches for pick in (np.argmin, np.argmax)]
     return np.unique([0, *ends, len(values) - 1])
+
+
+def _per_step(points: pd.DataFrame, *, totals: Mapping[str, float]) -> dict[str, float]:
+    last = points.groupby("trial")["step"].max()
+    return {trial: totals[trial] / step for trial, step in zip(map(str, last.index), last, strict=True) if trial in totals and step > 0}
 
 
 def _line(x: "pd.Series[Any]", y: "pd.Series[Any]") -> Line:

@@ -1,8 +1,11 @@
-"""Trials become parallel coordinates, and ranges brushed there become trials again."""
+"""Trials become parallel coordinates, and ranges brushed there become trials again.
 
-from collections.abc import Iterable, Mapping, Sequence
+Drawn as lines, not as plotly's own parallel coordinates: those compile their drawing from text, which the pages' content policy forbids.
+"""
+
+from collections.abc import Mapping, Sequence
 from math import isfinite, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,10 +15,29 @@ from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.effects import USABLE
 from ablate.errors import InputError
 from ablate.level_means import ordered
-from ablate.plot_style import TOP, escape, ink_colour, is_numeric, layout, level_axis, level_label, value_scale, with_unit
+from ablate.plot_style import add_notes, escape, ink_colour, is_numeric, layout, level_axis, level_label, value_scale, with_unit
 
 MAX_TICKS = 12
 """Labels of an axis that are written; more would lie on one another."""
+MAX_LINES = 2_000
+"""Trials that are drawn: more are a carpet."""
+
+Ranges = Mapping[str, Sequence[tuple[float, float]]]
+"""Column -> brushed ranges of places on its dimension, the ends included: labels stand at 0, 1, ..., numbers over a factor of 20 at their
+base-10 logarithms, other numbers at themselves."""
+
+
+class Dimension(NamedTuple):
+    column: str
+    places: "pd.Series[float]"
+    """Of all trials, finished or not: where a level stands is the same however many have finished."""
+    low: float
+    high: float
+    ticks: list[tuple[float, str]]
+
+    def heights(self, places: Any) -> Any:
+        """From 0, the foot, to 1."""
+        return (places - self.low) / (self.high - self.low) if self.high > self.low else places * 0 + 0.5
 
 
 def parallel_coordinates(
@@ -25,112 +47,171 @@ def parallel_coordinates(
     metric: str,
     goal: str = "max",
     unit: str = "",
+    ranges: Ranges | None = None,
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """A line a finished trial through its levels, the last dimension and the colour being the metric; brush a dimension to keep some.
+    """A line a finished trial through its levels, the last dimension and the colour being the metric; grey is what the ranges leave out.
 
-    `brushed` says which trials a brush keeps. Labels stand at whole numbers, numbers over a factor of 20 at their logarithms.
+    Dimension i stands at x = i, from y = 0 to 1: `box_ranges` reads a box that a person drew. At most `MAX_LINES` are drawn, evenly.
     """
-    table = _table(results, axes=axes, metric=metric)
+    done = _done(results, axes=axes, metric=metric)
+    count = min(len(done), MAX_LINES)
+    table = done.iloc[np.arange(count) * len(done) // max(1, count)]
+    dimensions = _dimensions(results, axes=axes, metric=metric)
     title = f"{metric} across {', '.join(axes)}" if len(axes) < 4 else f"{metric} across {len(axes)} axes"
-    figure = go.Figure(layout=layout(title, simulated=simulated, dark=dark, height=480))
-    values = numbers(table, metric)
-    figure.add_trace(
-        go.Parcoords(
-            dimensions=[
-                *(_dimension(table[axis], axis=axis) for axis in axes),
-                {"label": escape(with_unit(metric, unit)), "values": values.tolist()},
-            ],
-            customdata=table["trial"].map(escape).tolist(),
-            line={
-                "color": values.tolist(),
-                "colorscale": value_scale(dark),
-                "reversescale": goal == "min",
-                "showscale": True,
-                "colorbar": {"title": {"text": escape(with_unit(metric, unit))}, "thickness": 14},
-            },
-            labelangle=-20 if len(axes) > 3 else 0,
-            domain={"x": [0.12, 0.95]},
-            tickfont={"color": ink_colour(dark), "size": 11},
-            labelfont={"color": ink_colour(dark), "size": 13},
-            rangefont={"color": ink_colour(dark), "size": 11},
-            unselected={"line": {"opacity": 0.06}},
-        )
+    figure = go.Figure(layout=layout(title, simulated=simulated, dark=dark, height=500))
+    kept = _kept(table, dimensions, ranges=ranges or {})
+    heights = np.column_stack([dimension.heights(dimension.places.loc[table.index].to_numpy(dtype=float)) for dimension in dimensions])
+    figure.add_trace(_lines(heights[~kept], name="left out", colour=ink_colour(dark), opacity=0.12))
+    scale = value_scale(dark)[::-1] if goal == "min" else value_scale(dark)
+    shades = np.minimum((heights[:, -1] * len(scale)).astype(int), len(scale) - 1)
+    for shade, colour in enumerate(scale):
+        figure.add_trace(_lines(heights[kept & (shades == shade)], name="kept", colour=colour, opacity=0.8))
+    for trace in (
+        *_rails(dimensions, dark=dark),
+        _brush(dimensions, ranges=ranges or {}),
+        _ends(table[kept], dimensions[-1], at=len(axes), scale=scale),
+    ):
+        figure.add_trace(trace)
+    labels = [escape(dimension.column) for dimension in dimensions[:-1]] + [escape(with_unit(metric, unit))]
+    places = list(range(len(dimensions)))
+    figure.update_xaxes(
+        tickvals=places,
+        ticktext=labels,
+        side="top",
+        showgrid=False,
+        showline=False,
+        ticks="",
+        fixedrange=True,
+        range=[-0.45, len(axes) + 0.2],
     )
-    return figure.update_layout(title=TOP, margin={"t": 140 if len(axes) > 3 else 110, "b": 40})
+    figure.update_yaxes(visible=False, fixedrange=True, range=[-0.06, 1.06])
+    figure.update_layout(dragmode="select", showlegend=False, hovermode="closest", margin={"b": 20}, selectionrevision=str(ranges))
+    return add_notes(figure, [f"{count:,} of {len(done):,} finished trials are drawn, taken evenly."] if count < len(done) else [])
 
 
-def brushed(results: pd.DataFrame, *, axes: Sequence[str], metric: str, ranges: Mapping[str, Any] | None) -> list[str]:
-    """The finished trials that a brush keeps, in the order of the results.
+def box_ranges(results: pd.DataFrame, *, axes: Sequence[str], metric: str, box: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """The ranges of the dimensions that a box lies across. `box`: its ends, `x` and `y`, as plotly reports a selection."""
+    (left, right), (foot, head) = (_ends_of(box.get(side)) for side in "xy")
+    found = {}
+    for place, dimension in enumerate(_dimensions(results, axes=axes, metric=metric)):
+        if left <= place <= right:
+            span = dimension.high - dimension.low
+            low, high = (dimension.low + height * span for height in (foot, head)) if span > 0 else (dimension.low - 1, dimension.low + 1)
+            found[dimension.column] = [(low, high)]
+    return found
 
-    `ranges`: what plotly reports of brushes, all so far in one mapping: `dimensions[0].constraintrange` -> [low, high], several such pairs,
-    or None where it was taken away; a pair may stand in a list of one. Raises InputError for a dimension that is not drawn.
+
+def brushed(results: pd.DataFrame, *, axes: Sequence[str], metric: str, ranges: Ranges) -> list[str]:
+    """The finished trials that are in a range of every brushed column, in the order of the results.
+
+    Ranges of other columns say nothing. Trials without the metric are on no line, and so in no brush.
     """
-    table = _table(results, axes=axes, metric=metric)
-    columns = [*axes, metric]
-    kept = np.ones(len(table), dtype=bool)
-    for place, pairs in _constraints(ranges or {}, count=len(columns)):
-        column = _positions(table[columns[place]]) if place < len(axes) else numbers(table, metric)
-        at = column.to_numpy(dtype=float)
-        kept &= np.any([(at >= min(pair)) & (at <= max(pair)) for pair in pairs], axis=0)
+    table = _done(results, axes=axes, metric=metric)
+    kept = _kept(table, _dimensions(results, axes=axes, metric=metric), ranges=ranges)
     return [str(trial) for trial in table["trial"][kept]]
 
 
-def _table(results: pd.DataFrame, *, axes: Sequence[str], metric: str) -> pd.DataFrame:
+def _done(results: pd.DataFrame, *, axes: Sequence[str], metric: str) -> pd.DataFrame:
     require_columns(results, ["trial", *axes, metric])
     done = results[results["state"].isin(USABLE)] if "state" in results else results
     return done[np.isfinite(numbers(done, metric))]
 
 
-def _dimension(labels: "pd.Series[Any]", *, axis: str) -> dict[str, Any]:
+def _dimensions(results: pd.DataFrame, *, axes: Sequence[str], metric: str) -> list[Dimension]:
+    values = numbers(_done(results, axes=axes, metric=metric), metric)
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    ticks = [(value, f"{value:.4g}") for value in (np.linspace(low, high, 6).tolist() if high > low else [low])]
+    return [*(_dimension(results[axis], axis=axis) for axis in axes), Dimension(metric, numbers(results, metric), low, high, ticks)]
+
+
+def _dimension(labels: "pd.Series[Any]", *, axis: str) -> Dimension:
     """An axis that does not apply to a trial has a place of its own, as a label has."""
-    found = {"label": escape(axis), "values": _positions(labels).tolist()}
-    if is_numeric(labels):
-        levels = sorted({float(level) for level in labels})
-        shown = levels if len(levels) <= MAX_TICKS else None
-        if _logarithmic(labels):
-            shown = shown or np.geomspace(levels[0], levels[-1], 5).tolist()
-            return found | {"tickvals": [log10(level) for level in shown], "ticktext": [f"{level:.3g}" for level in shown]}
-        return found | ({"tickvals": shown, "ticktext": [f"{level:g}" for level in shown]} if shown else {})
-    names = list(dict.fromkeys(level_label(level) for level in ordered(labels)))
-    every = -(-len(names) // MAX_TICKS)
-    places = list(range(0, len(names), every or 1))
-    return found | {"tickvals": places, "ticktext": [names[place] for place in places], "range": [-0.25, max(len(names) - 0.75, 0.25)]}
+    if not is_numeric(labels):
+        names = list(dict.fromkeys(level_label(level) for level in ordered(labels)))
+        places = labels.map(level_label).map({name: float(place) for place, name in enumerate(names)}).astype(float)
+        every = max(1, -(-len(names) // MAX_TICKS))
+        return Dimension(axis, places, 0.0, max(0.0, len(names) - 1.0), [(float(at), names[at]) for at in range(0, len(names), every)])
+    values = labels.astype(float)
+    levels, logarithmic = sorted(set(values)), level_axis(labels, title="", numeric=True)["type"] == "log"
+    if len(levels) > MAX_TICKS:
+        levels = (np.geomspace if logarithmic else np.linspace)(levels[0], levels[-1], 5).tolist()
+    ticks = [(log10(level) if logarithmic else level, f"{level:.4g}") for level in levels]
+    return Dimension(axis, values.map(log10) if logarithmic else values, ticks[0][0], ticks[-1][0], ticks)
 
 
-def _positions(labels: "pd.Series[Any]") -> "pd.Series[float]":
-    if is_numeric(labels):
-        values = labels.astype(float)
-        return values.map(log10) if _logarithmic(labels) else values
-    names = labels.map(level_label)
-    places = {name: float(place) for place, name in enumerate(dict.fromkeys(names))}
-    return names.map(places).astype(float)
+def _kept(table: pd.DataFrame, dimensions: Sequence[Dimension], *, ranges: Ranges) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    kept = np.ones(len(table), dtype=bool)
+    for dimension in dimensions:
+        if pairs := ranges.get(dimension.column):
+            at = dimension.places.loc[table.index].to_numpy(dtype=float)
+            kept &= np.any([(at >= low) & (at <= high) for low, high in pairs], axis=0)
+    return kept
 
 
-def _logarithmic(labels: "pd.Series[Any]") -> bool:
-    return bool(level_axis(labels, title="", numeric=True)["type"] == "log")
+def _ends_of(value: Any) -> tuple[float, float]:
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(one, int | float) and isfinite(one) for one in value):
+        return min(value), max(value)
+    raise InputError(f"a box has two ends in x and in y, found {str(value)[:100]}")
 
 
-def _constraints(ranges: Mapping[str, Any], *, count: int) -> Iterable[tuple[int, list[tuple[float, float]]]]:
-    for key, value in ranges.items():
-        if not key.endswith("constraintrange"):
-            continue  # a restyle of something else, such as the order of the dimensions
-        number = key.removeprefix("dimensions[").partition("]")[0]
-        if not number.isdecimal() or int(number) >= count:
-            raise InputError(f"'{key}' is no dimension of this plot (dimensions[0] to dimensions[{count - 1}])")
-        if pairs := _pairs(value):
-            yield int(number), pairs
+def _lines(heights: "np.ndarray[Any, Any]", *, name: str, colour: str, opacity: float) -> go.Scatter:
+    """Lines of several trials in one trace, with a gap behind each."""
+    count, width = heights.shape
+    x = np.tile([*range(width), np.nan], count)
+    y = np.column_stack([heights, np.full(count, np.nan)]).ravel()
+    gaps = [None if value != value else value for value in x.tolist()], [None if value != value else value for value in y.tolist()]
+    return go.Scatter(
+        x=gaps[0], y=gaps[1], mode="lines", name=name, line={"color": colour, "width": 1.5}, opacity=opacity, hoverinfo="skip"
+    )
 
 
-def _pairs(value: Any) -> list[tuple[float, float]]:
-    """[low, high], [[low, high], ...], or either in a list of one, as plotly wraps what it reports."""
-    if value is None or value == [None]:
-        return []
-    if not isinstance(value, list | tuple) or not value:
-        raise InputError(f"a brushed range is [low, high], found {value!r}")
-    if all(isinstance(one, list | tuple) for one in value):
-        return [pair for one in value for pair in _pairs(list(one))]
-    if len(value) == 2 and all(isinstance(one, int | float) and isfinite(one) for one in value):
-        return [(float(value[0]), float(value[1]))]
-    raise InputError(f"a brushed range is [low, high], found {value!r}")
+def _rails(dimensions: Sequence[Dimension], *, dark: bool) -> list[go.Scatter]:
+    """The dimensions with their ticks."""
+    ink = ink_colour(dark)
+    x = [at for place in range(len(dimensions)) for at in (place, place, None)]
+    rails = go.Scatter(
+        x=x, y=[0, 1, None] * len(dimensions), mode="lines", line={"color": ink, "width": 1}, hoverinfo="skip", name="dimensions"
+    )
+    ticks = [(place, dimension.heights(at), text) for place, dimension in enumerate(dimensions) for at, text in dimension.ticks]
+    last = len(dimensions) - 1  # whose right side no line crosses
+    marks = go.Scatter(
+        x=[place for place, _, _ in ticks],
+        y=[height for _, height, _ in ticks],
+        text=[f"  {text}" if place == last else f"{text}  " for place, _, text in ticks],
+        mode="markers+text",
+        textposition=["middle right" if place == last else "middle left" for place, _, _ in ticks],
+        textfont={"color": ink, "size": 12},
+        marker={"symbol": "line-ew-open", "size": 8, "color": ink, "line": {"width": 1.5}},
+        unselected={"marker": {"opacity": 1}, "textfont": {"color": ink}},
+        hoverinfo="skip",
+        name="ticks",
+    )
+    return [rails, marks]
+
+
+def _brush(dimensions: Sequence[Dimension], *, ranges: Ranges) -> go.Scatter:
+    """The brushed ranges as bars on their dimensions."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for place, dimension in enumerate(dimensions):
+        for pair in ranges.get(dimension.column, ()):
+            ends = [min(max(float(dimension.heights(end)), -0.04), 1.04) for end in pair]
+            x, y = [*x, place, place, None], [*y, *ends, None]
+    return go.Scatter(x=x, y=y, mode="lines", line={"color": "#d55e00", "width": 9}, opacity=0.45, hoverinfo="skip", name="brush")
+
+
+def _ends(table: pd.DataFrame, last: Dimension, *, at: int, scale: Sequence[str]) -> go.Scatter:
+    """A point a kept trial on the metric's dimension, which says what it is."""
+    values = last.places.loc[table.index]
+    return go.Scatter(
+        x=[at] * len(table),
+        y=last.heights(values.to_numpy(dtype=float)).tolist(),
+        mode="markers",
+        marker={"color": values.tolist(), "colorscale": list(scale), "cmin": last.low, "cmax": last.high, "size": 7},
+        unselected={"marker": {"opacity": 1}},
+        customdata=[escape(trial) for trial in table["trial"]],
+        hovertemplate="%{customdata}<br>%{marker.color:.5g}<extra></extra>",
+        name="trials",
+    )

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 from pydantic import ValidationError
 
+from ablate.analysis.factors import FactorEffects
+from ablate.analysis.importance import Importance
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.verdicts import Verdict
-from ablate.conclude import Conclusion, conclude, judge_claims
+from ablate.conclude import Conclusion, conclude, judge_claims, study_factors, study_importance
+from ablate.curve_points import StageCost
 from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
 from ablate.identity import stale_reasons
@@ -103,6 +106,8 @@ class Reader:
         self._long: dict[tuple[str, str], threading.Lock] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._curves: dict[tuple[str, int, str], list[tuple[int, float]]] = {}
+        self._growing = threading.Lock()
+        self._forests: dict[str, tuple[Version, Importance]] = {}
 
     def read(self, question: Callable[[Store], Answer]) -> Answer:
         """Asks the store; EnvironmentMissing while it is not reachable, and the next question opens it anew."""
@@ -160,6 +165,26 @@ class Reader:
     def conclusion(self, snapshot: Snapshot) -> Conclusion:
         """Raises InputError where the study's own claims do not fit what was measured."""
         return self._once("conclusion", snapshot.version, lambda store: conclude(store, snapshot.record.name, trials=snapshot.trials))
+
+    def factors(self, snapshot: Snapshot) -> FactorEffects | None:
+        """None where no two axes vary together, or too little has finished."""
+
+        def found(_store: Store) -> FactorEffects | None:
+            return study_factors(self.results(snapshot), axes=snapshot.record.axes, metric=snapshot.study.metric.name)
+
+        return self._once("factors", snapshot.version, found)
+
+    def importance(self, snapshot: Snapshot) -> Importance:
+        """Takes seconds, in which only others who ask for one wait. Raises InputError where there is too little to go on."""
+        results, name = self.results(snapshot), snapshot.record.name
+        with self._growing:
+            known = self._forests.pop(name, None)
+            if known is None or known[0] != snapshot.version:
+                known = snapshot.version, study_importance(results, axes=snapshot.record.axes, metric=snapshot.study.metric.name)
+            self._forests[name] = known
+            while len(self._forests) > KEPT_STUDIES:
+                self._forests.pop(next(iter(self._forests)))
+            return known[1]
 
     def law(self, snapshot: Snapshot) -> LawReport:
         """Raises InputError where there is nothing to fit yet."""
@@ -256,6 +281,16 @@ class Reader:
                 self._curves.pop(next(iter(self._curves)))
         rows = [(trial.id, trial.arm, trial.seed, metric, *point) for trial in trials for point in curves[trial.id]]
         return pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
+
+    def stage_costs(self, snapshot: Snapshot) -> dict[str, StageCost]:
+        """Trial -> what its own last stage took; only of trials that are done, whose last step is known."""
+
+        def asked(store: Store) -> dict[str, float]:
+            return {job.id: job.train_flops for job in store.jobs(snapshot.record.name)}
+
+        flops = self._once("stage flops", snapshot.version, asked)
+        found = {trial.id: trial for trial in snapshot.trials if trial.state == "done"}
+        return {name: StageCost(trial.arm, flops[trial.chain[-1]], trial.seconds, trial.attempts) for name, trial in found.items()}
 
     def num_points(self, name: str) -> int:
         """Of the running trials' curves, which grow without an event."""

@@ -81,9 +81,12 @@ def heading(record: StudyRecord, *, page: str, links: Sequence[Component] = ()) 
 def study_links(record: StudyRecord, *, here: str) -> list[Component]:
     """The pages of one study that have something to show of it."""
     places = [("Overview", href("study", record.name), True)]
+    places += [("Curves", href("curves", record.name), True)]
     places += [("Axes", href("axis", record.name), bool(record.axes))]
-    places += [("Law", href("law", record.name), bool(record.spec.get("law")))]
+    places += [("Interactions", href("factors", record.name), sum(len(levels) != 1 for levels in record.axes.values()) > 1)]
+    places += [("Parallel", href("parallel", record.name), bool(record.axes))]
     places += [("Data mix", href("mix", record.name), bool(mix_axes(record.spec.get("axes") or {})))]
+    places += [("Law", href("law", record.name), bool(record.spec.get("law")))]
     places += [("Lessons", href("lessons", record.name), bears_on_lessons(record.spec, record.axes))]
     return [_tab(label, path, here=here) for label, path, there in places if there]
 
@@ -137,6 +140,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, label: str, num
 def verdict_badge(verdict: str) -> Component:
     sign = {"supported": "✓", "contradicted": "✗", "equivalent": "≈"}.get(verdict, "?")
     return html.Span(f"{sign} {verdict}", className=f"badge verdict-{verdict}")
+
+
+def chooser(component_id: str, *, label: str, options: Sequence[str], value: str) -> Component:
+    """One of several, with its label."""
+    listed = dcc.Dropdown(id=component_id, options=list(options), value=value, clearable=False, searchable=len(options) > 8)
+    return html.Div([html.Label(label, htmlFor=component_id), listed], className="control")
 
 
 def graph(name: str, *, label: str, min_height: int = 440) -> Component:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ablate.curve_points import MAX_POINTS, group_lines, placed, thin
+from ablate.curve_points import MAX_POINTS, StageCost, flops_per_step, group_lines, placed, seconds_per_step, thin
 from ablate.errors import InputError
 
 COLUMNS = ["trial", "metric", "step", "value"]
@@ -62,3 +62,10 @@ def test_group_lines_thin_each_line() -> None:
     found = group_lines(points, band="range")
     assert found.thinned
     assert max(len(line.x) for line in (found.mean, found.low, found.high, *found.trials.values())) <= MAX_POINTS
+
+
+def test_cost_of_a_step_is_of_trials_that_ended() -> None:
+    points = pd.DataFrame({"trial": ["a", "a", "b", "c", "d"], "arm": ["x", "x", "x", "y", "z"], "step": [5, 10, 3, 4, 8]})
+    costs = {"a": StageCost("x", 1000.0, 20.0, 1), "d": StageCost("z", 0.0, 8.0, 2)}
+    assert flops_per_step(points, costs=costs) == {"a": 100.0, "b": 100.0}
+    assert seconds_per_step(points, costs=costs) == {"a": 2.0}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from ablate.analysis.factors import FactorEffects
 from ablate.cli import app
 from ablate.conclude import Conclusion, conclude, study_factors, study_importance, study_report
 from ablate.errors import InputError
@@ -107,8 +108,12 @@ def test_guards_of_a_study_without_a_finished_trial_have_no_numbers(tmp_path: Pa
     assert "no finished trial" in guards.to_json()["noise"]["note"]
 
 
+def factors_of(conclusion: Conclusion) -> FactorEffects | None:
+    return study_factors(conclusion.results, axes=conclusion.record.axes, metric=conclusion.study.metric.name)
+
+
 def test_factors_are_those_of_studies_whose_axes_vary_together(tmp_path: Path) -> None:
-    found = study_factors(concluded(tmp_path / "grid", axes=FACTORIAL))
+    found = factors_of(concluded(tmp_path / "grid", axes=FACTORIAL))
     assert found is not None
     assert found.main[0].name == "image_size"
     assert {term.name for term in found.interactions} == {
@@ -116,7 +121,7 @@ def test_factors_are_those_of_studies_whose_axes_vary_together(tmp_path: Path) -
         "image_size × num_tokens",
         "connector × num_tokens",
     }
-    assert study_factors(concluded(tmp_path / "alone", axes=FACTORIAL, design="one_at_a_time")) is None
+    assert factors_of(concluded(tmp_path / "alone", axes=FACTORIAL, design="one_at_a_time")) is None
 
 
 def test_effects_of_a_fractional_design_show_its_main_effects(tmp_path: Path) -> None:
@@ -129,7 +134,8 @@ def test_effects_of_a_fractional_design_show_its_main_effects(tmp_path: Path) ->
 
 
 def test_importance_by_forests_agrees_on_what_matters_most(tmp_path: Path) -> None:
-    found = study_importance(concluded(tmp_path, axes=FACTORIAL))
+    conclusion = concluded(tmp_path, axes=FACTORIAL)
+    found = study_importance(conclusion.results, axes=conclusion.record.axes, metric=conclusion.study.metric.name)
     assert found.factors[0].factor == "image_size"
 
 

@@ -1,11 +1,13 @@
-from math import log10, nan
+from math import nan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from ablate import parallel_figures
 from ablate.errors import InputError
-from ablate.parallel_figures import brushed, parallel_coordinates
+from ablate.parallel_figures import Ranges, box_ranges, brushed, parallel_coordinates
 from tests.test_figures import ESCAPED, HOSTILE
 
 AXES = ["lr", "kind", "size"]
@@ -13,75 +15,96 @@ AXES = ["lr", "kind", "size"]
 
 def results() -> pd.DataFrame:
     rows = [
+        ("t4", 1e-2, "late", 64, 5.0, "failed"),
         ("t0", 1e-4, "linear", 16, 1.0, "done"),
         ("t1", 1e-3, "pool", 16, 2.0, "cached"),
         ("t2", 1e-2, "linear", 32, 3.0, "done"),
         ("t3", 1e-2, None, 32, 4.0, "done"),
-        ("t4", 1e-2, "pool", 64, 5.0, "failed"),
         ("t5", 1e-2, "pool", 64, nan, "done"),
     ]
     return pd.DataFrame(rows, columns=["trial", *AXES, "score", "state"])
 
 
-def keep(**ranges: Any) -> list[str]:
-    """`d0=...` is what plotly reports of `dimensions[0].constraintrange`."""
-    named = {f"dimensions[{name[1:]}].constraintrange": value for name, value in ranges.items()}
-    return brushed(results(), axes=AXES, metric="score", ranges=named)
+def trace_of(figure: Any, name: str) -> Any:
+    return next(trace for trace in figure.data if trace.name == name)
 
 
-def test_parallel_coordinates_has_finished_trials_at_their_positions() -> None:
-    (trace,) = parallel_coordinates(results(), axes=AXES, metric="score", unit="points").data
-    rate, kind, size, score = trace.dimensions
-    assert list(trace.customdata) == ["t0", "t1", "t2", "t3"]
-    assert list(rate.values) == pytest.approx([-4, -3, -2, -2])
-    assert list(rate.ticktext) == ["0.0001", "0.001", "0.01"]
-    assert (list(kind.values), list(kind.ticktext)) == ([0, 1, 0, 2], ["linear", "pool", "–"])
-    assert list(size.values) == [16, 16, 32, 32]
-    assert (score.label, list(score.values)) == ("score (points)", [1, 2, 3, 4])
-    assert list(trace.line.color) == [1, 2, 3, 4]
+def drawn_lines(figure: Any, name: str = "kept") -> list[list[float]]:
+    """The heights of each line, in no order."""
+    found: list[list[float]] = [[]]
+    for trace in figure.data:
+        for value in trace.y if trace.name == name else ():
+            found[-1].append(value) if value is not None else found.append([])
+    return sorted(line for line in found if line)
+
+
+def test_line_goes_through_the_places_of_a_trial() -> None:
+    figure = parallel_coordinates(results(), axes=AXES, metric="score", unit="points")
+    expected = [[0, 1 / 3, 0, 0], [0.5, 2 / 3, 0, 1 / 3], [1, 1 / 3, 1 / 3, 2 / 3], [1, 1, 1 / 3, 1]]
+    assert np.array(drawn_lines(figure)) == pytest.approx(np.array(expected))
+    assert list(figure.layout.xaxis.ticktext) == ["lr", "kind", "size", "score (points)"]
+    assert list(trace_of(figure, "trials").customdata) == ["t0", "t1", "t2", "t3"]
+    texts = [text.strip() for text in trace_of(figure, "ticks").text]
+    assert texts[:10] == ["0.0001", "0.001", "0.01", "late", "linear", "pool", "–", "16", "32", "64"]
 
 
 @pytest.mark.parametrize(
     ("ranges", "trials"),
     [
         ({}, ["t0", "t1", "t2", "t3"]),
-        ({"d0": [-2.5, -1.5]}, ["t2", "t3"]),
-        ({"d0": [[-2.5, -1.5]]}, ["t2", "t3"]),
-        ({"d0": [[[-4.2, -3.8], [-2.2, -1.8]]]}, ["t0", "t2", "t3"]),
-        ({"d1": [[-0.2, 0.2]], "d3": [2.5, 9.0]}, ["t2"]),
-        ({"d1": [1.8, 2.2]}, ["t3"]),
-        ({"d0": None, "d2": [None]}, ["t0", "t1", "t2", "t3"]),
-        ({"d0": [log10(3e-3), -2.1]}, []),
+        ({"lr": [(-2.5, -1.5)]}, ["t2", "t3"]),
+        ({"lr": [(-4.2, -3.8), (-2.2, -1.8)]}, ["t0", "t2", "t3"]),
+        ({"kind": [(0.8, 1.2)], "score": [(2.5, 9.0)]}, ["t2"]),
+        ({"kind": [(2.8, 3.2)]}, ["t3"]),
+        ({"lr": [(-2.7, -2.1)]}, []),
+        ({"other": [(0.0, 0.0)]}, ["t0", "t1", "t2", "t3"]),
     ],
 )
-def test_brushed_ranges_are_trials_again(ranges: dict[str, Any], trials: list[str]) -> None:
-    assert keep(**ranges) == trials
+def test_brushed_ranges_are_trials_again(ranges: Ranges, trials: list[str]) -> None:
+    assert brushed(results(), axes=AXES, metric="score", ranges=ranges) == trials
+    figure = parallel_coordinates(results(), axes=AXES, metric="score", ranges=ranges)
+    assert list(trace_of(figure, "trials").customdata) == trials
+    assert len(drawn_lines(figure, "left out")) == 4 - len(trials)
 
 
-def test_brushed_other_restyles_are_passed_over() -> None:
-    assert len(brushed(results(), axes=AXES, metric="score", ranges={"dimensions": [[]]})) == 4
+def test_box_is_the_ranges_of_what_it_lies_across() -> None:
+    found = box_ranges(results(), axes=AXES, metric="score", box={"x": [1.2, -0.3], "y": [0.4, 1.05]})
+    assert list(found) == ["lr", "kind"]
+    assert found["lr"][0] == pytest.approx((-3.2, -1.9))
+    assert brushed(results(), axes=AXES, metric="score", ranges=found) == ["t1", "t3"]
+    assert box_ranges(results(), axes=AXES, metric="score", box={"x": [0.2, 0.8], "y": [0, 1]}) == {}
 
 
-@pytest.mark.parametrize("ranges", [{"d4": [0, 1]}, {"dx": [0, 1]}, {"d0": "all"}, {"d0": [0]}, {"d0": [0, nan]}, {"d0": ["a", "b"]}])
-def test_brushed_what_is_no_range_is_refused(ranges: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"dimension|range"):
-        keep(**ranges)
+def test_place_of_a_level_stays_while_trials_finish() -> None:
+    early = results().assign(state=["queued", "queued", "queued", "queued", "done", "queued"])
+    ranges = {"kind": [(2.8, 3.2)]}
+    assert brushed(early, axes=AXES, metric="score", ranges=ranges) == brushed(results(), axes=AXES, metric="score", ranges=ranges)
 
 
-def test_parallel_coordinates_many_labels_write_some_of_them() -> None:
+@pytest.mark.parametrize("box", [{}, {"x": [0, 1]}, {"x": [0], "y": [0, 1]}, {"x": "ab", "y": [0, 1]}, {"x": [0, nan], "y": [0, 1]}])
+def test_box_that_is_none_is_refused(box: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="two ends"):
+        box_ranges(results(), axes=AXES, metric="score", box=box)
+
+
+def test_many_trials_are_drawn_evenly_and_all_of_them_brushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel_figures, "MAX_LINES", 10)
     frame = pd.DataFrame({"trial": [f"t{at}" for at in range(40)], "name": [f"n{at}" for at in range(40)], "score": range(40)})
-    (trace,) = parallel_coordinates(frame, axes=["name"], metric="score").data
-    assert list(trace.dimensions[0].ticktext) == [f"n{at}" for at in range(0, 40, 4)]
+    figure = parallel_coordinates(frame, axes=["name"], metric="score")
+    assert list(trace_of(figure, "trials").customdata) == [f"t{at}" for at in range(0, 40, 4)]
+    assert "10 of 40 finished trials are drawn" in figure.layout.title.subtitle.text
+    assert [text.strip() for text in trace_of(figure, "ticks").text][:10] == [f"n{at}" for at in range(0, 40, 4)]
+    assert len(brushed(frame, axes=["name"], metric="score", ranges={"score": [(0, 19)]})) == 20
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_parallel_coordinates_simulated_says_so_and_nothing_finished_is_empty(dark: bool) -> None:
+def test_simulated_says_so_and_nothing_finished_is_empty(dark: bool) -> None:
     figure = parallel_coordinates(results().assign(state="queued"), axes=AXES, metric="score", simulated=True, dark=dark)
     assert figure.layout.title.text.startswith("simulated: ")
-    assert len(figure.data[0].dimensions[0]["values"]) == 0
+    assert drawn_lines(figure) == []
 
 
-def test_parallel_coordinates_text_from_data_is_escaped() -> None:
+def test_text_from_data_is_escaped() -> None:
     frame = results().rename(columns={"kind": HOSTILE}).assign(trial=HOSTILE)
     frame[HOSTILE] = HOSTILE
     text = str(parallel_coordinates(frame, axes=[HOSTILE], metric="score").to_plotly_json())

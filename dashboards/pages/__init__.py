@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 from ablate.errors import InputError, did_you_mean
 from dashboards.address import Query, read_path
 from dashboards.changes import Sent
-from dashboards.pages import axis, compare, law, lessons, mix, studies, study, trial
+from dashboards.pages import axis, compare, curves, factors, law, lessons, mix, parallel, studies, study, trial
 from dashboards.reader import Reader, Version
 
 
@@ -35,7 +35,10 @@ class Page(Protocol):
 PAGES: dict[str, Page] = {
     "": studies,
     "study": study,
+    "curves": curves,
     "axis": axis,
+    "factors": factors,
+    "parallel": parallel,
     "mix": mix,
     "law": law,
     "lessons": lessons,

@@ -22,6 +22,7 @@ from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import (
     GRID_OPTIONS,
     blank,
+    chooser,
     clock,
     fit_card,
     graph,
@@ -72,8 +73,8 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                         [
                             html.Div(
                                 [
-                                    _chooser("study-metric", label="Metric", options=list(metrics), value=metric),
-                                    _chooser("study-group", label="Group by", options=groups, value=group),
+                                    chooser("study-metric", label="Metric", options=list(metrics), value=metric),
+                                    chooser("study-group", label="Group by", options=groups, value=group),
                                 ],
                                 className="controls",
                             ),
@@ -332,16 +333,6 @@ def _grid(*, num_trials: int) -> Component:
         style={"height": f"{min(420, 60 + 32 * max(3, num_trials))}px"},
     )
     return grid
-
-
-def _chooser(component_id: str, *, label: str, options: Sequence[str], value: str) -> Component:
-    return html.Div(
-        [
-            html.Label(label, htmlFor=component_id),
-            dcc.Dropdown(id=component_id, options=list(options), value=value, clearable=False, searchable=len(options) > 8),
-        ],
-        className="control",
-    )
 
 
 def _first_metric(metrics: Mapping[str, int]) -> str:

@@ -69,6 +69,7 @@ def addresses(store_url: str, *, study: str, law: str | None) -> Mapping[str, st
     mixes = [name for name, record in records.items() if mix_axes(record.spec.get("axes") or {})]
     found |= {"mix": href("mix", mixes[0])} if mixes else {}
     found |= {"compare": "/compare?" + urlencode([("study", name) for name in [study, *(name for name in records if name != study)][:2]])}
+    found |= {name: href(name, study) for name in ("factors", "parallel", "curves")}
     return found | ({"law": href("law", law or laws[0])} if law or laws else {})
 
 

@@ -10,7 +10,7 @@ from ablate.journal import make_point
 from ablate.workspace import Workspace
 from dashboards.sharing import UPDATE
 from tests.browser.screenshots import served, wait_until_drawn
-from tests.dashboards.filled import EVIL, LIVE, Writer
+from tests.dashboards.filled import EVIL, LIVE, MIX, Writer
 
 pytestmark = pytest.mark.browser
 
@@ -24,6 +24,12 @@ PATHS = [
     "/law/mix",
     "/mix/mix",
     "/compare?study=mix&study=live",
+    "/factors/mix",
+    "/factors/live",
+    "/parallel/mix",
+    "/parallel/live",
+    "/curves/mix",
+    "/curves/live",
     "/lessons",
     "/lessons/mix",
     "/lessons/live",
@@ -216,6 +222,57 @@ def test_axis_metrics_stay_in_the_address(page: Page, address: str) -> None:
     wait_until_drawn(page)
     expect(page.locator("#axis-figures .dash-graph:visible")).to_have_count(4)
     expect(page).to_have_url(re.compile("metrics=loss&metrics=score%2F0$"))
+
+
+def draw_box(page: Page, graph: str, *, across: tuple[float, float], along: tuple[float, float]) -> None:
+    """Drags from corner to corner; places are shares of the figure's width from the left and of its height from the top."""
+    box = page.locator(f"{graph} .nsewdrag").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + across[0] * box["width"], box["y"] + along[0] * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + across[1] * box["width"], box["y"] + along[1] * box["height"], steps=5)
+    page.mouse.up()
+
+
+def test_brush_filters_the_table_and_stays(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(MIX, workspace=workspace).finish(12)
+    count, rows = page.locator("#parallel-count"), page.locator("#parallel-trials .ag-center-cols-container .ag-row")
+    with served(workspace.store_url) as address:
+        page.goto(f"{address}/parallel/mix")
+        wait_until_drawn(page)
+        expect(count).to_have_text("12 of 12 trials")
+        draw_box(page, "#parallel-lines", across=(0.1, 0.25), along=(0.5, 0.98))  # two levels of mix, all that is there
+        expect(page).to_have_url(re.compile("brush=mix%3A"))
+        drawn = "document.querySelector('#parallel-lines .js-plotly-plot').data.find(trace => trace.name === 'brush').y.length"
+        page.wait_for_function(f"() => {drawn} > 0")
+        draw_box(page, "#parallel-lines", across=(0.1, 0.25), along=(0.8, 0.98))  # the lowest level alone
+        expect(count).to_have_text("6 of 12 trials")
+        expect(rows).to_have_count(6)
+        writer.finish(3)
+        expect(count).to_have_text("6 of 15 trials")
+        page.reload()
+        expect(count).to_have_text("6 of 15 trials")
+        expect(rows).to_have_count(6)
+        page.get_by_role("button", name="Clear the brush").click()
+        expect(count).to_have_text("15 of 15 trials")
+        expect(page).not_to_have_url(re.compile("brush"))
+
+
+def test_pair_of_the_matrix_and_forests_are_a_click_away(page: Page, address: str) -> None:
+    page.goto(f"{address}/factors/mix?a=connector&b=mix")
+    wait_until_drawn(page)
+    title = "() => document.querySelector('#factors-lines .js-plotly-plot').layout.title.text"
+    assert page.evaluate(title) == "simulated: score/4 by connector and mix"
+    box = page.locator("#factors-matrix .nsewdrag").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.75 * box["height"])
+    page.wait_for_function(f"() => ({title})() === 'simulated: score/4 by mix and connector'")
+    expect(page).to_have_url(re.compile(r"a=mix&b=connector$"))
+    page.get_by_role("button", name="Compute importance by fANOVA").click()
+    page.wait_for_function(
+        "() => document.querySelector('#factors-bars .js-plotly-plot').data.some(trace => trace.name === 'fANOVA')", timeout=60_000
+    )
 
 
 def test_dark_follows_the_system_and_the_switch(page: Page, address: str) -> None:

@@ -133,6 +133,9 @@ PATHS = [
     "/axis/hostile/connector",
     "/law/hostile",
     "/mix/hostile",
+    "/factors/hostile",
+    "/parallel/hostile",
+    "/curves/hostile",
     "/compare",
     "/lessons",
     "/lessons/hostile",
@@ -154,7 +157,7 @@ def test_markup_is_text_in_all_that_a_page_is_served(hostile: Dash, workspace: W
             assert where[-1] != "a key" or text not in CODE, (component, where)
             assert where[-1] != "type" or text not in MARKUP, (component, where)
             assert where[-1] not in ("href", "src") or not text.startswith("javascript:"), (component, where)
-            grid = component == "study-trials-made"
+            grid = component.endswith("-trials-made")
             figure = "figure" in where or (component.endswith("-made") and not grid)
             drawn += text if figure else ""
             if not any(mark in text for mark in MARKS):

@@ -108,6 +108,13 @@ def test_callback_with_foolish_choice_never_fails(client: FlaskClient, app: Dash
     for part, values in (
         ("study-curves-made.data", {"study-name.data": "mix", "study-metric.value": value, "study-group.value": value}),
         ("axis-effects.children", {"axis-study.data": ["mix", value], "axis-metrics.value": value}),
+        ("factors-lines-made.data", {"factors-name.data": "mix", "factors-a.value": value, "factors-b.value": value}),
+        ("factors-bars-made.data", {"factors-name.data": "mix", "factors-forest.data": value}),
+        ("factors-a.value", {"factors-name.data": "mix", "factors-matrix.clickData": value}),
+        ("parallel-count.children", {"parallel-name.data": "mix", "parallel-metric.value": value, "parallel-brush.data": value}),
+        ("parallel-brush.data", {"parallel-name.data": "mix", "parallel-lines.selectedData": {"range": value}, "parallel-brush.data": []}),
+        ("parallel-brush.data", {"parallel-name.data": "mix", "parallel-lines.selectedData": {"range": {"x": value, "y": value}}}),
+        ("curves-lines-made.data", {"curves-name.data": "mix", "curves-metric.value": value, "curves-only.value": value}),
         ("law-numbers.children", {"law-study.data": "rates", "law-size.value": value, "law-size.drag_value": value}),
     ):
         assert call(client, app, part, values).status_code in (200, 204)

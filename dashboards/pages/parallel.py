@@ -1,0 +1,221 @@
+"""`/parallel/NAME`: a line a finished trial through its levels and a metric; what is brushed there is in the table below."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dash_ag_grid as dag
+import pandas as pd
+import plotly.graph_objects as go
+from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash.development.base_component import Component
+
+from ablate import parallel_figures
+from ablate.errors import InputError
+from ablate.parallel_figures import Ranges
+from dashboards.address import Query, choice, href
+from dashboards.changes import Sent
+from dashboards.pages.axis import Measured, measure, metrics_of
+from dashboards.pages.study import trial_table
+from dashboards.reader import Reader, Version
+from dashboards.widgets import GRID_OPTIONS, blank, chooser, fit_card, graph, heading, message, register_graph, register_grid, study_links
+
+NAMES = (1,)
+
+MOST_AXES = 24
+"""Dimensions that have room beside one another."""
+
+
+def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
+    measured = measure(reader, names[0])
+    record, metrics = measured.record, metrics_of(measured)
+    top = [
+        dcc.Store(id="parallel-name", data=record.name),
+        heading(record, page="parallel", links=study_links(record, here=href("parallel", record.name))),
+    ]
+    if not record.axes:
+        return html.Div([*top, message("This study has no axis to draw. Axes stand in its file:", command="axes:\n  data.mix: [...]")])
+    metric = choice(query, "metric", allowed=metrics, default=measured.metric)
+    clear = html.Button("Clear the brush", id="parallel-clear", className="button", type="button")
+    count = html.Strong(id="parallel-count", role="status")
+    hint = (
+        "Draw a box across a dimension to keep the trials in its range, across others to keep those in all; a new box replaces an old one."
+    )
+    drawn = [
+        html.H2("Parallel coordinates"),
+        dcc.Store(id="parallel-brush", data=written(measured, query=query)),
+        html.Div([chooser("parallel-metric", label="Metric", options=metrics, value=metric), clear, count], className="controls"),
+        html.P(hint, className="note"),
+        graph("parallel-lines", label="A line a trial through its levels and its metric"),
+    ]
+    stores = [dcc.Store(id="parallel-trials-made"), dcc.Store(id="parallel-trials-have")]
+    return html.Div(
+        [
+            *top,
+            html.Section(drawn, className="card"),
+            html.Section([html.H2("Trials kept by the brush"), *stores, _grid()], className="card"),
+        ]
+    )
+
+
+def version(reader: Reader, *, names: Sequence[str]) -> Version:
+    return reader.snapshot(names[0]).version
+
+
+def points(reader: Reader, *, names: Sequence[str]) -> int:
+    return 0
+
+
+def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
+    @app.callback(
+        Output("parallel-lines-made", "data"),
+        Input("seen", "data"),
+        Input("parallel-metric", "value"),
+        Input("dark", "data"),
+        Input("parallel-brush", "data"),
+        State("parallel-name", "data"),
+        State("parallel-lines-have", "data"),
+    )
+    def _lines(_seen: object, metric: object, dark: object, brush: object, name: object, have: object) -> Any:
+        measured = measure(reader, name)
+        chosen = known_metric(measured, metric=metric)
+        goal = reader.snapshot(name).study.metric.goal if chosen == measured.metric else "max"
+        figure = lines(measured, metric=chosen, ranges=ranges_of(measured, brush=brush), goal=goal, dark=bool(dark))
+        return sent.figure(figure, have=have)
+
+    @app.callback(
+        Output("parallel-count", "children"),
+        Output("parallel-trials-made", "data"),
+        Input("seen", "data"),
+        Input("parallel-metric", "value"),
+        Input("parallel-brush", "data"),
+        State("parallel-name", "data"),
+        State("parallel-trials-have", "data"),
+    )
+    def _trials(_seen: object, metric: object, brush: object, name: object, have: object) -> tuple[str, Any]:
+        measured = measure(reader, name)
+        chosen = known_metric(measured, metric=metric)
+        all_drawn, kept = kept_trials(measured, metric=chosen, ranges=ranges_of(measured, brush=brush))
+        columns, rows = trial_table(rows_of(measured, trials=kept), snapshot=reader.snapshot(name))
+        place = {"field": "place", "hide": True, "sort": "asc", "sortIndex": 0}  # rows that come back stand where they stood
+        places = {trial: at for at, trial in enumerate(all_drawn)}
+        rows = [row | {"place": places[row["trial"]]} for row in rows]
+        return f"{len(kept):,} of {len(all_drawn):,} trials", sent.rows([place, *columns], rows, key="trial", have=have)
+
+    @app.callback(
+        Output("parallel-brush", "data"),
+        Input("parallel-lines", "selectedData"),
+        Input("parallel-clear", "n_clicks"),
+        State("parallel-brush", "data"),
+        State("parallel-metric", "value"),
+        State("parallel-name", "data"),
+        prevent_initial_call=True,
+    )
+    def _brush(selected: object, _clicks: object, brush: object, metric: object, name: object) -> Any:
+        if ctx.triggered_id == "parallel-clear":
+            return []
+        measured = measure(reader, name)
+        box = selected.get("range") if isinstance(selected, dict) else None
+        if not isinstance(box, dict):
+            return no_update
+        return brush_with(measured, metric=known_metric(measured, metric=metric), brush=brush, box=box)
+
+    register_graph(app, name="parallel-lines")
+    register_grid(app, name="parallel-trials")
+    app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("parallel-metric", "value"), Input("parallel-brush", "data"))
+
+
+def known_metric(measured: Measured, *, metric: object) -> str:
+    allowed = metrics_of(measured)
+    if metric not in allowed:
+        raise InputError(f"no metric '{str(metric)[:100]}' in {measured.record.name} (there: {', '.join(allowed)})")
+    return str(metric)
+
+
+def drawn_axes(measured: Measured) -> list[str]:
+    """Those that vary, as many as there is room for; all where none does."""
+    axes = measured.record.axes
+    return ([axis for axis, levels in axes.items() if len(levels) != 1] or list(axes))[:MOST_AXES]
+
+
+def ranges_of(measured: Measured, *, brush: object) -> Ranges:
+    """What the browser says is brushed, `column:low:high` each. Raises InputError for what is no range of a column of this study."""
+    if not isinstance(brush, list) or not all(isinstance(one, str) for one in brush):
+        raise InputError("a brush is a list of ranges, column:low:high")
+    found: dict[str, list[tuple[float, float]]] = {}
+    for text in brush:
+        column, low, high = _range(text)
+        if column not in (*measured.record.axes, *metrics_of(measured)):
+            raise InputError(f"no axis or metric '{column[:100]}' in {measured.record.name}")
+        found.setdefault(column, []).append((low, high))
+    return found
+
+
+def written(measured: Measured, *, query: Query) -> list[str]:
+    """The ranges in the address that are some."""
+    kept = []
+    for text in query.get("brush", []):
+        try:
+            ranges_of(measured, brush=[text])
+        except InputError:
+            continue
+        kept.append(text)
+    return kept
+
+
+def lines(measured: Measured, *, metric: str, ranges: Ranges, goal: str, dark: bool) -> go.Figure:
+    axes, record = drawn_axes(measured), measured.record
+    if metric not in measured.results or not kept_trials(measured, metric=metric, ranges={})[0]:
+        return blank(f"no finished trial has reported {metric} yet")
+    figure = parallel_figures.parallel_coordinates(
+        measured.results, axes=axes, metric=metric, goal=goal, ranges=ranges, simulated=record.simulated, dark=dark
+    )
+    return fit_card(figure, view=f"{record.name} {metric}")
+
+
+def kept_trials(measured: Measured, *, metric: str, ranges: Ranges) -> tuple[list[str], list[str]]:
+    """The finished trials that reported the metric, and those of them that the brush keeps."""
+    if metric not in measured.results:
+        return [], []
+    axes = drawn_axes(measured)
+    nothing: Ranges = {}
+    both = [parallel_figures.brushed(measured.results, axes=axes, metric=metric, ranges=each) for each in (nothing, ranges)]
+    return both[0], both[1]
+
+
+def brush_with(measured: Measured, *, metric: str, brush: object, box: Mapping[str, Any]) -> list[str]:
+    """The brush with the box that was drawn last: on the dimensions that it lies across it stands for what was brushed there before."""
+    before = ranges_of(measured, brush=brush)
+    if metric not in measured.results:
+        return []
+    drawn = parallel_figures.box_ranges(measured.results, axes=drawn_axes(measured), metric=metric, box=box)
+    now: Ranges = {**before, **drawn}
+    return [f"{column}:{low:.9g}:{high:.9g}" for column, pairs in now.items() for low, high in pairs]
+
+
+def rows_of(measured: Measured, *, trials: Sequence[str]) -> pd.DataFrame:
+    return measured.results[measured.results["trial"].isin(set(trials))]
+
+
+def _range(text: str) -> tuple[str, float, float]:
+    column, *ends = text.rsplit(":", 2)
+    try:
+        low, high = map(float, ends)
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"'{text[:100]}' is no brushed range, column:low:high")
+    return column, low, high
+
+
+def _grid() -> Component:
+    grid: Component = dag.AgGrid(
+        id="parallel-trials",
+        columnDefs=[],
+        rowData=[],
+        getRowId="params.data.trial",
+        defaultColDef={"sortable": True, "resizable": True},
+        dashGridOptions=GRID_OPTIONS,
+        style={"height": "420px"},
+    )
+    return grid
