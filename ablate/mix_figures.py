@@ -30,7 +30,7 @@ from ablate.shares import read_shares
 
 STEPS = 40
 """Of a share, from 0 to 1, on the surface of a law."""
-DOMAIN = {"x": [0.1, 0.9], "y": [0.12, 0.94]}
+DOMAIN = {"x": [0.14, 0.9], "y": [0.12, 0.94]}
 """Of the triangle: its corners are named outside of it."""
 EXTRAPOLATED = ("beyond the edge", "outside those tried")
 """In the notes of a best mix, `mixture_optimum.edges`."""

@@ -161,7 +161,7 @@ def graph_config() -> Any:
 
 def register_graph(app: Dash, *, name: str) -> None:
     """Dash 4.4 writes a zoom into the figure itself, which undoes plotly's uirevision: the browser carries it over instead."""
-    filled = [Output(name, "figure"), Output(f"{name}-have", "data")]
+    filled = [Output(name, "figure"), Output(f"{name}-have", "data"), Output(name, "style")]
     app.clientside_callback(
         ClientsideFunction("ablate", "figure"), *filled, Input(f"{name}-made", "data"), State(name, "figure"), prevent_initial_call=True
     )

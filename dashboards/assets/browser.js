@@ -118,21 +118,23 @@
         window.history.replaceState(window.history.state, "", "?" + query.toString());
       },
 
-      // An answer of `Sent.figure`: the figure, and the name by which the next answer starts from it.
+      // An answer of `Sent.figure`: the figure, the name by which the next answer starts from it, and room for it: plotly draws a figure
+      // that was hidden at first at its own height without taking the place.
       figure: function (answer, shown) {
         if (!answer) {
-          return [nothing(), nothing()];
+          return [nothing(), nothing(), nothing()];
         }
         const base = answer.base === undefined ? null : figures[answer.base];
         if (base === undefined) {
-          return [nothing(), null]; // not here any more: the next answer is whole
+          return [nothing(), null, nothing()]; // not here any more: the next answer is whole
         }
         const made = base === null ? answer.value : changed(base, answer.changes);
         figures[answer.id] = made;
         for (const old of Object.keys(figures).slice(0, -32)) {
           delete figures[old];
         }
-        return [keptView(made, shown), answer.id];
+        const height = made.layout && made.layout.height;
+        return [keptView(made, shown), answer.id, height ? { height: height + "px" } : nothing()];
       },
 
       // An answer of `Sent.rows`: columns, all rows or a transaction of the grid, and the answer's name.

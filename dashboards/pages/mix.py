@@ -1,6 +1,6 @@
 """`/mix/NAME`: the metric over data mixes, the law of the mix, and the best mix that it holds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -157,9 +157,13 @@ def known_view(reader: Reader, snapshot: Snapshot, asked: object) -> View:
     if not isinstance(asked, list) or len(asked) != 4:
         raise InputError("a view of data mixes is an axis, a metric, a goal and a form")
     axes = mix_axes(snapshot.study.axes)
-    for what, value, allowed in zip(
-        ("axis of data mixes", "metric", "goal", "form"), asked, (axes, metrics_of(reader, snapshot), GOALS, SHOWN_FORMS), strict=True
-    ):
+    known: dict[str, Collection[str]] = {
+        "axis of data mixes": axes,
+        "metric": metrics_of(reader, snapshot),
+        "goal": GOALS,
+        "form": SHOWN_FORMS,
+    }
+    for (what, allowed), value in zip(known.items(), asked, strict=True):
         if not isinstance(value, str) or value not in allowed:
             raise InputError(f"no {what} '{str(value)[:100]}' in {snapshot.record.name} (there: {', '.join(allowed) or 'none'})")
     axis, metric, goal, form = asked

@@ -38,6 +38,14 @@ PATHS = [
 ]
 
 
+SPILLED = """
+[...document.querySelectorAll(".card .main-svg")].filter((drawn) => drawn.checkVisibility()).filter(
+  (drawn) => drawn.getBoundingClientRect().bottom > drawn.closest(".card").getBoundingClientRect().bottom + 1
+).map((drawn) => drawn.closest(".card").textContent.slice(0, 80))
+"""
+"""What stands in cards from which a figure hangs out."""
+
+
 class Complaints:
     """What a page says that it should not: console errors, exceptions, dialogs, requests to other places."""
 
@@ -84,6 +92,7 @@ def test_every_page_opens_without_a_complaint_and_fits_the_window(page: Page, ad
         expect(page.locator("#notice")).to_be_empty()
         assert complaints.found == [], path
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert page.evaluate(SPILLED) == [], path
 
 
 def test_markup_in_a_question_does_nothing(page: Page, address: str) -> None:
