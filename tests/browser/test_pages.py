@@ -283,6 +283,7 @@ def test_dark_follows_the_system_and_the_switch(page: Page, address: str) -> Non
     wait_until_drawn(page)
     root, ink = page.locator("html"), "document.querySelector('#study-curves .js-plotly-plot')._fullLayout.font.color"
     expect(root).to_have_attribute("data-theme", "light")
+    page.wait_for_function("() => document.querySelector('#study-curves .js-plotly-plot')?.data?.length > 0")  # not the frame before it
     light = page.evaluate(ink)
     page.emulate_media(color_scheme="dark")
     expect(root).to_have_attribute("data-theme", "dark")
