@@ -48,10 +48,11 @@ def start_ray(*, address: str, slots: int | None) -> int:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **started)
     except (OSError, ImportError, RayError, RuntimeError, ValueError) as error:
         raise EnvironmentMissing(why_not(address, error)) from error
-    if local:  # the workers start and import while the run records its plan
-        for _ in range(cpus):
-            ray.remote(get_ready).remote()
-    return cpus if local else slots or int(ray.cluster_resources().get("CPU", 1))
+    slots = cpus if local else slots or int(ray.cluster_resources().get("CPU", 1))
+    # the workers start and import while the run records its plan; where others work, no more than have room now
+    for _ in range(slots if local else min(slots, int(ray.available_resources().get("CPU", 0)))):
+        ray.remote(get_ready).remote()
+    return slots
 
 
 def _own_ray(cpus: int) -> dict[str, Any]:
