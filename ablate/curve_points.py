@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -94,13 +94,16 @@ def seconds_per_step(points: pd.DataFrame, *, costs: Mapping[str, StageCost]) ->
 
 def group_lines(points: pd.DataFrame, *, band: Band) -> Group:
     """`points`: of one group, as `placed` gives them. Trials meet at equal steps; there x is the mean of theirs."""
-    values, places = (points.pivot_table(index="step", columns="trial", values=of, aggfunc="last").sort_index() for of in ("value", "x"))
-    trials = {str(trial): _line(places[trial], values[trial].dropna()) for trial in values.columns}
-    shared = values.dropna()
-    x, mean = places.loc[shared.index].mean(axis=1), shared.mean(axis=1)
-    low, high = _bounds(shared, band=band)
-    thinned = bool((values.notna().sum() > MAX_POINTS).any())
-    return Group(trials, _line(x, mean), _line(x, low), _line(x, high), thinned)
+    codes, trials = pd.factorize(points["trial"], sort=True)
+    steps, rows = np.unique(points["step"].to_numpy(), return_inverse=True)
+    values, places = np.full((2, len(steps), len(trials)), np.nan)
+    values[rows, codes], places[rows, codes] = points["value"], points["x"]
+    there = np.isfinite(values)
+    lines = {str(trial): _line(places[there[:, at], at], values[there[:, at], at]) for at, trial in enumerate(trials)}
+    shared = there.all(axis=1)
+    x, low, high = places[shared].mean(axis=1), *_bounds(values[shared], band=band)
+    thinned = bool((there.sum(axis=0) > MAX_POINTS).any())
+    return Group(lines, _line(x, values[shared].mean(axis=1)), _line(x[: len(low)], low), _line(x[: len(high)], high), thinned)
 
 
 def thin(values: Floats, *, most: int = MAX_POINTS) -> NDArray[np.intp]:
@@ -118,16 +121,17 @@ def _per_step(points: pd.DataFrame, *, totals: Mapping[str, float]) -> dict[str,
     return {trial: totals[trial] / step for trial, step in zip(map(str, last.index), last, strict=True) if trial in totals and step > 0}
 
 
-def _line(x: "pd.Series[Any]", y: "pd.Series[Any]") -> Line:
-    kept = thin(y.to_numpy(dtype=float))
-    return Line(x.loc[y.index].iloc[kept].tolist(), y.iloc[kept].tolist())
+def _line(x: Floats, y: Floats) -> Line:
+    kept = thin(y)
+    return Line(x[kept].tolist(), y[kept].tolist())
 
 
-def _bounds(shared: pd.DataFrame, *, band: Band) -> "tuple[pd.Series[Any], pd.Series[Any]]":
-    count = shared.shape[1]
+def _bounds(values: Floats, *, band: Band) -> tuple[Floats, Floats]:
+    """Of each row; empty where there is no band."""
+    count = values.shape[1]
     if band == "none" or count < 2:
-        return shared.iloc[:0].min(axis=1), shared.iloc[:0].max(axis=1)
+        return np.empty(0), np.empty(0)
     if band == "range":
-        return shared.min(axis=1), shared.max(axis=1)
-    half = shared.sem(axis=1) * float(stats.t.ppf((1 + LEVEL) / 2, count - 1))
-    return shared.mean(axis=1) - half, shared.mean(axis=1) + half
+        return values.min(axis=1), values.max(axis=1)
+    mean, half = values.mean(axis=1), float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) / np.sqrt(count) * values.std(axis=1, ddof=1)
+    return mean - half, mean + half

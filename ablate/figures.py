@@ -244,16 +244,16 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 def _curve_traces(group: Group, *, name: str, x: str, colour: str, dash: str) -> Iterable[go.Scatter]:
     shared: dict[str, Any] = {"mode": "lines", "legendgroup": name, "showlegend": False}
-    if group.low.x:
-        outline = {"x": [*group.low.x, *group.high.x[::-1]], "y": [*group.low.y, *group.high.y[::-1]]}
+    if group.low.x:  # arrays, because plotly looks at each value of a list
+        outline = {"x": np.array([*group.low.x, *group.high.x[::-1]]), "y": np.array([*group.low.y, *group.high.y[::-1]])}
         yield go.Scatter(
             **outline, **shared, fill="toself", fillcolor=tint(colour, 0.16), line={"width": 0}, hoverinfo="skip", name=f"{name}, band"
         )
     if 1 < len(group.trials) <= MAX_THIN:
         for trial, line in group.trials.items():
             yield go.Scatter(
-                x=line.x,
-                y=line.y,
+                x=np.array(line.x),
+                y=np.array(line.y),
                 line={"color": colour, "width": 1},
                 opacity=0.35,
                 name=escape(trial),
@@ -261,8 +261,8 @@ def _curve_traces(group: Group, *, name: str, x: str, colour: str, dash: str) ->
                 **shared,
             )
     yield go.Scatter(
-        x=group.mean.x,
-        y=group.mean.y,
+        x=np.array(group.mean.x),
+        y=np.array(group.mean.y),
         line={"color": colour, "width": 2.5, "dash": dash},
         name=name,
         hovertemplate=f"{x} %{{x}}<br>%{{y:.5g}}, mean of {len(group.trials)}",

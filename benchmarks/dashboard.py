@@ -1,8 +1,8 @@
 """What the pages cost on a large store: first answers, updates, memory, and twenty people who watch one running study.
 
 The store is made by the synthetic trainer: 10,000 trials and 5 million metric points, in one study and in a hundred. A real browser opens
-every page of a server that has answered nothing yet; a trial then ends, and the answers that follow are timed. The watchers are twenty
-pages of one browser on a study whose trials report while they look; what the server then uses of a processor is its own CPU time.
+every page of a server that has answered nothing yet; a trial then ends, and the answers that follow are timed. The twenty viewers ask what
+a page asks of a study whose trials report while they look; what the server then uses of a processor is its own processor time.
 Run it with
 
     python benchmarks/dashboard.py [--trials 10000] [--points 500] [--keep FOLDER]
@@ -10,7 +10,9 @@ Run it with
 
 import argparse
 import contextlib
+import http.client
 import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -170,40 +173,129 @@ def server(url: str) -> Iterator[tuple[str, psutil.Process]]:
             process.terminate()
 
 
-def visit(browser: Browser, address: str, *, change: Callable[[], None]) -> tuple[float, float, float]:
-    """Seconds to a page's first answer, of the update that follows a change, and of the slowest look."""
-    asked, page = Asked(), browser.new_page(viewport={"width": 1280, "height": 900})
+@dataclass(frozen=True)
+class Visit:
+    first: float
+    """Seconds from the first request for content to the last answer."""
+    update: float
+    """The same after a trial has ended."""
+    look: float
+    """The slowest look for news."""
+    first_cpu: float
+    update_cpu: float
+    """The server's own processor time for each."""
+    bytes: int
+    """Its memory afterwards."""
+
+
+def visit(browser: Browser, address: str, process: psutil.Process, *, change: Callable[[], None]) -> Visit:
+    asked, page, used = Asked(), browser.new_page(viewport={"width": 1280, "height": 900}), cpu_seconds(process)
     asked.watch(page)
     page.goto(address)
     page.wait_for_timeout(QUIET_SECONDS * 1000)
-    first, changed = asked.answers(), time.time()
+    first, changed, opened = asked.answers(), time.time(), cpu_seconds(process)
     change()
     page.wait_for_timeout(QUIET_SECONDS * 1000)
     page.close()
-    return first, asked.answers(after=changed), max(asked.looks)
+    ended = cpu_seconds(process)
+    return Visit(first, asked.answers(after=changed), max(asked.looks), opened - used, ended - opened, process.memory_info().rss)
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def paths(name: str, trial: str) -> Sequence[str]:
-    return ["/", f"/study/{name}", f"/axis/{name}/image_size"]
+    """Every page that shows a study or all of them, and those of a kind that this one has nothing for are left out."""
+    one_study = [f"/{page}/{name}" for page in ("study", "curves", "axis", "factors", "parallel", "mix", "lessons")]
+    return ["/", "/lessons", f"/compare?study={name}", f"/trial/{name}/{trial}", *one_study]
 
 
 def measure_pages(url: str, browser: Browser, *, studies: int) -> None:
     store = open_store(url, write=True)
     name = f"large-{studies - 1:03}"
     trials = store.trials(name)
-    print(
-        f"{studies} studies, {len(trials):,} trials in the one looked at; each page of a server that has answered nothing yet", flush=True
-    )
-    for path in paths(name, trials[0].id):
+    print(f"{studies} studies, {len(trials):,} trials in the one looked at; each page of a server that has answered nothing", flush=True)
+    for path in paths(name, quote(trials[0].id, safe="")):
         with server(url) as (address, process):
-            first, update, look = visit(browser, address + path, change=lambda: end_one(store, name))
-            memory = process.memory_info().rss / 1e6
-        print(f"  {path:40} first answer {first:.3f} s, update {update:.3f} s, look {look:.3f} s, {memory:.0f} MB", flush=True)
+            seen = visit(browser, address + path, process, change=lambda: end_one(store, name))
+        print(
+            f"  {unquote(path):28} first {seen.first:5.2f} s ({seen.first_cpu:4.2f} of a processor), update {seen.update:5.2f} s "
+            f"({seen.update_cpu:4.2f}), look {seen.look:4.2f} s, {seen.bytes / 1e6:3.0f} MB",
+            flush=True,
+        )
     store.close()
 
 
+class Viewer:
+    """Asks what a page asks, without a browser: twenty of those would leave the server none of the processors."""
+
+    def __init__(self, address: str, *, path: str, bodies: Sequence[dict[str, Any]]) -> None:
+        self._connection = http.client.HTTPConnection(address.removeprefix("http://"))
+        self._path = f"{LOOK}?path={quote(path, safe='')}"
+        self._bodies: list[dict[str, Any]] = json.loads(json.dumps(bodies))  # its own
+        self._values = {f"{part['id']}.{part['property']}": part.get("value") for body in bodies for part in _parts(body)}
+        self.seconds: list[float] = []
+        """Of each answer."""
+
+    def watch(self, *, until: float) -> None:
+        """A look each second, and what a page asks for after one that found news."""
+        while (began := time.monotonic()) < until:
+            found = json.loads(self._ask("GET", self._path))
+            seen, grown = self._values["seen.data"], found["points"] != self._values.get("points.data")
+            news = {"seen"} if found["version"] != seen["version"] else set()
+            self._values["seen.data"], self._values["points.data"] = seen | {"version": found["version"]}, found["points"]
+            news |= {"points"} if grown else set()
+            for body in self._bodies:
+                if news & {part["id"] for part in body["inputs"]}:
+                    self._update(body)
+            time.sleep(max(0.0, began + 1.0 - time.monotonic()))
+        self._connection.close()
+
+    def _update(self, body: dict[str, Any]) -> None:
+        for part in _parts(body):
+            part["value"] = self._values.get(f"{part['id']}.{part['property']}")
+        answer = self._ask("POST", UPDATE, json.dumps(body))
+        for name, properties in json.loads(answer)["response"].items() if answer else ():
+            made = properties.get("data")
+            if name.endswith("-made") and isinstance(made, dict):
+                self._values[f"{name.removesuffix('-made')}-have.data"] = made["id"]
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> bytes:
+        began = time.monotonic()
+        self._connection.request(method, path, body=body, headers={"Content-Type": "application/json"} if body else {})
+        answer = self._connection.getresponse()
+        content = answer.read()
+        self.seconds.append(time.monotonic() - began)
+        assert answer.status in (200, 204), content[:500]
+        return content
+
+
+def _parts(body: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*body["inputs"], *body.get("state", [])]
+
+
+def bodies_of(browser: Browser, address: str) -> list[dict[str, Any]]:
+    """What the page asks for when it has news, as a browser asks it; each callback once."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def note(request: Any) -> None:
+        if UPDATE in request.url:
+            body = request.post_data_json
+            if any(part["id"] == "seen" for part in body["inputs"]):
+                found[body["output"]] = body
+
+    page = browser.new_page()
+    page.on("request", note)
+    page.goto(address)
+    page.wait_for_timeout(QUIET_SECONDS * 1000)
+    page.close()
+    return list(found.values())
+
+
 def measure_viewers(folder: Path, browser: Browser) -> None:
-    """A study of eight trials of which two report ten times a second, watched by twenty."""
+    """A study of 160 trials of which two report ten times a second, watched by twenty."""
     url = f"sqlite:///{folder / 'watched.db'}"
     store = open_store(url, write=True)
     plan = make_study(store, name="watched", num_arms=16, points=100)
@@ -222,28 +314,23 @@ def measure_viewers(folder: Path, browser: Browser) -> None:
         writer.close()
 
     with server(url) as (address, process):
-        pages = [browser.new_page() for _ in range(VIEWERS)]
-        watched = [Asked() for _ in pages]
-        for page, asked in zip(pages, watched, strict=True):
-            page.goto(f"{address}/study/watched")
-            asked.watch(page)
-        pages[0].wait_for_timeout(QUIET_SECONDS * 1000)
-        thread = threading.Thread(target=report)
-        thread.start()
-        for asked in watched:
-            asked.requests.clear()
-        before, began = process.cpu_times(), time.perf_counter()
-        pages[0].wait_for_timeout(WATCHED_SECONDS * 1000)
-        after, seconds = process.cpu_times(), time.perf_counter() - began
+        bodies = bodies_of(browser, f"{address}/study/watched")
+        viewers = [Viewer(address, path="/study/watched", bodies=bodies) for _ in range(VIEWERS)]
+        threads = [threading.Thread(target=report)]
+        before, began = cpu_seconds(process), time.monotonic()
+        threads += [threading.Thread(target=viewer.watch, kwargs={"until": began + WATCHED_SECONDS}) for viewer in viewers]
+        for thread in threads:
+            thread.start()
+        for thread in threads[1:]:
+            thread.join()
+        used, seconds = cpu_seconds(process) - before, time.monotonic() - began
         ended.set()
-        thread.join()
-        for page in pages:
-            page.close()
-    used = after.user + after.system - before.user - before.system
-    answers = sorted(end - start for asked in watched for _, start, end in asked.requests)
+        threads[0].join()
+    answers = sorted(second for viewer in viewers for second in viewer.seconds)
     print(
-        f"{VIEWERS} viewers for {seconds:.0f} s: {used / seconds:.3f} of a processor, {len(answers)} answers, "
-        f"median {answers[len(answers) // 2] * 1000:.0f} ms, 99 % within {answers[int(0.99 * len(answers))] * 1000:.0f} ms"
+        f"{VIEWERS} viewers for {seconds:.0f} s: {used / seconds:.3f} of a processor, {len(answers):,} answers, "
+        f"median {answers[len(answers) // 2] * 1000:.0f} ms, 99 % within {answers[int(0.99 * len(answers))] * 1000:.0f} ms",
+        flush=True,
     )
     store.close()
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import orjson
 import plotly.graph_objects as go
 from dash import no_update
@@ -54,7 +55,8 @@ class Sent:
 
     def figure(self, figure: go.Figure, *, have: object) -> Any:
         """`{"id", "value"}`, or `{"id", "base", "changes"}` for a viewer who has one of the last; `no_update` where that is this one."""
-        value = orjson.loads(figure.to_json())
+        # not `to_json`, which packs arrays into base64 words that cannot be appended to
+        value = orjson.loads(orjson.dumps(figure.to_plotly_json(), option=orjson.OPT_SERIALIZE_NUMPY, default=_plain))
         name, before = self._keep(value, have)
         if before is None:
             return {"id": name, "value": value}
@@ -78,3 +80,10 @@ class Sent:
             while len(self._kept) > KEPT:
                 self._kept.pop(next(iter(self._kept)))
         return name, before
+
+
+def _plain(value: Any) -> Any:
+    """Of what orjson does not know: arrays of Python's objects."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a figure holds {type(value).__name__}, which is no JSON value")

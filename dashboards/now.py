@@ -33,17 +33,14 @@ def place() -> Component:
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     @app.callback(
-        Output("study-now", "children"),
         Output("study-slots-made", "data"),
         Input("seen", "data"),
-        Input("points", "data"),
         Input("dark", "data"),
         State("study-name", "data"),
         State("study-slots-have", "data"),
     )
-    def _now(_seen: object, _points: object, dark: object, name: object, have: object) -> tuple[Any, Any]:
-        snapshot, now = reader.snapshot(name), time.time()
-        return at_work(reader, snapshot, now=now), sent.figure(slots_figure(snapshot, now=now, dark=bool(dark)), have=have)
+    def _slots(_seen: object, dark: object, name: object, have: object) -> Any:
+        return sent.figure(slots_figure(reader.snapshot(name), now=time.time(), dark=bool(dark)), have=have)
 
     register_graph(app, name="study-slots")
 
@@ -74,11 +71,8 @@ def at_work(reader: Reader, snapshot: Snapshot, *, now: float) -> list[Component
 def last_values(reader: Reader, snapshot: Snapshot, *, jobs: Sequence[str]) -> dict[str, str]:
     """Job -> the newest step of its curves with the value of the study's metric, or of the first that it reported there."""
     newest: dict[str, tuple[int, dict[str, float | None]]] = {}
-    for job, step, key, value in reader.read(lambda store: store.curve(jobs)):
-        if job not in newest or step > newest[job][0]:
-            newest[job] = step, {}
-        if step == newest[job][0]:
-            newest[job][1][key] = value
+    for job, step, key, value in reader.read(lambda store: store.newest_points(jobs)):
+        newest.setdefault(job, (step, {}))[1][key] = value
     main = snapshot.study.metric.name
     said = {}
     for job, (step, values) in newest.items():

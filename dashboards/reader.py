@@ -3,7 +3,6 @@
 What a study's trials come down to (frame, conclusion, law) is computed once a version and shared by all viewers.
 """
 
-import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +33,7 @@ from ablate.study_law import Asked, fit_study_law
 from ablate.study_runs import study_runs
 from ablate.trial_view import find_trial
 from ablate.workspace import Workspace
+from dashboards.known_curves import Curves
 
 Version = list[Any]
 """Changes whenever what a page shows changes; a JSON value, so that the browser can hold it."""
@@ -42,8 +42,6 @@ KEPT = 64
 """Answers that are kept."""
 NEXT_RUNS = 4
 """That are proposed, as many as `ablate next` proposes unless told."""
-KEPT_CURVES = 2_000
-"""Of trials that have ended."""
 KEPT_STUDIES = 8
 """Studies whose trials are kept; the largest takes a tenth of a gigabyte."""
 
@@ -105,7 +103,7 @@ class Reader:
         self._rows: dict[str, StudyRow] = {}
         self._long: dict[tuple[str, str], threading.Lock] = {}
         self._snapshots: dict[str, Snapshot] = {}
-        self._curves: dict[tuple[str, int, str], list[tuple[int, float]]] = {}
+        self._curves = Curves()
         self._growing = threading.Lock()
         self._forests: dict[str, tuple[Version, Importance]] = {}
 
@@ -265,22 +263,8 @@ class Reader:
                     self._rows[row.name] = replace(known, verdicts=verdicts)
 
     def curves(self, snapshot: Snapshot, metric: str, *, trials: Sequence[TrialRecord]) -> pd.DataFrame:
-        """Of these trials' last stages: `trial, arm, seed, metric, step, value`. What has ended is read once."""
-        keys = {trial.id: (trial.chain[-1], trial.attempts, metric) for trial in trials}
-        with self._computing:
-            known = {trial.id: self._curves.get(keys[trial.id]) for trial in trials if trial.state != "running"}
-            missing = {trial.chain[-1]: trial.id for trial in trials if known.get(trial.id) is None}
-            found: dict[str, list[tuple[int, float]]] = {name: [] for name in missing.values()}
-            for job, step, _, value in self.read(lambda store: store.curve(missing, keys=[metric])) if missing else ():
-                found[missing[job]].append((step, math.nan if value is None else value))
-            curves = {name: known.get(name) or found.get(name, []) for name in keys}
-            for trial in trials:
-                if trial.state != "running":
-                    self._curves[keys[trial.id]] = curves[trial.id]
-            while len(self._curves) > KEPT_CURVES:
-                self._curves.pop(next(iter(self._curves)))
-        rows = [(trial.id, trial.arm, trial.seed, metric, *point) for trial in trials for point in curves[trial.id]]
-        return pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
+        """Of these trials' last stages: `trial, arm, seed, metric, step, value`."""
+        return self._curves.frame(trials, metric, ask=self.read)
 
     def stage_costs(self, snapshot: Snapshot) -> dict[str, StageCost]:
         """Trial -> what its own last stage took; only of trials that are done, whose last step is known."""
@@ -295,7 +279,7 @@ class Reader:
     def num_points(self, name: str) -> int:
         """Of the running trials' curves, which grow without an event."""
         running = [trial.chain[-1] for trial in self.snapshot(name).trials if trial.state == "running"]
-        return len(self.read(lambda store: store.curve(running))) if running else 0
+        return sum(self.read(lambda store: store.num_points(running)).values()) if running else 0
 
     def trial(self, snapshot: Snapshot, name: str) -> TrialRecord:
         """Of the present plan, or stale. Raises InputError."""
@@ -316,7 +300,7 @@ class Reader:
         if not running:
             return 0
         logged = sum(log_size(self.workspace, job, number) for job, number in running.items()) if self.workspace else 0
-        return len(self.read(lambda store: store.curve(running))) + logged
+        return sum(self.read(lambda store: store.num_points(running)).values()) + logged
 
     def _once(self, what: str, version: Version, question: Callable[[Store], Answer]) -> Answer:
         """The answer kept for this version of the study, or the store's; two viewers never compute the same."""

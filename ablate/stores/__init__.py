@@ -215,8 +215,19 @@ class Store(Protocol):
     def attempts(self, jobs: Iterable[str]) -> list[AttemptRecord]:
         """Every attempt whose end is recorded, by job and number."""
 
-    def curve(self, jobs: Iterable[str], *, keys: Iterable[str] | None = None) -> list[tuple[str, int, str, float | None]]:
-        """(job, step, key, value) in order of step: the last attempt's points, and before its first one those of the attempt it resumed."""
+    def curve(
+        self, jobs: Iterable[str], *, keys: Iterable[str] | None = None, after: int | None = None
+    ) -> list[tuple[str, int, str, float | None]]:
+        """(job, step, key, value) in order of step: the last attempt's points, and before its first one those of the attempt it resumed.
+
+        `after`: a step; only what comes after it.
+        """
+
+    def newest_points(self, jobs: Iterable[str]) -> list[tuple[str, int, str, float | None]]:
+        """(job, step, key, value) at the last step that each job's last attempt has reported."""
+
+    def num_points(self, jobs: Iterable[str]) -> dict[str, int]:
+        """Key -> points of all attempts of these jobs."""
 
     def events(self, study: str | None = None, *, after: int = 0, limit: int = 1000) -> list[EventRecord]: ...
 

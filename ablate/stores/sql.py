@@ -10,6 +10,7 @@ import itertools
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,6 +33,7 @@ from ablate.stores import (
     TrialStanding,
     sql_leases,
     sql_plan,
+    sql_rows,
     sql_whole,
 )
 from ablate.stores.rows import KINDS, Row
@@ -196,7 +198,9 @@ class SqlStore:
         rows = self._rows_of(attempts, sorted(set(jobs_)), columns=names)
         return sorted((AttemptRecord(**row) for row in rows), key=lambda attempt: (attempt.job, attempt.number))
 
-    def curve(self, jobs_: Iterable[str], *, keys: Iterable[str] | None = None) -> list[tuple[str, int, str, float | None]]:
+    def curve(
+        self, jobs_: Iterable[str], *, keys: Iterable[str] | None = None, after: int | None = None
+    ) -> list[tuple[str, int, str, float | None]]:
         wanted, named = list(jobs_), None if keys is None else list(keys)
 
         def work(connection: sa.Connection) -> list[tuple[str, int, str, float | None]]:
@@ -209,9 +213,31 @@ class SqlStore:
                 )
                 if named is not None:
                     query = query.where(points.c.key.in_(named))
+                if after is not None:
+                    query = query.where(points.c.step > after)
                 for (job, key), rows in itertools.groupby(connection.execute(query).all(), key=lambda row: (row.job, row.key)):
                     found += [(job, step, key, value) for step, value in joined(rows)]
             return found
+
+        return self._read(work)
+
+    def newest_points(self, jobs_: Iterable[str]) -> list[tuple[str, int, str, float | None]]:
+        wanted = list(jobs_)
+
+        def work(connection: sa.Connection) -> list[tuple[str, int, str, float | None]]:
+            return [tuple(row) for chunk in chunks(wanted) for row in connection.execute(sql_rows.newest_points(chunk))]
+
+        return self._read(work)
+
+    def num_points(self, jobs_: Iterable[str]) -> dict[str, int]:
+        wanted = list(jobs_)
+
+        def work(connection: sa.Connection) -> dict[str, int]:
+            found = Counter[str]()
+            for chunk in chunks(wanted):
+                query = sa.select(points.c.key, sa.func.count()).where(points.c.job.in_(chunk)).group_by(points.c.key)
+                found.update({key: count for key, count in connection.execute(query)})
+            return dict(found)
 
         return self._read(work)
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ablate.planned import Job, Trial, job_identity, trial_state
 from ablate.stores import TrialRecord, TrialStanding
+from ablate.stores.tables import points
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -89,6 +90,17 @@ def joined(rows: Iterable[Any]) -> list[tuple[int, float | None]]:
             first = piece[0][0]
             pieces.append(piece)
     return [point for piece in reversed(pieces) for point in piece]
+
+
+def newest_points(wanted: Sequence[str]) -> sa.Select[Any]:
+    """(job, step, key, value) at the last step of each job's last attempt that has reported any."""
+    attempt = sa.select(points.c.job, sa.func.max(points.c.attempt).label("attempt")).where(points.c.job.in_(wanted)).group_by(points.c.job)
+    last = attempt.subquery()
+    of_last = (points.c.job == last.c.job) & (points.c.attempt == last.c.attempt)
+    step = sa.select(points.c.job, points.c.attempt, sa.func.max(points.c.step).label("step")).join(last, of_last)
+    end = step.group_by(points.c.job, points.c.attempt).subquery()
+    at_end = (points.c.job == end.c.job) & (points.c.attempt == end.c.attempt) & (points.c.step == end.c.step)
+    return sa.select(points.c.job, points.c.step, points.c.key, points.c.value).join(end, at_end).order_by(points.c.job, points.c.key)
 
 
 def storable(text: str) -> str:

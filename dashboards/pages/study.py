@@ -1,5 +1,6 @@
 """`/study/NAME`: one study while it runs and after: what is done, how the curves go, what it concluded."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,20 +15,19 @@ from ablate.deviations import Registration, moment
 from ablate.errors import InputError
 from ablate.plot_style import STATES
 from ablate.results import KEYS
-from ablate.stores import EventRecord, StudyRecord, TrialRecord
+from ablate.stores import EventRecord, StudyRecord
 from dashboards import control, now
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
+from dashboards.curve_view import drawing, first_group, first_metric, groups_of, known_view, metrics_of
 from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import (
     GRID_OPTIONS,
-    blank,
     chooser,
     clock,
     fit_card,
     graph,
     heading,
-    level_text,
     message,
     progress,
     register_graph,
@@ -45,18 +45,14 @@ MOST_LINKS = 8
 """Selected trials that are linked."""
 STALE = 50
 """Stale trials that are listed."""
-MOST_CURVES = 200
-"""Trials whose curves are drawn."""
-MANY_ARMS = 12
-"""Above this many arms curves are grouped by the first axis unless the view says otherwise."""
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     snapshot = reader.snapshot(names[0])
     record = snapshot.record
-    metrics, groups = curve_metrics(reader, snapshot), curve_groups(snapshot)
-    metric = choice(query, "metric", allowed=list(metrics), default=_first_metric(metrics))
-    group = choice(query, "group", allowed=groups, default=_first_group(snapshot, groups))
+    metrics, groups = metrics_of(reader, snapshot), groups_of(snapshot)
+    metric = choice(query, "metric", allowed=list(metrics), default=first_metric(metrics))
+    group = choice(query, "group", allowed=groups, default=first_group(snapshot, groups))
     return html.Div(
         [
             dcc.Store(id="study-name", data=record.name),
@@ -79,6 +75,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                                 className="controls",
                             ),
                             graph("study-curves", label="Metric against step"),
+                            html.Div(id="study-curves-caption"),
                         ],
                         className="card",
                     ),
@@ -138,7 +135,9 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         return verdict_table(reader, reader.snapshot(name))
 
     @app.callback(
+        Output("study-now", "children"),
         Output("study-curves-made", "data"),
+        Output("study-curves-caption", "children"),
         Input("seen", "data"),
         Input("points", "data"),
         Input("study-metric", "value"),
@@ -147,8 +146,13 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         State("study-name", "data"),
         State("study-curves-have", "data"),
     )
-    def _curves(_seen: object, _points: object, metric: object, group: object, dark: object, name: object, have: object) -> Any:
-        return sent.figure(curves_figure(reader, name=name, metric=metric, group=group, dark=bool(dark)), have=have)
+    def _growing(_seen: object, _points: object, metric: object, group: object, dark: object, name: object, have: object) -> Any:
+        # one request for all that grows: what each costs the server is most of what a viewer costs
+        snapshot = reader.snapshot(name)
+        view = known_view(reader, snapshot, chosen={"metric": metric, "group": group})
+        figure, said = drawing(reader, snapshot, view=view, dark=bool(dark))
+        lines = [html.P(line, className="note") for line in said]
+        return now.at_work(reader, snapshot, now=time.time()), sent.figure(figure, have=have), lines
 
     @app.callback(Output("study-opened", "children"), Input("study-trials", "selectedRows"), State("study-name", "data"))
     def _opened(rows: object, name: object) -> list[Component]:
@@ -159,54 +163,6 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     register_graph(app, name="study-curves")
     register_grid(app, name="study-trials")
     app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("study-metric", "value"), Input("study-group", "value"))
-
-
-def curve_metrics(reader: Reader, snapshot: Snapshot) -> dict[str, int]:
-    """Metric -> points in one trial's curve; the study's metric first, then every other that a trial reported."""
-    final = {key for trial in snapshot.trials for key in trial.metrics}
-    started = [trial.chain[-1] for trial in snapshot.trials if trial.state in ("done", "running")][:1]
-    keys = [key for _, _, key, _ in reader.read(lambda store: store.curve(started))] if started else []
-    main = snapshot.study.metric.name
-    return {metric: keys.count(metric) for metric in dict.fromkeys([main, *sorted(final | set(keys))])}
-
-
-def curve_groups(snapshot: Snapshot) -> list[str]:
-    return ["arm", *snapshot.record.axes]
-
-
-def curves_figure(reader: Reader, *, name: object, metric: object, group: object, dark: bool) -> go.Figure:
-    snapshot = reader.snapshot(name)
-    record = snapshot.record
-    if not isinstance(metric, str) or group not in curve_groups(snapshot):
-        raise InputError(f"curves are grouped by one of {', '.join(curve_groups(snapshot))}")
-    drawn = drawn_trials(snapshot)
-    frame = reader.curves(snapshot, metric, trials=drawn)
-    if frame.empty:
-        return blank(f"no {metric} recorded yet")
-    if frame.groupby("trial")["step"].nunique().max() < 2:
-        return blank(f"{metric} is measured once a trial: a curve needs two points")
-    if group != "arm":
-        levels = {trial.id: level_text(trial.levels.get(str(group))) for trial in snapshot.trials}
-        frame = frame.assign(**{str(group): frame["trial"].map(levels)})
-    figure = figures.curves(frame, group_by=str(group), metric=metric, simulated=record.simulated, dark=dark)
-    started = sum(trial.state not in ("queued", "cached") for trial in snapshot.trials)
-    if len(drawn) < started:
-        figure.update_xaxes(
-            title_text=f"step; {len(drawn):,} of {started:,} trials are drawn: those that run, and others evenly from the rest"
-        )
-    return fit_card(figure, view=f"{record.name} {metric} {group}")
-
-
-def drawn_trials(snapshot: Snapshot) -> list[TrialRecord]:
-    """Those that run, and as many of the others, taken evenly, as a figure can show; in the order of the plan."""
-    started = [trial for trial in snapshot.trials if trial.state not in ("queued", "cached")]
-    if len(started) <= MOST_CURVES:
-        return started
-    running = [trial.id for trial in started if trial.state == "running"][:MOST_CURVES]
-    others = [trial.id for trial in started if trial.state != "running"]
-    left = MOST_CURVES - len(running)
-    chosen = {*running, *(others[place * len(others) // left] for place in range(left))}
-    return [trial for trial in started if trial.id in chosen]
 
 
 def matrix(results: pd.DataFrame, *, record: StudyRecord, dark: bool) -> go.Figure:
@@ -333,17 +289,6 @@ def _grid(*, num_trials: int) -> Component:
         style={"height": f"{min(420, 60 + 32 * max(3, num_trials))}px"},
     )
     return grid
-
-
-def _first_metric(metrics: Mapping[str, int]) -> str:
-    """The study's metric where it has a curve, or else the one with the most points."""
-    main = next(iter(metrics))
-    return main if metrics[main] > 1 else max(metrics, key=lambda metric: metrics[metric])
-
-
-def _first_group(snapshot: Snapshot, groups: Sequence[str]) -> str:
-    arms = {trial.arm for trial in snapshot.trials}
-    return groups[1] if len(arms) > MANY_ARMS and len(groups) > 1 else groups[0]
 
 
 def _claim_example(snapshot: Snapshot) -> str:

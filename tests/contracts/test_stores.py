@@ -228,6 +228,18 @@ def test_points_come_back_in_order_and_once(store: Store, plan: Plan) -> None:
     store.add_points({(job, 1): points})
     assert store.curve([job]) == [(job, 1, "loss", 1.0), (job, 2, "loss", 0.5), (job, 3, "loss", 1 / 3)]
     assert store.curve([job], keys=["other"]) == []
+    assert store.curve([job], after=2) == [(job, 3, "loss", 1 / 3)]
+
+
+def test_newest_points_are_those_of_the_last_step_of_the_last_attempt(store: Store, plan: Plan) -> None:
+    one, other, silent = (trial.chain[-1] for trial in plan.trials[:3])
+    store.add_points({(one, 1): [make_point(9, "loss", 1.0)], (one, 2): [make_point(5, "loss", 4.0), make_point(6, "loss", 3.0)]})
+    store.add_points({(one, 2): [make_point(6, "acc", 0.5)], (other, 1): [make_point(2, "acc", math.nan)]})
+    assert sorted(store.newest_points([one, other, silent])) == sorted(
+        [(one, 6, "acc", 0.5), (one, 6, "loss", 3.0), (other, 2, "acc", None)]
+    )
+    assert store.num_points([one, other, silent]) == {"loss": 3, "acc": 2}
+    assert store.num_points([]) == {}
 
 
 def test_curve_of_a_resumed_job_is_whole(store: Store, plan: Plan) -> None:

@@ -68,26 +68,6 @@ def test_trial_table_has_columns_of_results_and_reason(reader: Reader) -> None:
     assert all(row[scores] is None for row in failed)
 
 
-def test_curves_hold_every_trial_and_mean(reader: Reader) -> None:
-    figure = study.curves_figure(reader, name="live", metric="loss", group="image_size", dark=False)
-    assert {trace.name for trace in figure.data if trace.showlegend} == {"224", "336"}
-    steps = next(trace for trace in figure.data if trace.showlegend).x
-    assert list(steps) == list(range(1, 11))
-
-
-def test_curves_of_metric_measured_once_say_so(reader: Reader) -> None:
-    figure = study.curves_figure(reader, name="mix", metric="score/4", group="arm", dark=False)
-    assert "measured once" in figure.layout.annotations[0].text
-
-
-def test_curves_view_stays_until_choice_changes(reader: Reader) -> None:
-    first, second, other = (
-        study.curves_figure(reader, name="mix", metric="loss", group=group, dark=dark).layout.uirevision
-        for group, dark in (("arm", False), ("arm", True), ("mix", False))
-    )
-    assert first == second != other
-
-
 def test_study_page_keeps_view_of_address(reader: Reader) -> None:
     page = layout(reader, "/study/mix", metric="score/8", group="connector")
     assert by_id(page, "study-metric").value == "score/8"
@@ -283,14 +263,6 @@ def test_only_the_trial_of_an_event_is_read_again(tmp_path: Path, monkeypatch: p
     after = followed.snapshot("live")
     assert [len(which["ids"]) for which in asked] == [1]
     assert [trial.state for trial in after.trials].count("done") == 3
-
-
-def test_curves_of_many_trials_are_those_that_run_and_others_evenly(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = reader.snapshot("live")
-    monkeypatch.setattr(study, "MOST_CURVES", 2)
-    assert [trial.state for trial in study.drawn_trials(snapshot)] == ["done", "running"]
-    title = study.curves_figure(reader, name="live", metric="loss", group="arm", dark=False).layout.xaxis.title.text
-    assert "2 of 4 trials are drawn" in title
 
 
 def test_conclusion_is_computed_once_a_version(reader: Reader) -> None:
