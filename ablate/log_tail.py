@@ -2,11 +2,11 @@
 
 import os
 import re
-import stat
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ablate.errors import InputError
+from ablate.inside import open_inside
 from ablate.workspace import Workspace
 
 MOST_LINES = 400
@@ -26,21 +26,16 @@ def read_log_tail(workspace: Workspace, job: str, number: int, *, lines: int = M
 
     Raises InputError where the file lies elsewhere, such as behind a link that a trainer made, and where it cannot be read.
     """
-    path = _inside(workspace, job, number)
+    path = workspace.attempt(job, number) / LOG
     try:
-        # a pipe in the log's place is not waited for, and a link that has just been put there is not followed
-        place = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(place, "rb") as file:
-            status = os.fstat(place)
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{job}, attempt {number}: its {LOG} is no file")
-            start = max(0, status.st_size - MOST_BYTES)
+        with open_inside(path, folder=workspace.runs) as file:
+            start = max(0, file.seek(0, os.SEEK_END) - MOST_BYTES)
             file.seek(start)
             data = file.read(MOST_BYTES)
     except FileNotFoundError:
         return LogTail("", whole=True) if path.parent.is_dir() else None
-    except OSError as error:
-        raise InputError(f"{job}, attempt {number}: its {LOG} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"{job}, attempt {number}: {error}") from error
     return _tail(data, lines=lines, whole=start == 0)
 
 
@@ -52,17 +47,15 @@ def log_size(workspace: Workspace, job: str, number: int) -> int:
         return 0
 
 
+def newest_log(workspace: Workspace, chain: Sequence[str]) -> tuple[str, int] | None:
+    """(job, attempt) of the last job of the chain whose newest attempt has written something here."""
+    newest = [(job, workspace.newest_attempt(job)) for job in reversed(chain)]
+    return next(((job, number) for job, number in newest if number and log_size(workspace, job, number)), None)
+
+
 def plain(text: str) -> str:
     """The text with everything that is no printable character, tab or line end written as its code."""
     return "".join(char if char.isprintable() or char in "\t\n" else f"\\x{ord(char):02x}" for char in text)
-
-
-def _inside(workspace: Workspace, job: str, number: int) -> Path:
-    """The log's own path with all links followed. Raises InputError where that is outside the runs."""
-    runs, path = workspace.runs.resolve(), (workspace.attempt(job, number) / LOG).resolve()
-    if not path.is_relative_to(runs):
-        raise InputError(f"{job}, attempt {number}: its {LOG} lies outside the workspace, so no page shows it")
-    return path
 
 
 def _tail(data: bytes, *, lines: int, whole: bool) -> LogTail:

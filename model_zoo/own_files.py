@@ -28,6 +28,7 @@ from model_zoo.evaluate.few_shot import open_few_shot, score_few_shot
 from model_zoo.evaluate.harness import check_installed, run_harness
 from model_zoo.evaluate.loss import answer_loss
 from model_zoo.evaluate.names import few_shot_names, harness_names
+from model_zoo.evaluate.samples import Sample, Scored
 from model_zoo.vlm import VisionLanguageModel
 
 _HELD_OUT = 7
@@ -100,18 +101,20 @@ class OwnFiles:
         evaluation = self._config.eval
         return ("val_loss", "skipped_rows", *few_shot_names(evaluation.few_shot), *harness_names(evaluation.harness))
 
-    def examine(self, model: VisionLanguageModel) -> dict[str, float]:
+    def examine(self, model: VisionLanguageModel) -> Scored:
         evaluation, device, val_loss = self._config.eval, self._device, self.validate(model)
         if not math.isfinite(val_loss):  # the last step went too far; the likeliest token of no number would still be one
-            return dict.fromkeys(self.metrics, math.nan)
-        scores = {"val_loss": val_loss, "skipped_rows": self._num_bad_before + self._num_bad}
+            return Scored(dict.fromkeys(self.metrics, math.nan))
+        scores: dict[str, float] = {"val_loss": val_loss, "skipped_rows": self._num_bad_before + self._num_bad}
+        samples: tuple[Sample, ...] = ()
         if evaluation.few_shot:
             see = partial(self._see, model.encoder)
             tasks, settings = self._few_shot, evaluation.few_shot
-            scores |= score_few_shot(model, tasks, settings=settings, layout=self._layout, see=see, device=device)
+            answered = score_few_shot(model, tasks, settings=settings, layout=self._layout, see=see, device=device)
+            scores, samples = scores | dict(answered.scores), answered.samples
         if evaluation.harness:
             scores |= run_harness(model, config=self._config, device=device, folder=self._folder)
-        return scores
+        return Scored(scores, samples)
 
     @torch.no_grad()
     def validate(self, model: VisionLanguageModel) -> float:

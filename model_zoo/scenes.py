@@ -16,6 +16,7 @@ from model_zoo.evaluate.first_token import first_token_metrics
 from model_zoo.evaluate.held_out import held_out_pool, validation_documents
 from model_zoo.evaluate.loss import validation_loss
 from model_zoo.evaluate.names import first_token_names, score_names
+from model_zoo.evaluate.samples import Scored
 from model_zoo.evaluate.scores import score_tasks
 from model_zoo.features import encode, encode_pools, load_features
 from model_zoo.fields import Training
@@ -58,14 +59,14 @@ class Scenes:
     def validate(self, model: VisionLanguageModel) -> float:
         return validation_loss(model, self._validation, features=self._held_out_features(model))
 
-    def examine(self, model: VisionLanguageModel) -> dict[str, float]:
+    def examine(self, model: VisionLanguageModel) -> Scored:
         features, config = self._held_out_features(model), self._config
         val_loss = validation_loss(model, self._validation, features=features)
         if not math.isfinite(val_loss):  # the last step went too far; argmax would still find "answers"
-            return dict.fromkeys(self.metrics, math.nan)
+            return Scored(dict.fromkeys(self.metrics, math.nan))
         tokens, picture = config.tokens_per_image, self._held_out.pixels[:1].to(self._device)
-        scores = score_tasks(model, evaluation=config.eval, pool=self._held_out, features=features, num_tokens=tokens)
-        return {"val_loss": val_loss, **scores, **first_token_metrics(model, config=config, pixels=picture)}
+        scores, samples = score_tasks(model, evaluation=config.eval, pool=self._held_out, features=features, num_tokens=tokens)
+        return Scored({"val_loss": val_loss, **scores, **first_token_metrics(model, config=config, pixels=picture)}, samples)
 
     @property
     def metrics(self) -> Sequence[str]:

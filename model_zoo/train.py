@@ -25,6 +25,7 @@ from model_zoo.encoders import Encoder
 from model_zoo.evaluate.averages import AVERAGES
 from model_zoo.evaluate.few_shot import how_asked
 from model_zoo.evaluate.names import score_names
+from model_zoo.evaluate.samples import SAMPLES_FILE, Scored, write_samples
 from model_zoo.fields import Training
 from model_zoo.initial import initialise
 from model_zoo.layers import prepare
@@ -60,8 +61,8 @@ class World(Protocol):
     def validate(self, model: VisionLanguageModel) -> float:
         """The held-out loss."""
 
-    def examine(self, model: VisionLanguageModel) -> dict[str, float]:
-        """The last step's metrics."""
+    def examine(self, model: VisionLanguageModel) -> Scored:
+        """The last step's metrics, and samples of the answers."""
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must keep for what is read to go on."""
@@ -219,12 +220,13 @@ def _finish(trial: Trial, *, context: Context) -> None:
         for name in trial.adapted:
             merge_adapters(whole.get_submodule(name))
     with context.phase("eval"):
-        scores = trial.world.examine(whole)
+        scores, samples = trial.world.examine(whole)
     context.report(config.train.steps, **scores)
     if math.isfinite(scores["val_loss"]):
         save_weights(whole, context.dir / MODEL_FILE)
         write_json(config.model_dump(mode="json", exclude={"encoder": {"pretrain", "features"}}), context.dir / CONFIG_FILE)
         write_json(_how_measured(config.eval, device=context.device), context.dir / EVALUATION_FILE)
+        write_samples(samples, context.dir / SAMPLES_FILE)
 
 
 Part = tuple[nn.Module, Encoder | Decoder]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import InputError
-from ablate.log_tail import MOST_BYTES, log_size, read_log_tail
+from ablate.log_tail import MOST_BYTES, log_size, newest_log, read_log_tail
 from ablate.workspace import Workspace
 
 
@@ -53,6 +53,16 @@ def test_attempt_without_a_log_wrote_nothing_and_one_that_is_elsewhere_is_none(w
     assert read_log_tail(workspace, "train-1", 1) == ("", True)
     assert read_log_tail(workspace, "train-1", 2) is None
     assert log_size(workspace, "train-1", 2) == 0
+
+
+def test_newest_log_is_that_of_the_last_job_that_wrote(workspace: Workspace) -> None:
+    write(workspace, b"one\n", job="encoder-1")
+    assert newest_log(workspace, ["encoder-1", "train-1"]) == ("encoder-1", 1)
+    path = write(workspace, b"", job="train-1")
+    assert newest_log(workspace, ["encoder-1", "train-1"]) == ("encoder-1", 1)
+    path.write_bytes(b"two\n")
+    assert newest_log(workspace, ["encoder-1", "train-1"]) == ("train-1", 1)
+    assert newest_log(workspace, []) is None
 
 
 @pytest.mark.parametrize("job", ["../../outside", "/outside", "train-1"])

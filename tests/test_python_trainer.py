@@ -14,6 +14,7 @@ from ablate.errors import InputError
 from ablate.journal import make_point
 from ablate.load import load_study
 from ablate.planner import make_plan
+from ablate.samples import Sample, Samples, read_samples
 from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.own import Remembering, config_of, stage_of, train, write_study
@@ -174,6 +175,25 @@ def train(config, context):
     first, second = (execute(job, workspace=workspace, number=number) for number in (1, 2))
     assert (first.state, second.state, second.metrics) == ("failed", "done", (make_point(7, "loss", 0.5),))
     assert [path.name for path in (workspace.runs / job.id).iterdir() if not path.name.startswith("attempt-")] == []
+
+
+def test_samples_that_the_function_leaves_are_those_of_the_job(tmp_path: Path, workspace: Workspace) -> None:
+    package(
+        tmp_path,
+        train="""
+import json
+
+def train(config, context):
+    lines = [{"task": "sum", "prompt": "1 + 1", "expected": "2", "answer": "3", "correct": False}, {"task": "none"}]
+    (context.dir / "samples.jsonl").write_text("\\n".join(map(json.dumps, lines)))
+    context.report(1, loss=0.5)
+""",
+    )
+    study = load(tmp_path)
+    job, *_ = make_plan(study, make_arms(study)).jobs.values()
+    assert read_samples(workspace, job.id) is None
+    assert execute(job, workspace=workspace, number=1).state == "done"
+    assert read_samples(workspace, job.id) == Samples(job.id, (Sample("sum", None, "1 + 1", ("2",), "3", 0.0, ()),), 1, 0, True)
 
 
 def test_outcome_does_not_depend_on_what_was_reported_first(tmp_path: Path, workspace: Workspace) -> None:

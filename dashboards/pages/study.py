@@ -16,7 +16,7 @@ from ablate.errors import InputError
 from ablate.plot_style import STATES
 from ablate.results import KEYS
 from ablate.stores import EventRecord, StudyRecord
-from dashboards import control, now
+from dashboards import control, logs, now
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.curve_view import drawing, first_group, first_metric, groups_of, known_view, metrics_of
@@ -60,6 +60,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             html.Div(id="study-progress", className="strip"),
             control.place(),
             now.place(),
+            logs.study_place(reader, snapshot, query=query),
             html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts")], className="card"),
             html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
@@ -138,21 +139,28 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         Output("study-now", "children"),
         Output("study-curves-made", "data"),
         Output("study-curves-caption", "children"),
+        Output("study-log-card", "hidden"),
+        Output("study-log", "options"),
+        Output("study-log-tail", "children"),
         Input("seen", "data"),
         Input("points", "data"),
         Input("study-metric", "value"),
         Input("study-group", "value"),
+        Input("study-log", "value"),
         Input("dark", "data"),
         State("study-name", "data"),
         State("study-curves-have", "data"),
     )
-    def _growing(_seen: object, _points: object, metric: object, group: object, dark: object, name: object, have: object) -> Any:
+    def _growing(
+        _seen: object, _points: object, metric: object, group: object, log: object, dark: object, name: object, have: object
+    ) -> Any:
         # one request for all that grows: what each costs the server is most of what a viewer costs
         snapshot = reader.snapshot(name)
         view = known_view(reader, snapshot, chosen={"metric": metric, "group": group})
         figure, said = drawing(reader, snapshot, view=view, dark=bool(dark))
         lines = [html.P(line, className="note") for line in said]
-        return now.at_work(reader, snapshot, now=time.time()), sent.figure(figure, have=have), lines
+        at_work = now.at_work(reader, snapshot, now=time.time())
+        return at_work, sent.figure(figure, have=have), lines, *logs.study_part(reader, snapshot, wanted=log)
 
     @app.callback(Output("study-opened", "children"), Input("study-trials", "selectedRows"), State("study-name", "data"))
     def _opened(rows: object, name: object) -> list[Component]:
@@ -162,7 +170,8 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     register_graph(app, name="study-matrix")
     register_graph(app, name="study-curves")
     register_grid(app, name="study-trials")
-    app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("study-metric", "value"), Input("study-group", "value"))
+    remembered = [Input(f"study-{key}", "value") for key in ("metric", "group", "log")]
+    app.clientside_callback(ClientsideFunction("ablate", "remember"), *remembered)
 
 
 def matrix(results: pd.DataFrame, *, record: StudyRecord, dark: bool) -> go.Figure:

@@ -19,12 +19,12 @@ from ablate.quantities import counted, duration_text, large, scientific
 from ablate.results import FINAL
 from ablate.stores import TrialRecord
 from ablate.trial_view import StageUse, drawable, moved_from_base, stages_of, trial_curves
-from dashboards.address import Query, choice, choices, href
+from dashboards import logs, samples
+from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
 from dashboards.reader import Reader, Snapshot, Version
 from dashboards.widgets import (
     DASH,
-    aria,
     fit_card,
     graph,
     heading,
@@ -40,16 +40,15 @@ NAMES = (2,)
 
 MAX_CURVES = 6
 """Figures that the page has room for."""
-LATEST = "latest"
 SEPARATOR = " / "
-"""Between stage and metric, and between job and attempt."""
+"""Between stage and metric."""
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     snapshot = reader.snapshot(names[0])
     record, trial = snapshot.record, reader.trial(snapshot, names[1])
     curves = reader.read(lambda store: trial_curves(store, trial))
-    attempts = attempt_options(reader.read(lambda store: stages_of(store, trial, trials=snapshot.trials)))
+    attempts = logs.attempt_options(reader.read(lambda store: stages_of(store, trial, trials=snapshot.trials)))
     return html.Div(
         [
             dcc.Store(id="trial-place", data=[record.name, trial.id]),
@@ -65,7 +64,8 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             html.Section([html.H2("Stages"), html.Div(id="trial-stages")], className="card"),
             html.Section([html.H2("Attempts"), html.Div(id="trial-attempts")], className="card"),
             _curves_card(curves, snapshot=snapshot, query=query),
-            _log_card(attempts, query=query),
+            samples.place(reader, trial, query=query),
+            logs.trial_place(attempts, query=query),
             html.Section([html.H2("On the command line"), *_commands(trial)], className="card"),
         ]
     )
@@ -82,8 +82,15 @@ def points(reader: Reader, *, names: Sequence[str]) -> int:
 
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
-    slots = [f"trial-curve-{slot}" for slot in range(MAX_CURVES)]
+    _register_overview(app, reader=reader)
+    _register_curves(app, reader=reader, sent=sent)
+    samples.register(app, reader=reader, known_trial=known_trial)
+    logs.register_trial(app, reader=reader, known_trial=known_trial)
+    remembered = [Input(f"trial-{key}", "value") for key in ("metrics", "samples", "attempt")]
+    app.clientside_callback(ClientsideFunction("ablate", "remember"), *remembered)
 
+
+def _register_overview(app: Dash, *, reader: Reader) -> None:
     @app.callback(
         Output("trial-standing", "children"),
         Output("trial-final", "children"),
@@ -103,8 +110,12 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
             metrics_table(trial, metric=snapshot.study.metric.name),
             stages_table(stages),
             attempts_part(past),
-            attempt_options(stages),
+            logs.attempt_options(stages),
         )
+
+
+def _register_curves(app: Dash, *, reader: Reader, sent: Sent) -> None:
+    slots = [f"trial-curve-{slot}" for slot in range(MAX_CURVES)]
 
     @app.callback(
         Output("trial-metrics", "options"),
@@ -128,22 +139,8 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         made = [sent.figure(figure, have=had) for figure, had in zip(drawn, have, strict=False)]
         return (options, curves_said(options, wanted), *[False] * len(drawn), *[True] * unused, *made, *[no_update] * unused)
 
-    @app.callback(
-        Output("trial-log", "children"),
-        Input("seen", "data"),
-        Input("points", "data"),
-        Input("trial-attempt", "value"),
-        State("trial-place", "data"),
-    )
-    def _log(_seen: object, _points: object, attempt: object, place: object) -> Sequence[Component]:
-        snapshot, trial = known_trial(reader, place)
-        stages = reader.read(lambda store: stages_of(store, trial, trials=snapshot.trials))
-        return log_part(reader, trial, attempt=known_attempt(attempt, stages=stages))
-
     for name in slots:
         register_graph(app, name=name)
-    remembered = [Input("trial-metrics", "value"), Input("trial-attempt", "value")]
-    app.clientside_callback(ClientsideFunction("ablate", "remember"), *remembered)
 
 
 def known_trial(reader: Reader, place: object) -> tuple[Snapshot, TrialRecord]:
@@ -160,20 +157,6 @@ def known_curves(chosen: object, *, allowed: Sequence[str]) -> list[str]:
     if unknown:
         raise InputError(f"no curve '{unknown[0]}' of this trial (there: {', '.join(allowed) or 'none yet'})")
     return [str(name) for name in chosen]
-
-
-def known_attempt(value: object, *, stages: Sequence[StageUse]) -> tuple[str, int] | None:
-    """(job, number); None where nothing of the trial has begun. Only a job of the trial is ever looked for in the workspace."""
-    begun = {f"{stage.job}{SEPARATOR}{each}": (stage.job, each) for stage in stages for each in range(1, stage.attempts + 1)}
-    if value == LATEST:
-        return list(begun.values())[-1] if begun else None
-    if not isinstance(value, str) or value not in begun:
-        raise InputError(f"no attempt '{str(value)[:100]}' of this trial (there: {', '.join(begun) or 'none yet'})")
-    return begun[value]
-
-
-def attempt_options(stages: Sequence[StageUse]) -> list[str]:
-    return [LATEST, *(f"{stage.job}{SEPARATOR}{each}" for stage in stages for each in range(1, stage.attempts + 1))]
 
 
 def curve_options(curves: pd.DataFrame) -> list[str]:
@@ -263,20 +246,6 @@ def curves_said(options: Sequence[str], wanted: Sequence[str]) -> Component | No
     return html.P(f"The first {MAX_CURVES} of {len(wanted)} chosen curves are drawn.", className="note") if left > 0 else None
 
 
-def log_part(reader: Reader, trial: TrialRecord, *, attempt: tuple[str, int] | None) -> list[Component]:
-    """The end of a log as text, or why there is none here."""
-    if attempt is None:
-        return [message("Nothing of this trial has begun, so there is no log.")]
-    job, each = attempt
-    tail = reader.log(job, each)
-    if tail is None:
-        where = "in the workspace of these pages" if reader.workspace else "known to these pages, which have no --workspace"
-        said = f"{job}, attempt {each}: nothing of it is {where}: it ran elsewhere. On the machine that ran it:"
-        return [message(said, command=f"ablate logs {trial.id}")]
-    note = f"{job}, attempt {each}: " + ("all it wrote" if tail.whole else f"the end; the whole of it: ablate logs {trial.id}")
-    return [html.P(note, className="note"), html.Pre(tail.text or "(it wrote nothing)", className="log", tabIndex=0, **aria(label="Log"))]
-
-
 def _curves_card(curves: pd.DataFrame, *, snapshot: Snapshot, query: Query) -> Component:
     options = curve_options(curves)
     chosen = choices(query, "metrics", allowed=options, default=first_curves(options, metric=snapshot.study.metric.name))
@@ -288,13 +257,6 @@ def _curves_card(curves: pd.DataFrame, *, snapshot: Snapshot, query: Query) -> C
     ]
     parts = [html.H2("Curves"), html.Div(control, className="controls"), html.Div(id="trial-curves-said")]
     return html.Section([*parts, html.Div(cards, className="columns even")], className="card")
-
-
-def _log_card(options: Sequence[str], *, query: Query) -> Component:
-    value = choice(query, "attempt", allowed=options, default=LATEST)
-    chooser = dcc.Dropdown(id="trial-attempt", options=list(options), value=value, clearable=False)
-    control = html.Div([html.Label("Attempt", htmlFor="trial-attempt"), chooser], className="control wide")
-    return html.Section([html.H2("Log"), html.Div(control, className="controls"), html.Div(id="trial-log")], className="card")
 
 
 def _attempt_row(each: PastAttempt) -> list[Any]:

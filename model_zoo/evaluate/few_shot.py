@@ -18,7 +18,8 @@ from model_zoo.evaluate.averages import CAPTION_VQA_MEAN
 from model_zoo.evaluate.cider import caption_words, cider_d, document_frequencies
 from model_zoo.evaluate.generate import Asked, See, generate
 from model_zoo.evaluate.names import FEW_SHOT_METRICS, few_shot_tasks
-from model_zoo.evaluate.prompts import CAPTIONING, VQA, Query, Shot, prompt
+from model_zoo.evaluate.prompts import CAPTIONING, VQA, Prompt, Query, Shot, prompt
+from model_zoo.evaluate.samples import NUM_SAMPLES, Sample, Scored, jpeg
 from model_zoo.evaluate.settings import NEW_LINE, FewShot
 from model_zoo.evaluate.vqa_accuracy import NUM_ANSWERS, vqa_accuracy
 from model_zoo.vlm import VisionLanguageModel
@@ -83,18 +84,35 @@ def open_few_shot(settings: FewShot, *, files: Files, layout: Layout) -> tuple[F
 
 def score_few_shot(
     model: VisionLanguageModel, tasks: Sequence[FewShotTask], *, settings: FewShot, layout: Layout, see: See, device: str
-) -> dict[str, float]:
-    """CIDEr-D from 0 to 10, accuracy in percent, and the mean of the two as papers print them."""
-    scores = dict[str, float]()
+) -> Scored:
+    """CIDEr-D from 0 to 10, accuracy in percent, and the mean of the two as papers print them; and samples of the answers."""
+    scores, samples = dict[str, float](), list[Sample]()
     for task in tasks:
         for number in settings.shots:
             asked = [_ask(task, n, shots=number, separator=settings.separator, layout=layout) for n in range(len(task.queries))]
             said = generate(model, asked, tokenizer=layout.tokenizer, see=see, max_new_tokens=settings.max_new_tokens, device=device)
             scores[f"{FEW_SHOT_METRICS[task.name]}/{number}"] = _cider(task, said) if task.name == "captioning" else _accuracy(task, said)
+            samples += _samples(task, said, shots=number, separator=settings.separator, layout=layout)
     if len(tasks) == 2:
         for number in settings.shots:
             scores[f"{CAPTION_VQA_MEAN}/{number}"] = fmean((100 * scores[f"cider/{number}"], scores[f"vqa_accuracy/{number}"]))
-    return scores
+    return Scored(scores, tuple(samples))
+
+
+def _samples(task: FewShotTask, said: Sequence[str], *, shots: int, separator: str, layout: Layout) -> tuple[Sample, ...]:
+    """Of the first queries, each with its own picture alone."""
+    return tuple(
+        Sample(
+            task=task.name,
+            shots=shots,
+            prompt=_prompt(task, number, shots=shots, separator=separator).text,
+            expected=tuple(dict.fromkeys(query.answers)),
+            answer=answer,
+            correct=vqa_accuracy(answer, human_answers=query.answers) if task.name == "vqa" else None,
+            images=(jpeg(pixels_of(query.picture, layout=layout).numpy()),),
+        )
+        for number, (query, answer) in enumerate(list(zip(task.queries, said, strict=True))[:NUM_SAMPLES])
+    )
 
 
 def _open(name: str, settings: FewShot, *, files: Files, layout: Layout) -> FewShotTask:
@@ -165,11 +183,15 @@ def _draw(query: Example, pool: Sequence[Example], *, seed: tuple[int, ...], num
     return tuple(others[place] for place in chosen.tolist())
 
 
-def _ask(task: FewShotTask, number: int, *, shots: int, separator: str, layout: Layout) -> Asked:
-    """The prompt of a query: text in pieces between its pictures, each of which becomes tokens by itself, as in training."""
+def _prompt(task: FewShotTask, number: int, *, shots: int, separator: str) -> Prompt[bytes]:
     query, before = task.queries[number], [example.as_shot for example in task.shots[number][:shots]]
     question = Query(query.picture, query.question)
-    text, pictures = prompt(question, template=_TEMPLATES[task.name], shots=before, separator=separator, image_mark=IMAGE_MARK)
+    return prompt(question, template=_TEMPLATES[task.name], shots=before, separator=separator, image_mark=IMAGE_MARK)
+
+
+def _ask(task: FewShotTask, number: int, *, shots: int, separator: str, layout: Layout) -> Asked:
+    """The prompt of a query: text in pieces between its pictures, each of which becomes tokens by itself, as in training."""
+    text, pictures = _prompt(task, number, shots=shots, separator=separator)
     first, *pieces = text.split(IMAGE_MARK)
     tokens = layout.tokenizer.encode(first)
     for piece in pieces:

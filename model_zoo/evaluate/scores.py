@@ -22,33 +22,40 @@ from model_zoo.evaluate.averages import AVERAGES, FEW_SHOT_TASKS, SHOTS
 from model_zoo.evaluate.captions import greedy_captions
 from model_zoo.evaluate.cider import cider_d, document_frequencies
 from model_zoo.evaluate.held_out import caption_task, label_task, progression_task, question_task, recall_task
+from model_zoo.evaluate.samples import Sample, Scored, scene_samples
 from model_zoo.vlm import VisionLanguageModel
 
 WRITTEN_ONE_IN = 4
 """Documents for one in which the model writes captions itself: where its words are wrong, each takes up to three passes more."""
 
 
-def score_tasks(model: VisionLanguageModel, *, evaluation: Eval, pool: Pool, features: Tensor, num_tokens: int) -> dict[str, float]:
-    """Every score of the tasks asked for, and the averages of which they are all the parts."""
-    number, scores = evaluation.num_documents, dict[str, float]()
+def score_tasks(model: VisionLanguageModel, *, evaluation: Eval, pool: Pool, features: Tensor, num_tokens: int) -> Scored:
+    """Every score of the tasks asked for, the averages of which they are all the parts, and samples of the answers."""
+    number, scores, samples = evaluation.num_documents, dict[str, float](), list[Sample]()
     if Task.CAPTION in evaluation.tasks:
         documents = caption_task(pool, number=number, num_tokens=num_tokens)
         logits = answer(model, documents, features=features)
         scores |= _at_shots(Task.CAPTION, _is_right(logits, documents))
         scores |= _cider(model, documents, logits=logits, pool=pool, features=features)
+        samples += _samples(Task.CAPTION, documents, said=logits.argmax(-1), pool=pool)
     if Task.VQA in evaluation.tasks:
         documents = question_task(pool, number=number, num_tokens=num_tokens)
-        scores |= _at_shots(Task.VQA, free_choice(model, documents, features=features))
+        logits = answer(model, documents, features=features)
+        scores |= _at_shots(Task.VQA, _is_right(logits, documents))
+        samples += _samples(Task.VQA, documents, said=logits.argmax(-1), pool=pool)
     if Task.IN_CONTEXT in evaluation.tasks:
         documents = label_task(pool, number=number, num_tokens=num_tokens)
-        scores |= _at_shots(Task.IN_CONTEXT, forced_choice(model, documents, features=features))
+        picked = forced_choice(model, documents, features=features)
+        scores |= _at_shots(Task.IN_CONTEXT, picked)
+        right, wrong = _two_labels(documents, device=features.device)
+        samples += _samples(Task.IN_CONTEXT, documents, said=torch.where(picked, right, wrong), pool=pool)
     if Task.TEXT in evaluation.tasks:
         scores |= _text_scores(model, number=number // 2, features=features)
     if set(FEW_SHOT_TASKS) <= set(evaluation.tasks):
         for shots in SHOTS:
             parts = AVERAGES[f"few_shot/{shots}"]
             scores[f"few_shot/{shots}"] = sum(scores[part] for part in parts) / len(parts)
-    return scores
+    return Scored(scores, tuple(samples))
 
 
 def free_choice(model: VisionLanguageModel, documents: Documents, *, features: Tensor) -> Tensor:
@@ -58,8 +65,7 @@ def free_choice(model: VisionLanguageModel, documents: Documents, *, features: T
 
 def forced_choice(model: VisionLanguageModel, documents: Documents, *, features: Tensor) -> Tensor:
     """[N, A] of booleans: the right one of the two labels is the likelier, so chance is one half."""
-    right = _right(documents, device=features.device)
-    wrong = right.amin(1, keepdim=True) + right.amax(1, keepdim=True) - right  # a document has exactly two labels
+    right, wrong = _two_labels(documents, device=features.device)
     logits = answer(model, documents, features=features)
     picked = [logits.gather(2, which[..., None])[..., 0] for which in (right, wrong)]
     return picked[0] > picked[1]
@@ -102,6 +108,18 @@ def _is_right(logits: Tensor, documents: Documents) -> Tensor:
 def _right(documents: Documents, *, device: torch.device) -> Tensor:
     targets = documents.targets[documents.targets != NO_TARGET].reshape(len(documents.targets), -1)
     return torch.from_numpy(targets).to(device)
+
+
+def _two_labels(documents: Documents, *, device: torch.device) -> tuple[Tensor, Tensor]:
+    """[N, A] each: the right label, and the other one of the document's two."""
+    right = _right(documents, device=device)
+    return right, right.amin(1, keepdim=True) + right.amax(1, keepdim=True) - right
+
+
+def _samples(task: Task, documents: Documents, *, said: Tensor, pool: Pool) -> tuple[Sample, ...]:
+    """said [N, A]"""
+    right = said == _right(documents, device=said.device)
+    return scene_samples(task, documents, said=said.cpu().numpy(), right=right.cpu().numpy(), pool=pool)
 
 
 def _at_shots(task: Task, correct: Tensor) -> Mapping[str, float]:

@@ -9,9 +9,12 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, TimeoutErr
 
 from ablate.journal import make_point
 from ablate.workspace import Workspace
+from dashboards.address import href
+from dashboards.reader import Reader
 from dashboards.sharing import UPDATE
 from tests.browser.screenshots import served, wait_until_drawn
 from tests.dashboards.filled import EVIL, LIVE, MIX, Writer
+from tests.dashboards.test_samples import LINES, write_samples
 
 pytestmark = pytest.mark.browser
 
@@ -377,3 +380,26 @@ def test_studies_chosen_to_compare_are_in_the_address(page: Page, address: str) 
     expect(page.locator("#compare-declared")).to_contain_text("image_size")
     wait_until_drawn(page)
     page.wait_for_url(re.compile("study=mix&study=live&metric=score%2F8"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_samples_have_their_pictures_and_a_study_its_log(page: Page, tmp_path: Path, scheme: Any) -> None:
+    workspace = Workspace(tmp_path)
+    job = Writer(LIVE, workspace=workspace).finish(1).start()
+    workspace.attempt(job.id, 1).mkdir(parents=True)
+    (workspace.attempt(job.id, 1) / "log.txt").write_text(f"step 7 {EVIL}\n")
+    trial = Reader(workspace.store_url).snapshot("live").trials[0]
+    write_samples(workspace, trial.chain[-1], LINES)
+    page.emulate_media(color_scheme=scheme)
+    with served(workspace.store_url, more=["--workspace", str(tmp_path)]) as address:
+        complaints = Complaints(page, home=address)
+        page.goto(address + href("trial", "live", trial.id))
+        expect(page.locator(".sample")).to_have_count(len(LINES))
+        wait_until_drawn(page)
+        assert page.evaluate("[...document.querySelectorAll('.sample img')].map((image) => image.naturalWidth)") == [8, 80, 8]
+        expect(page.locator(".sample").first).to_contain_text(EVIL)
+        page.goto(f"{address}/study/live")
+        expect(page.locator("#study-log-tail")).to_contain_text(f"step 7 {EVIL}")
+        wait_until_drawn(page)
+        assert page.locator("img[src=x]").count() == 0
+        assert complaints.found == []

@@ -67,6 +67,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         store.add_points({(job.id, 1): points})
         workspace.attempt(job.id, 1).mkdir(parents=True)
         (workspace.attempt(job.id, 1) / "log.txt").write_text(f"\x1b[31m{EVIL}\x1b[0m {LINK}\n", encoding="utf-8")
+        line = {
+            "task": EVIL,
+            "shots": 4,
+            "prompt": LINK,
+            "expected": [EVIL, LINK],
+            "answer": EVIL,
+            "images": ["../../x.png", f"data:{EVIL}"],
+        }
+        (workspace.artifacts / job.id).mkdir()
+        (workspace.artifacts / job.id / "samples.jsonl").write_text(json.dumps(line), encoding="utf-8")
         end = (
             Outcome(job.id, 1, "failed", "code", reason=f"RuntimeError: {EVIL} {LINK}")
             if number == 0

@@ -9,6 +9,7 @@ from ablate.errors import InputError
 from ablate.stores import open_store
 from ablate.trial_view import stages_of, trial_curves
 from ablate.workspace import Workspace
+from dashboards import logs
 from dashboards.address import href
 from dashboards.live import versions
 from dashboards.pages import find_page, study, trial
@@ -105,9 +106,9 @@ def test_only_attempts_of_the_trial_are_looked_for(reader: Reader, store_url: st
     stages = stages_of(store, snapshot.trials[0], trials=snapshot.trials)
     store.close()
     job = stages[0].job
-    assert trial.known_attempt("latest", stages=stages) == (job, 1)
+    assert logs.known_attempt("latest", stages=stages) == (job, 1)
     with pytest.raises(InputError, match="there: "):
-        trial.known_attempt(wanted.format(job=job) if isinstance(wanted, str) else wanted, stages=stages)
+        logs.known_attempt(wanted.format(job=job) if isinstance(wanted, str) else wanted, stages=stages)
 
 
 def test_log_is_the_attempts_text(tmp_path: Path) -> None:
@@ -115,13 +116,13 @@ def test_log_is_the_attempts_text(tmp_path: Path) -> None:
     Writer(LIVE, workspace=workspace, base={"fail": "raise"}).finish(1)
     reader = Reader(workspace.store_url, workspace=workspace)
     first, second = reader.snapshot("live").trials[:2]
-    shown = text(trial.log_part(reader, first, attempt=(first.chain[-1], 1)))
+    shown = text(logs.log_part(reader, first, attempt=(first.chain[-1], 1)))
     assert "Traceback" in shown
     assert "all it wrote" in shown
-    assert "has begun" in text(trial.log_part(reader, second, attempt=None))
-    assert f"ablate logs {first.id}" in text(trial.log_part(reader, first, attempt=(first.chain[-1], 2)))
+    assert "has begun" in text(logs.log_part(reader, second, attempt=None))
+    assert f"ablate logs {first.id}" in text(logs.log_part(reader, first, attempt=(first.chain[-1], 2)))
     blind = Reader(workspace.store_url)
-    assert "no --workspace" in text(trial.log_part(blind, first, attempt=(first.chain[-1], 1)))
+    assert "no --workspace" in text(logs.log_part(blind, first, attempt=(first.chain[-1], 1)))
 
 
 def test_log_that_grows_is_news(tmp_path: Path) -> None:

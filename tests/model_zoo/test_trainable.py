@@ -79,7 +79,7 @@ def test_train_reports_every_metric_at_the_last_step_and_leaves_safetensors(tiny
     of_files = ("skipped_rows", "vqa_accuracy/", "caption_vqa_mean/", "lm_eval/")
     not_here |= {name for name in trainable.METRICS if name.startswith(of_files)}
     assert at_the_end == set(trainable.METRICS) - not_here
-    assert sorted(path.name for path in worker.dir.iterdir()) == ["config.json", "evaluation.json", "model.safetensors"]
+    assert sorted(path.name for path in worker.dir.iterdir()) == ["config.json", "evaluation.json", "model.safetensors", "samples.jsonl"]
     assert [step for step, name, _ in worker.points if name == "val_loss"] == [3, 6]
 
 
@@ -123,6 +123,15 @@ def test_train_twice_with_a_seed_gives_the_same_bits(tiny, make_worker, training
     assert all(torch.equal(tensor, weights(two)[name]) for name, tensor in weights(one).items())
 
 
+def test_samples_are_about_the_same_documents_in_every_trial(tiny, make_worker):
+    arms = (tiny, change(tiny, connector={"kind": "c_abstractor"}))
+    one, two = (run(config, make_worker, name=str(seed), seed=seed) for seed, config in enumerate(arms))
+    asked = [[json.loads(line) for line in (worker.dir / "samples.jsonl").read_text().splitlines()] for worker in (one, two)]
+    assert len(asked[0]) == len(asked[1]) > 0
+    for first, second in zip(*asked, strict=True):
+        assert all(first[key] == second[key] for key in ("task", "shots", "prompt", "expected", "images"))
+
+
 def test_train_with_another_seed_gives_other_weights(tiny, make_worker):
     one, two = (run(tiny, make_worker, name=str(seed), seed=seed) for seed in (0, 1))
     assert one.last["val_loss"] != two.last["val_loss"]
@@ -147,6 +156,7 @@ def test_train_interrupted_and_resumed_ends_with_the_same_bits(tiny, make_worker
     assert "caption/0" not in broken.last
     resumed.kept = broken.kept
     trainable.train(stage, {}, resumed)
+    assert (resumed.dir / "samples.jsonl").read_bytes() == (whole.dir / "samples.jsonl").read_bytes()
     assert resumed.points[0][0] > 20
     assert resumed.last == whole.last
     assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())

@@ -152,7 +152,7 @@ def test_scores_of_what_was_written_are_those_of_the_metrics(tmp_path, monkeypat
     monkeypatch.setattr(few_shot, "generate", copy)
     asked = settings(shots=[4, 8])
     tasks = open_few_shot(asked, files=FILES, layout=LAYOUT)
-    scores = score_few_shot(None, tasks, settings=asked, layout=LAYOUT, see=None, device="cpu")  # type: ignore[arg-type]
+    scores, samples = score_few_shot(None, tasks, settings=asked, layout=LAYOUT, see=None, device="cpu")  # type: ignore[arg-type]
     assert list(scores) == few_shot_names(asked)
     for task, name, right in zip(tasks, ("cider", "vqa_accuracy"), (2.5, 100), strict=True):
         for shots in (4, 8):
@@ -160,6 +160,14 @@ def test_scores_of_what_was_written_are_those_of_the_metrics(tmp_path, monkeypat
             assert 0 < sum(hits) < len(hits)
             assert scores[f"{name}/{shots}"] == pytest.approx(right * sum(hits) / len(hits))
     assert scores["caption_vqa_mean/4"] == pytest.approx((100 * scores["cider/4"] + scores["vqa_accuracy/4"]) / 2)
+    assert [(each.task, each.shots) for each in samples] == [(task.name, shots) for task in tasks for shots in (4, 8) for _ in range(4)]
+    for number, each in enumerate(samples[8:12]):
+        query, told = tasks[1].queries[number], tasks[1].shots[number][:4]
+        shots_text = "".join(f"<image> Question: Hue? Short answer: {shot.answers[0]}\n" for shot in told)
+        assert each.prompt == f"{shots_text}<image> Question: Hue? Short answer:"
+        assert (each.answer, each.expected) == (told[-1].answers[0], query.answers[:1])
+        assert each.correct == float(each.answer == each.expected[0])
+    assert samples[0].correct is None, "a caption is neither right nor wrong"
 
 
 def test_prompt_is_mm1s_with_a_placeholder_for_each_picture(tmp_path):

@@ -32,7 +32,7 @@ def pool():
 
 def score(model, pool, **settings):
     features = encode(model.encoder, pool, tiles=1, device="cpu")
-    return score_tasks(model, evaluation=Eval(**settings), pool=pool, features=features, num_tokens=4)
+    return score_tasks(model, evaluation=Eval(**settings), pool=pool, features=features, num_tokens=4).scores
 
 
 def test_in_context_without_shots_scores_exactly_half(model, pool):
@@ -107,7 +107,8 @@ def test_cider_of_a_model_that_knows_the_captions_is_ten(model, pool, monkeypatc
     oracle = torch.nn.functional.one_hot(torch.from_numpy(right[right >= 0].reshape(16, 36)), SIZE).float()
     monkeypatch.setattr("model_zoo.evaluate.scores.answer", lambda *_, **__: oracle)
     monkeypatch.setattr("model_zoo.evaluate.captions.answer", lambda *_, **__: pytest.fail("what is right is not read again"))
-    scores = score_tasks(model, evaluation=Eval(tasks=["caption"], num_documents=16), pool=pool, features=torch.zeros(1), num_tokens=4)
+    evaluation = Eval(tasks=["caption"], num_documents=16)
+    scores = score_tasks(model, evaluation=evaluation, pool=pool, features=torch.zeros(1), num_tokens=4).scores
     assert scores == pytest.approx({f"{name}/{shots}": best for name, best in (("caption", 100), ("cider", 10)) for shots in (0, 4, 8)})
 
 
@@ -121,7 +122,8 @@ def test_cider_is_of_captions_the_model_writes_itself(model, pool, monkeypatch):
     monkeypatch.setattr("model_zoo.evaluate.scores.answer", lambda *_, **__: logits)
     lost = torch.nn.functional.one_hot(torch.tensor(SIZE - 2), SIZE).float()
     monkeypatch.setattr("model_zoo.evaluate.captions.answer", lambda _, read, **__: lost.expand(len(read.tokens), 36, SIZE))
-    scores = score_tasks(model, evaluation=Eval(tasks=["caption"], num_documents=16), pool=pool, features=torch.zeros(1), num_tokens=4)
+    evaluation = Eval(tasks=["caption"], num_documents=16)
+    scores = score_tasks(model, evaluation=evaluation, pool=pool, features=torch.zeros(1), num_tokens=4).scores
     assert (scores["caption/0"], scores["cider/0"]) == (75.0, 0.0)
 
 
