@@ -7,13 +7,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ablate.errors import InputError
 from ablate.lacking import refuse_lacks
+from ablate.mirroring import Mirroring, mirror_order
 from ablate.pages import pages_of_run
 from ablate.progress import Progress
 from ablate.record import Summary
 from ablate.run import own_handlers, run_study, stop_on_signals
 from ablate.schedule import Scheduler
 from ablate.stores import Store, open_store
-from ablate.stores.mlflow_mirror import Mirroring, mirror_order
 from ablate.study import Study
 from ablate.terminal import RunScreen
 from ablate.workspace import Workspace

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 from ablate.design import make_arms
+from ablate.mirroring import Mirroring, mirror_order
 from ablate.planner import make_plan
 from ablate.record import Recorder
 from ablate.schedule import Started
 from ablate.schedule.ray_tasks import RayTasks, start_ray, stop_ray
 from ablate.stores import open_store
-from ablate.stores.mlflow_mirror import Mirroring, mirror_order
 from ablate.study import Study
 from ablate.workspace import Workspace
 

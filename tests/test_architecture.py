@@ -143,3 +143,16 @@ def test_status_reads_the_store_and_no_study_language(tmp_path: Path) -> None:
         found = subprocess.run([sys.executable, "-c", code, "status", *words], capture_output=True, text=True, cwd=tmp_path, check=True)
         assert found.stderr.strip() == "[]"
         assert "small" in found.stdout or "queued" in found.stdout
+
+
+def test_run_leaves_mlflow_and_the_report_to_the_mirror_beside_it(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; import ablate.session\n"
+        "from ablate.mirroring import Mirroring, mirror_order; from ablate.workspace import Workspace\n"
+        "from ablate.stores import open_store; from tests.conftest import make_study; from tests.faults.invariants import go_on\n"
+        "workspace = Workspace(Path(sys.argv[1])); workspace.create(); store = open_store(workspace.store_url, write=True)\n"
+        "assert go_on(make_study(), workspace) == 2; Mirroring(mirror_order(workspace, ()), store, say=print).__exit__(None)\n"
+        "print([m for m in ('mlflow', 'plotly', 'pandas', 'scipy', 'jinja2', 'ablate.report') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"

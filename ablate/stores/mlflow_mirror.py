@@ -1,52 +1,41 @@
 """MLflow as a mirror of the store, for people who live there: an experiment a study, a parent run, a child run a trial.
 
-It runs as a process of its own beside a run (`Mirroring`), follows the store read-only and writes what is missing in MLflow, so MLflow's
-20 to 40 ms a trial are nobody's wait and its outages cost no trial. What is mirrored is asked of MLflow itself, by tag, hence a mirror
-that was killed, or a file that was lost, is made whole by the next run. It writes into a file of the workspace, or where MLflow's own
-variable MLFLOW_TRACKING_URI says, such as to a server.
+It runs in a process of its own beside a run (`ablate/mirroring.py`), follows the store read-only and writes what is missing in MLflow, so
+MLflow's 20 to 40 ms a trial are nobody's wait and its outages cost no trial. What is mirrored is asked of MLflow itself, by tag, hence a
+mirror that was killed, or a file that was lost, is made whole by the next run. The parent run gets the study's report, once every trial
+has ended: before that it would be out of date at once. It writes into a file of the workspace, or where MLflow's own variable
+MLFLOW_TRACKING_URI says, such as to a server.
 """
 
 import contextlib
 import fcntl
 import json
 import os
-import select
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from ablate.errors import AblateError
-from ablate.fingerprint import fingerprint
-from ablate.repository import redacted
 from ablate.stores import Store, StudyRecord, TrialRecord, open_store
-from ablate.workspace import Workspace
 
 FOLLOW_SECONDS = 2.0
 LOOKING = 0.1
 """Share of its time that the mirror may spend on looking for what is new: a large study is looked at less often."""
-PATIENT_SECONDS = 5
-"""After so long at the end of a run a person is told what is waited for."""
 SILENT_SECONDS = 60
 """How long MLflow may take over one trial before the mirror gives it up."""
 ENDED = ("done", "failed", "lost", "pruned")
 STATUS = {"done": "FINISHED", "pruned": "KILLED"}
-MOST = 19
-"""As nice as a process can be."""
-AS_A_SESSION = 10
-"""How nice its session is to others: of a processor that is wanted elsewhere it gets a tenth, and half where it is not nice."""
-WAITED_FOR = b"somebody waits\n"
-"""The last word of a run to its mirror; one that was killed has none."""
 MAX_PARAMS, MAX_LENGTH = 100, 500
-SERVER_VARIABLE = "MLFLOW_TRACKING_URI"
-PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-"""With a server, unless the environment says otherwise; MLflow's own would go on asking for longer than we wait for an answer."""
+WORTH_SECONDS = 60.0
+"""Of all its trials, from which on a study is given its report: to make one takes some three seconds of a processor."""
+PLOTS = "plots"
+"""Folder of a study's figures among the artefacts of its parent run."""
+VERDICT = "ablate.verdict."
+"""Begins the tags of the parent run that the report brings."""
 
 
 @dataclass(frozen=True)
@@ -62,80 +51,18 @@ class Order:
     """File that remembers up to which change each study is mirrored."""
 
 
-def mirror_order(workspace: Workspace, studies: tuple[str, ...]) -> Order:
-    folder, uri = workspace.folder, os.environ.get(SERVER_VARIABLE)
-    if uri:
-        return Order(workspace.store_url, uri, None, studies, str(folder / f"mlflow-mirror-{fingerprint(uri)}.json"))
-    return Order(workspace.store_url, workspace.mlflow_uri, str(folder / "mlflow"), studies, str(folder / "mlflow-mirror.json"))
+@dataclass(frozen=True)
+class Papers:
+    """What is said of a study as a whole, for its parent run."""
+
+    files: Mapping[str, str]
+    """Artefact -> its text."""
+    tags: Mapping[str, str]
+    """Their names begin with `VERDICT`."""
 
 
-def is_behind(order: Order, store: Store) -> bool:
-    """Whether any of the studies changed since it was last mirrored whole; costs no MLflow import."""
-    mirrored = _read_note(Path(order.note))
-    return any(record.updated > mirrored.get(record.name, 0.0) for record in store.studies() if record.name in order.studies)
-
-
-class Mirroring:
-    """A mirror process beside a run: started when there is something to mirror, and waited for at the end."""
-
-    def __init__(self, order: Order, store: Store, *, say: Callable[[str], None]) -> None:
-        self._order, self._store, self._say = order, store, say
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> "Mirroring":
-        return self
-
-    def start(self) -> None:
-        """Starts the process, once."""
-        if self._process is None:
-            self._process = _start_process(self._order)
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if self._process is None and error is None and is_behind(self._order, self._store):
-            self.start()
-        if self._process is None:
-            return
-        began = time.monotonic()
-        complaint = self._wait()
-        if self._process.returncode:
-            silent = self._process.returncode == -signal.SIGALRM
-            last = f"no answer for {SILENT_SECONDS} s" if silent else complaint.strip().rpartition("\n")[2]
-            self._say(f"MLflow could not be written ({redacted(last)}); nothing is lost, the next run mirrors what is missing")
-        else:
-            uri = self._order.mlflow_uri
-            pages = f"mlflow ui --backend-store-uri {uri}" if self._order.artefacts else redacted(uri)
-            self._say(f"mirrored to MLflow in {time.monotonic() - began:.1f} s more: {pages}")
-
-    def _wait(self) -> str:
-        """Until the mirror has written the rest; answers its complaint."""
-        assert self._process
-        try:
-            complaint = self._process.communicate(WAITED_FOR, timeout=PATIENT_SECONDS)[1]  # closing its input tells it to finish
-        except subprocess.TimeoutExpired:
-            self._say("MLflow gets the rest; Ctrl-C twice leaves that to the next run")
-            complaint = self._process.communicate()[1]
-        return complaint.decode(errors="replace")
-
-
-def _start_process(order: Order) -> "subprocess.Popen[bytes]":
-    quiet = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "GIT_PYTHON_REFRESH": "quiet",
-        "OMP_NUM_THREADS": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ablate.stores.mlflow_mirror"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=PATIENCE | os.environ | quiet,
-        start_new_session=True,  # Ctrl-C is for the run; the mirror ends when its input does
-    )
-    assert process.stdin
-    process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
-    process.stdin.flush()
-    return process
+PapersOf = Callable[[Store, str], Papers]
+"""Of a study in a store."""
 
 
 class Mirror:
@@ -149,9 +76,11 @@ class Mirror:
         self._experiment = found.experiment_id if found else client.create_experiment(study.name, artifact_location=folder)
         ours = [run for run in self._all_runs() if run.data.tags.get("ablate.study") == study.name]
         self._runs = {run.data.tags.get("ablate.trial", ""): (run.info.run_id, _mirrored_version(run)) for run in ours}
-        self._parent = self._runs[""][0] if "" in self._runs else self._make_parent()
+        self._parent = next((run for run in ours if "ablate.trial" not in run.data.tags), None) or self._make_parent()
         self.looking_seconds = 0.0
         """What the last look took."""
+        self.is_worth_papers = False
+        self._has_ended = False
 
     def catch_up(self) -> int:
         """Mirrors every trial that ended and is not there as it ended, and takes out the stale ones; answers how many it wrote."""
@@ -161,6 +90,8 @@ class Mirror:
         for stale in stale_trials:
             if run := self._runs.pop(stale.trial.id, None):
                 self._client.delete_run(run[0])  # MLflow keeps it among its deleted runs; back in the plan it is written anew
+        self._has_ended = all(trial.state in ENDED for trial in trials)
+        self.is_worth_papers = sum(trial.seconds or 0.0 for trial in trials) >= WORTH_SECONDS
         written = 0
         signal.alarm(SILENT_SECONDS)
         for trial in trials:
@@ -172,7 +103,39 @@ class Mirror:
 
     def close(self) -> None:
         """Ends the parent run."""
-        self._client.set_terminated(self._parent, status="FINISHED")
+        self._client.set_terminated(self._parent.info.run_id, status="FINISHED")
+
+    def write_papers(self, study: StudyRecord, papers_of: PapersOf) -> None:
+        """In place of those from before the study's last change; nothing while trials are still to come, or for a study of a moment."""
+        from mlflow.entities import RunTag
+
+        run, version = self._parent.info.run_id, f"{study.updated:.6f}"
+        if not (self._has_ended and self.is_worth_papers) or self._parent.data.tags.get("ablate.report") == version:
+            return
+        signal.alarm(0)  # a large study's takes its time, and MLflow no part in it
+        papers = papers_of(self._store, study.name)
+        signal.alarm(SILENT_SECONDS)
+        files = {"study.json": _json(study.spec), **papers.files}
+        for name, text in files.items():
+            self._keep(self._parent, name, text)
+            signal.alarm(SILENT_SECONDS)
+        self._drop_plots(but=files)
+        for tag in self._parent.data.tags.keys() - papers.tags.keys():
+            if tag.startswith(VERDICT):
+                self._client.delete_tag(run, tag)
+        # last: what was cut off half-way is written again
+        tags = [RunTag(key, value[:MAX_LENGTH]) for key, value in {**papers.tags, **_question(study), "ablate.report": version}.items()]
+        for start in range(0, len(tags), MAX_PARAMS):
+            self._client.log_batch(run, tags=tags[start : start + MAX_PARAMS])
+
+    def _drop_plots(self, *, but: Collection[str]) -> None:
+        """Those of axes that the study has no more."""
+        run = self._parent.info
+        for path in [file.path for file in self._client.list_artifacts(run.run_id, PLOTS) if file.path not in but]:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            repository: Any = get_artifact_repository(run.artifact_uri)
+            repository.delete_artifacts(path)
 
     def _write(self, trial: TrialRecord) -> None:
         from mlflow.entities import Metric, Param
@@ -186,7 +149,7 @@ class Mirror:
             self._tags()
             | axes
             | {
-                "mlflow.parentRunId": self._parent,
+                "mlflow.parentRunId": self._parent.info.run_id,
                 "ablate.trial": trial.id,
                 "ablate.arm": trial.arm,
                 "ablate.seed": str(trial.seed),
@@ -201,7 +164,7 @@ class Mirror:
         for start in range(0, max(len(metrics), len(params), 1), MAX_PARAMS):
             window = slice(start, start + MAX_PARAMS)
             self._client.log_batch(run.info.run_id, metrics=metrics[window], params=params[window])
-        self._keep(run, "config.json", trial.config)
+        self._keep(run, "config.json", _json(trial.config))
         # last: a run that was cut off half-way is still RUNNING, and is written again
         self._client.set_terminated(run.info.run_id, status=STATUS.get(trial.state, "FAILED"), end_time=ended)
         self._runs[trial.id] = run.info.run_id, _version(trial)
@@ -209,22 +172,21 @@ class Mirror:
     def _points(self, trial: TrialRecord) -> list[tuple[str, int, str, float | None]]:
         return self._store.curve([trial.chain[-1]])
 
-    def _make_parent(self) -> str:
-        question = {"mlflow.note.content": self._study.spec.get("question", "")}
-        run = self._client.create_run(self._experiment, tags=self._tags() | question, run_name=self._study.name)
-        self._keep(run, "study.json", self._study.spec)
-        run_id: str = run.info.run_id
-        return run_id
+    def _make_parent(self) -> Any:
+        run = self._client.create_run(self._experiment, tags=self._tags() | _question(self._study), run_name=self._study.name)
+        self._keep(run, "study.json", _json(self._study.spec))
+        return run
 
-    def _keep(self, run: Any, name: str, content: Mapping[str, Any]) -> None:
+    def _keep(self, run: Any, name: str, text: str) -> None:
         """An artefact of a run. In our own folder it is written where MLflow looks for it, which need not be asked for the run again."""
-        text = json.dumps(content, indent=1)
         if not self._has_files:
             self._client.log_text(run.info.run_id, text, name)
             return
-        folder = Path(unquote(urlparse(run.info.artifact_uri).path))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
+        path = Path(unquote(urlparse(run.info.artifact_uri).path)) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.tmp")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
 
     def _tags(self) -> dict[str, str]:
         return {"ablate.study": self._study.name, "ablate.simulated": str(self._study.simulated).lower()}
@@ -239,47 +201,17 @@ class Mirror:
                 return
 
 
-def _be_nice_to_others(niceness: int) -> None:
-    """As a session: Linux shares the processor out between sessions, and only within one by the niceness of processes."""
-    if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
-
-
-def main() -> int:
-    """The mirror process: catches up every two seconds, or less often, until its standard input ends, then once more.
-
-    MLflow may be away in between: what it did not take is tried again. A try that does not end is ended with the process.
-    """
-    os.nice(MOST)  # behind Ray's workers, which stand behind the rest
-    _be_nice_to_others(AS_A_SESSION)
-    order = Order(**json.loads(sys.stdin.readline()))
-    following = _Following(order)
-    ending = False
-    while True:
-        signal.alarm(SILENT_SECONDS)
-        try:
-            following.catch_up(ending=ending)
-            if ending:
-                return 0
-        except Exception:
-            if ending:
-                raise
-        signal.alarm(0)
-        ending = bool(select.select([sys.stdin], [], [], following.pause_seconds)[0])
-        if ending and sys.stdin.read().encode() == WAITED_FOR:
-            _be_nice_to_others(0)
-
-
-class _Following:
+class Following:
     """The mirrors of an order's studies. The mirror of a run that was killed may still be at work: a study has one at a time."""
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, order: Order, papers_of: PapersOf) -> None:
+        self._order, self._papers_of = order, papers_of
         self._store = open_store(order.store_url)
         self._client: Any = None
         self._mirrors: dict[str, Mirror] = {}
         self._mine: set[str] = set()
+        self._seen: dict[str, StudyRecord] = {}
+        """As they were just before their trials were last mirrored."""
 
     def catch_up(self, *, ending: bool) -> None:
         try:
@@ -287,13 +219,28 @@ class _Following:
             for record in self._store.studies():
                 if record.name in self._order.studies and self._take(record.name, wait=ending):
                     self._mirror(record).catch_up()
-                    _note(Path(self._order.note), record)
-            if ending:
-                for mirror in self._mirrors.values():
-                    mirror.close()
+                    self._seen[record.name] = record
         except Exception:
             self._mirrors.clear()  # next time MLflow is asked again what it has
             raise
+
+    def end(self) -> list[str]:
+        """Writes the reports and ends the parent runs, once all trials are there; answers why a report could not be written."""
+        complaints = []
+        for name, record in self._seen.items():
+            try:
+                self._mirrors[name].write_papers(record, self._papers_of)
+            except Exception as error:  # whatever is wrong with it, the trials are there
+                complaints.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:MAX_LENGTH]}")
+            else:
+                _note(Path(self._order.note), record)
+            signal.alarm(SILENT_SECONDS)
+            self._mirrors[name].close()
+        return complaints
+
+    @property
+    def expects_papers(self) -> bool:
+        return any(mirror.is_worth_papers for mirror in self._mirrors.values())
 
     @property
     def pause_seconds(self) -> float:
@@ -343,6 +290,14 @@ def _make_wal(uri: str) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
+def _question(study: StudyRecord) -> dict[str, str]:
+    return {"mlflow.note.content": study.spec.get("question", "")}
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1)
+
+
 def _mirrored_version(run: Any) -> str:
     return "" if run.info.status == "RUNNING" else run.data.tags.get("ablate.version", "")
 
@@ -359,7 +314,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _read_note(path: Path) -> dict[str, float]:
+def read_note(path: Path) -> dict[str, float]:
     try:
         note: dict[str, float] = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -368,11 +323,4 @@ def _read_note(path: Path) -> dict[str, float]:
 
 
 def _note(path: Path, record: StudyRecord) -> None:
-    path.write_text(json.dumps(_read_note(path) | {record.name: record.updated}))
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except AblateError as error:
-        sys.exit(str(error))
+    path.write_text(json.dumps(read_note(path) | {record.name: record.updated}))

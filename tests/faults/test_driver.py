@@ -128,7 +128,7 @@ def test_driver_killed_at_random_moments_loses_nothing_and_repeats_little(tmp_pa
         if _ended_before(process, workspace, moments):
             break
         # the mirror goes on to its own end
-        children = [child for child in family(process.pid) if "ablate.stores.mlflow_mirror" not in command_line(child)]
+        children = [child for child in family(process.pid) if "ablate.mirroring" not in command_line(child)]
         process.kill()
         process.communicate()
         kills += 1

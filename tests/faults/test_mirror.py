@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ablate.mirroring import Mirroring, mirror_order
 from ablate.stores import open_store
-from ablate.stores.mlflow_mirror import Mirroring, mirror_order
 from ablate.workspace import Workspace
 from tests.faults.conftest import until
 from tests.faults.invariants import check_complete, command_line, go_on, stated
@@ -35,7 +35,7 @@ import sys
 from pathlib import Path
 from ablate.load import load_study
 from ablate.stores import open_store
-from ablate.stores.mlflow_mirror import Mirroring, mirror_order
+from ablate.mirroring import Mirroring, mirror_order
 from ablate.workspace import Workspace
 from tests.faults.invariants import go_on
 
@@ -90,7 +90,7 @@ def test_mlflow_that_hangs_holds_up_no_trial_and_gets_everything_once_it_answers
     with Mirroring(mirror_order(workspace, ("small",)), store, say=said.append) as mirror:
         mirror.start()
         assert go_on(study, workspace) == 3  # while nobody gets into MLflow's file
-        process = next(child for child in psutil.Process().children() if "ablate.stores.mlflow_mirror" in command_line(child))
+        process = next(child for child in psutil.Process().children() if "ablate.mirroring" in command_line(child))
         until(lambda: holds(process, workspace, "first"), seconds=60)
         until(lambda: not holds(process, workspace, "first"), seconds=60)  # it has tried, in vain
         assert process.nice() == 19
