@@ -25,18 +25,17 @@ check: .venv/tested
 	$(BIN)/mypy
 
 slow: .venv/tested
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or browser"
 
 # The CPU build of torch where the index has one; a GPU machine installs the torch it wants beforehand.
-.venv/installed: pyproject.toml constraints.txt
+# What is tested holds all that is installed, so that a clone that is only tested installs once.
+.venv/installed: WANTED := .
+.venv/tested: WANTED := .[test]
+.venv/installed .venv/tested: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, found %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-	touch $@
-
-.venv/tested: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '$(WANTED)'
+	touch .venv/installed $@
 
 clean:
 	rm -rf .venv .ablate report.html

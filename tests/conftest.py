@@ -20,6 +20,15 @@ from ablate.workspace import Workspace
 # the same examples on every machine, however slow: what fails here fails there
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+HERE = Path(__file__).parent
+MINUTES = {
+    **{"test_examples.py": 3.5, "test_end_to_end.py": 2.7, "faults/test_driver.py": 2.5, "faults/test_mirror.py": 2.2},
+    **{"faults/test_mlflow_server.py": 2.1, "faults/test_nodes.py": 2.1, "browser/test_pages.py": 2.0, "model_zoo/test_parallel.py": 1.3},
+    **{"faults/test_recovery.py": 0.9, "model_zoo/test_machines.py": 0.9, "schedule/test_early_stopping.py": 0.9, "test_running.py": 0.8},
+    **{"contracts/test_schedulers.py": 0.7, "test_cli_scaling.py": 0.7, "faults/test_cluster.py": 0.6, "faults/test_databases.py": 0.6},
+    **{"model_zoo/test_training.py": 0.6, "faults/test_workers.py": 0.6, "faults/test_memory.py": 0.5},
+}
+"""Roughly what the slow tests of a file take in all; about half a minute and more."""
 # nothing of a test belongs on the server of whoever runs them
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
@@ -46,6 +55,12 @@ def make_small_plan(*, seeds: int = 2, name: str = "small", **second_arm: Any) -
     """Two arms, 16 and 64 tokens; `second_arm` changes the second one further, for instance `fail="raise"`."""
     study = make_study(seeds=list(range(seeds)), name=name)
     return make_plan(study, [make_arm("base", num_tokens=16), make_arm("num_tokens=64", num_tokens=64, **second_arm)])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that none of them is begun when another process has nothing left to do."""
+    # each is run by one process, `--dist loadfile`, in this order where told not to go by the number of tests
+    items.sort(key=lambda item: -MINUTES.get(item.path.relative_to(HERE).as_posix(), 0.0))
 
 
 def pytest_collection_finish() -> None:

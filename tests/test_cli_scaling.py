@@ -450,7 +450,7 @@ def test_law_mixture_of_a_study_finds_its_best_mix(tmp_path: Path, ablate: Ablat
 
 @pytest.mark.slow
 def test_law_mixture_of_several_sizes_says_where_its_best_mix_is_sought(tmp_path: Path, ablate: Ablate) -> None:
-    shares = np.random.default_rng(0).dirichlet([2, 2], 8)
+    shares = np.random.default_rng(0).dirichlet([2, 2], 5)
     frames = [
         pd.DataFrame(shares, columns=["caption", "text"]).assign(
             n_params=n, loss=1.8 + 1 / (shares[:, 0] ** 0.5 + 0.8 * shares[:, 1] ** 0.4) + np.exp(shares @ [6.0, 6.6]) * n**-0.3

@@ -163,7 +163,7 @@ axes:
 design: {kind: search, trials: TRIALS}
 metric: {name: loss, goal: min}
 """
-    (tmp_path / "small.yaml").write_text(text.replace("TRIALS", "6"))
+    (tmp_path / "small.yaml").write_text(text.replace("TRIALS", "4"))
     process = subprocess.Popen([*ABLATE, "run", "small.yaml"], cwd=tmp_path, stdout=subprocess.DEVNULL)
     wait_until(lambda: len(list(tmp_path.glob(".ablate/runs/*/attempt-1/done.json"))) >= 2, process=process)
     process.kill()
@@ -172,16 +172,16 @@ metric: {name: loss, goal: min}
     begun = {path.name for path in tmp_path.glob(".ablate/runs/*")}
     ablate("run", "small.yaml")
     rows = json.loads(ablate("results", "small", "--format", "json").stdout)
-    assert [row["state"] for row in rows] == ["done"] * 6
-    assert len({row["peak_lr"] for row in rows}) == 6
+    assert [row["state"] for row in rows] == ["done"] * 4
+    assert len({row["peak_lr"] for row in rows}) == 4
     assert {path: path.read_bytes() for path in finished} == finished
     assert all(len(list(path.parent.parent.glob("attempt-*"))) == 1 for path in finished)
     assert begun <= {path.name for path in tmp_path.glob(".ablate/runs/*")}
-    assert len(list(tmp_path.glob(".ablate/runs/*"))) <= 8  # a trial that began in the moment of the kill may be in no plan
+    assert len(list(tmp_path.glob(".ablate/runs/*"))) <= 6  # a trial that began in the moment of the kill may be in no plan
     assert "nothing to run" in ablate("run", "small.yaml").stdout
-    (tmp_path / "small.yaml").write_text(text.replace("TRIALS", "7"))
+    (tmp_path / "small.yaml").write_text(text.replace("TRIALS", "5"))
     assert "1 job in" in ablate("run", "small.yaml").stdout
-    assert states(ablate) == ["done"] * 7
+    assert states(ablate) == ["done"] * 5
 
 
 @pytest.mark.slow
@@ -216,11 +216,11 @@ base:
   eval: {tasks: [], num_validations: 2, validation_documents: 4}
 axes:
   train.learning_rate: {log: [1.0e-3, 1.0e-2]}
-design: {kind: search, trials: 4}
+design: {kind: search, trials: 2}
 metric: {name: val_loss, goal: min}
 """)
     ablate("run", "small.yaml")
-    assert states(ablate) == ["done"] * 4
+    assert states(ablate) == ["done"] * 2
     assert len(list(tmp_path.glob(".ablate/runs/encoder-*/attempt-*"))) == 1
 
 

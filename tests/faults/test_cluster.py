@@ -43,6 +43,10 @@ SCALING = {
 """What `ray up` would make of a cluster whose nodes are processes on this machine: Ray's own provider for its tests."""
 
 
+PATIENT = {"RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "120"}
+"""A client has a server process of its own, which a busy machine starts in more than the 30 s that Ray gives it."""
+
+
 class Head(NamedTuple):
     address: str
     client: str
@@ -61,7 +65,7 @@ def head() -> Iterator[Head]:
         with open(Path(folder) / "output", "w") as output:
             process = subprocess.Popen(
                 [Path(sys.executable).with_name("ray"), "start", "--head", "--block", *arguments, f"--autoscaling-config={config}"],
-                env=token_in(made.token) | {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"},
+                env=token_in(made.token) | {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"} | PATIENT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
