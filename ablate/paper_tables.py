@@ -17,6 +17,23 @@ from ablate.plot_style import with_unit
 from ablate.report import StudyReport
 
 MACRO = r"\providecommand{\ablate}[2]{#2}"
+GREEK = (
+    "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau upsilon varphi chi psi "
+    "omega"
+)
+CAPITALS = {
+    "Γ": "Gamma",
+    "Δ": "Delta",
+    "Θ": "Theta",
+    "Λ": "Lambda",
+    "Ξ": "Xi",
+    "Π": "Pi",
+    "Σ": "Sigma",
+    "Φ": "Phi",
+    "Ψ": "Psi",
+    "Ω": "Omega",
+}
+SIGNS = {"≈": "approx", "≠": "neq", "∞": "infty", "∈": "in", "∂": "partial", "∑": "sum", "∝": "propto", "√": "surd", "⇒": "Rightarrow"}
 INTERVAL = "mean ± half width of the 95 % Student-t interval over n paired seeds, each taken alone"
 TEX = {
     "\\": r"\textbackslash{}",
@@ -43,9 +60,24 @@ TEX = {
     "→": r"$\rightarrow$",
     "≤": r"$\leq$",
     "≥": r"$\geq$",
+    "`": r"\textasciigrave{}",  # behind ! or ? it would turn them upside down
+    "ο": "o",
+    **{chr(ord("α") + place): rf"$\{name}$" for place, name in enumerate(GREEK.split()) if name != "omicron"},
+    **{sign: rf"$\{name}$" for sign, name in (CAPITALS | SIGNS).items()},
+    **{sign: f"$^{plain}$" for sign, plain in zip("⁰⁴⁵⁶⁷⁸⁹⁺⁻", "0456789+-", strict=True)},
+    **{chr(ord("₀") + digit): f"$_{digit}$" for digit in range(10)},
 }
-DASHES = "\0"
-"""Stands for two hyphens, which TeX would make a dash of; no text has it once it is one line."""
+PRINTED = "‐‑‒–—―‖‘’“”†‡•…‰‱※⁄€™←↑↓№"
+"""Beyond Latin letters, what pdfLaTeX prints of itself."""
+LAST_LATIN = "ſ"
+BREAKS = {r"\_": r"\_\allowbreak{}", "/": r"/\allowbreak{}"}
+MAX_NAME = 24
+"""Letters of a name that fit beside the numbers in one line."""
+MAX_HEAD = 10
+WIDTHS = {"p": 0.4, "w": 0.16}
+"""Of columns of wrapped text, as shares of the line."""
+TWICE = re.compile(r"([-',])(?=\1)")
+"""Pairs that TeX would make one sign of."""
 MARKDOWN = {character: "\\" + character for character in "\\`*_[]|~$"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 EXPONENT = re.compile(r"(.+)e([+-])0*(\d+)")
 
@@ -74,11 +106,14 @@ def latex_tables(reports: Iterable[StudyReport]) -> str:
     """One text with all tables of all studies."""
     lines = ["% Needs the package booktabs. Written by ablate; `ablate report STUDY --check paper.tex` compares each", f"{MACRO}", ""]
     lines[1:1] = [r"% \ablate{KEY}{NUMBER} with the store. The macro prints the number, and may stand in running text as well:"]
+    body: list[str] = []
     for report in reports:
-        lines += [f"% mind: {_one_line(warning)}" for warning in report.warnings]
+        body += [f"% mind: {_one_line(warning)}" for warning in report.warnings]
         for table in tables(report):
-            lines += [*_latex(table, label=f"tab:{report.study}-{table.name}"), ""]
-    return "\n".join(lines)
+            body += [*_latex(table, label=f"tab:{report.study}-{table.name}"), ""]
+    if letters := foreign("\n".join(line for line in body if not line.startswith("%"))):
+        lines.insert(2, f"% pdfLaTeX prints no {' '.join(letters)}: use XeLaTeX or LuaLaTeX with a font that has them (fontspec).")
+    return "\n".join([*lines, *body])
 
 
 def markdown_tables(reports: Iterable[StudyReport]) -> str:
@@ -104,9 +139,14 @@ def tables(report: StudyReport) -> tuple[Table, ...]:
 
 
 def tex_text(text: str) -> str:
-    """Text from data as LaTeX that prints it. Letters beyond ASCII stay: an engine of today has most of them."""
-    escaped = "".join(TEX.get(character, character) for character in _one_line(text).replace("--", DASHES))
-    return escaped.replace(DASHES, "-{}-")
+    """Text from data as LaTeX that prints it. Letters of other scripts stay (`foreign`); Greek ones are those of formulas."""
+    apart = TWICE.sub("\\1\0", _one_line(text))  # no text has this character once it is one line
+    return "".join(TEX.get(character, character) for character in apart).replace("\0", "{}")
+
+
+def foreign(tex: str) -> list[str]:
+    """The letters that pdfLaTeX stops at, each once."""
+    return sorted({letter for letter in tex if letter > LAST_LATIN and letter not in PRINTED})
 
 
 def markdown_text(text: str) -> str:
@@ -227,17 +267,19 @@ def _source(report: StudyReport) -> str:
 
 
 def _latex(table: Table, *, label: str) -> list[str]:
-    columns = "".join(r"p{0.4\linewidth}" if letter == "p" else letter for letter in table.align)
+    align = [_wrapped(table, column) for column in range(len(table.align))]
+    columns = "".join(rf"p{{{WIDTHS[letter]}\linewidth}}" if letter in WIDTHS else letter for letter in align)
     return [
         r"\begin{table}",
-        r"\centering",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{tex_text(table.caption)}}}",
         rf"\label{{{label}}}",
+        r"\smallskip",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(map(tex_text, table.columns)) + r" \\",
+        " & ".join(_tex_head(name, letter) for name, letter in zip(table.columns, align, strict=True)) + r" \\",
         r"\midrule",
-        *(" & ".join(_tex_cell(cell, letter) for cell, letter in zip(row, table.align, strict=True)) + r" \\" for row in table.rows),
+        *(" & ".join(_tex_cell(cell, letter) for cell, letter in zip(row, align, strict=True)) + r" \\" for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         "",
@@ -247,12 +289,31 @@ def _latex(table: Table, *, label: str) -> list[str]:
     ]
 
 
+def _wrapped(table: Table, column: int) -> str:
+    """The column's letter; `w` for names too long for one line with others."""
+    letter = table.align[column]
+    long = any(len(part) > MAX_NAME for row in table.rows for part in row[column].parts if isinstance(part, str))
+    return "w" if letter == "l" and long and table.align.count("l") > 1 else letter
+
+
+def _tex_head(name: str, letter: str) -> str:
+    """A long name above numbers stands in two lines."""
+    words = [tex_text(word) for word in name.split(" ", 1)]
+    if letter != "r" or len(name) <= MAX_HEAD or len(words) == 1:
+        return tex_text(name)
+    return rf"\shortstack[r]{{{words[0]}\\ {words[1]}}}"
+
+
 def _tex_cell(cell: Cell, letter: str) -> str:
     parts = [tex_text(part) if isinstance(part, str) else _marked(part) for part in cell.parts]
     text = "".join(parts)
     if cell.bold:
         return rf"{{\bfseries\boldmath {text}}}"
-    return rf"\raggedright {text}" if letter == "p" else text
+    if letter not in WIDTHS:
+        return text
+    for sign, breakable in BREAKS.items():
+        text = text.replace(sign, breakable)
+    return rf"\raggedright {text}"
 
 
 def _marked(number: PaperNumber) -> str:

@@ -4,7 +4,7 @@ Drawn as lines, not as plotly's own parallel coordinates: those compile their dr
 """
 
 from collections.abc import Mapping, Sequence
-from math import isfinite, log10
+from math import ceil, floor, isfinite, log10, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +34,31 @@ class Dimension(NamedTuple):
     low: float
     high: float
     ticks: list[tuple[float, str]]
+    names: tuple[str, ...] = ()
+    """The labels, from place 0 up; none of a dimension of numbers."""
+    logarithmic: bool = False
+
+    def place(self, text: str) -> float:
+        """Where a label or a number that a person typed stands."""
+        if self.names:
+            if text not in self.names:
+                raise InputError(f"no level '{text[:100]}' of {self.column} (there: {', '.join(self.names[:MAX_TICKS])})")
+            return float(self.names.index(text))
+        try:
+            value = float(text)
+        except ValueError:
+            value = nan
+        if not isfinite(value) or (self.logarithmic and value <= 0):
+            raise InputError(f"{self.column}: '{text[:100]}' is no {'number above 0' if self.logarithmic else 'number'}")
+        return log10(value) if self.logarithmic else value
+
+    def texts(self, low: float, high: float) -> tuple[str, str]:
+        """What a person would type for a range; of labels the first and the last whose places are in it."""
+        if self.names:
+            last = len(self.names) - 1
+            return self.names[min(max(ceil(low), 0), last)], self.names[min(max(floor(high), 0), last)]
+        low, high = (10**end if self.logarithmic else end for end in (low, high))
+        return f"{low:.6g}", f"{high:.6g}"
 
     def heights(self, places: Any) -> Any:
         """From 0, the foot, to 1."""
@@ -103,6 +128,21 @@ def box_ranges(results: pd.DataFrame, *, axes: Sequence[str], metric: str, box: 
     return found
 
 
+def dimension(results: pd.DataFrame, *, axes: Sequence[str], metric: str, column: str) -> Dimension:
+    """One of those that are drawn."""
+    return next(each for each in _dimensions(results, axes=axes, metric=metric) if each.column == column)
+
+
+def typed_range(dimension: Dimension, *, low: str, high: str) -> tuple[float, float]:
+    """The range between two typed ends, both included, in either order; an empty one is the dimension's own end.
+
+    Raises InputError for what is no level or no number.
+    """
+    ends = [dimension.place(text.strip()) if text.strip() else end for text, end in ((low, dimension.low), (high, dimension.high))]
+    margin = 0.25 if dimension.names else 1e-9 * max(*map(abs, ends), dimension.high - dimension.low)
+    return min(ends) - margin, max(ends) + margin
+
+
 def brushed(results: pd.DataFrame, *, axes: Sequence[str], metric: str, ranges: Ranges) -> list[str]:
     """The finished trials that are in a range of every brushed column, in the order of the results.
 
@@ -132,13 +172,14 @@ def _dimension(labels: "pd.Series[Any]", *, axis: str) -> Dimension:
         names = list(dict.fromkeys(level_label(level) for level in ordered(labels)))
         places = labels.map(level_label).map({name: float(place) for place, name in enumerate(names)}).astype(float)
         every = max(1, -(-len(names) // MAX_TICKS))
-        return Dimension(axis, places, 0.0, max(0.0, len(names) - 1.0), [(float(at), names[at]) for at in range(0, len(names), every)])
+        ticks = [(float(at), names[at]) for at in range(0, len(names), every)]
+        return Dimension(axis, places, 0.0, max(0.0, len(names) - 1.0), ticks, tuple(names))
     values = labels.astype(float)
     levels, logarithmic = sorted(set(values)), level_axis(labels, title="", numeric=True)["type"] == "log"
     if len(levels) > MAX_TICKS:
         levels = (np.geomspace if logarithmic else np.linspace)(levels[0], levels[-1], 5).tolist()
     ticks = [(log10(level) if logarithmic else level, f"{level:.4g}") for level in levels]
-    return Dimension(axis, values.map(log10) if logarithmic else values, ticks[0][0], ticks[-1][0], ticks)
+    return Dimension(axis, values.map(log10) if logarithmic else values, ticks[0][0], ticks[-1][0], ticks, (), logarithmic)
 
 
 def _kept(table: pd.DataFrame, dimensions: Sequence[Dimension], *, ranges: Ranges) -> "np.ndarray[Any, np.dtype[np.bool_]]":

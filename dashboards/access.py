@@ -16,6 +16,8 @@ from flask import Flask, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 COOKIE_SECONDS = 5 * 24 * 3600
+REMEMBERED_SECONDS = 30 * 24 * 3600
+"""How long a browser keeps the cookie after its end, so that the form can say that it ended."""
 WRONG_SECONDS = 1.0
 """How long the answer to a wrong token takes; each request has a thread of its own, so no other waits."""
 TRIES = 10
@@ -83,10 +85,12 @@ def ask_for_token(server: Flask, access: Access) -> None:
         shown = request.args.get("token") if request.method == "GET" else request.form.get("token")
         if shown is not None:
             return _try(access, shown)
-        if access.is_cookie(request.cookies.get(access.cookie_name, ""), now=time.time()):
+        cookie = request.cookies.get(access.cookie_name, "")
+        if access.is_cookie(cookie, now=time.time()):
             return None
         if request.method in ("GET", "HEAD") and not request.path.startswith(("/_", "/assets/")):
-            return _form("These pages ask for a token.", status=401)
+            ended = access.is_cookie(cookie, now=0)
+            return _form(ENDED if ended else "These pages ask for a token.", status=401)
         return Response("no token was shown; open the pages in a browser\n", 403, mimetype="text/plain")
 
 
@@ -107,7 +111,7 @@ def _try(access: Access, shown: str) -> AnyResponse:
     answer.set_cookie(
         access.cookie_name,
         access.make_cookie(now=time.time()),
-        max_age=COOKIE_SECONDS,
+        max_age=COOKIE_SECONDS + REMEMBERED_SECONDS,
         path="/",
         secure=request.is_secure,
         httponly=True,
@@ -135,6 +139,8 @@ def _form(said: str, *, status: int) -> Response:
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
+
+ENDED = f"Your access ended after {COOKIE_SECONDS // 86400} days. Give the token again; you come back to this page."
 
 FORM = """<!DOCTYPE html>
 <html lang="en">

@@ -72,7 +72,7 @@ def make_app(
     protect(app.server, script_hashes=app.csp_hashes(), host=host, access=access)  # before what follows may answer
     serve_looks(app.server, Looks(partial(versions, find_page, reader)))
     share_answers(app.server, outputs=_shared(app))
-    _answer_404(app)
+    _answer_404(app, reader=reader)
     return app
 
 
@@ -83,9 +83,13 @@ def show(reader: Reader, *, path: object, search: object) -> tuple[Any, dict[str
         seen = {"path": path, "version": page.version(reader, names=names), "shown": True}
         return page.layout(reader, names=names, query=read_query(search)), seen, page.points(reader, names=names)
     except InputError as error:
-        return message(str(error)), {"path": path, "version": str(error), "shown": False}, 0
+        return _nothing_here(str(error)), {"path": path, "version": str(error), "shown": False}, 0
     except EnvironmentMissing as error:
         return message(f"{error}\nThis page goes on looking.", kind="away"), {"path": path, "version": str(error), "shown": False}, 0
+
+
+def _nothing_here(said: str) -> Component:
+    return html.Div([message(said), html.P(dcc.Link("All studies", href="/"))], className="nothing")
 
 
 def _register(app: Dash, reader: Reader) -> None:
@@ -155,16 +159,19 @@ def _show_error(error: Exception) -> None:
     set_props("notice", {"children": "A part of this page failed; the dashboard's terminal says why."})
 
 
-def _answer_404(app: Dash) -> None:
-    """Dash answers every path with the app; a path that is no page is still a 404."""
+def _answer_404(app: Dash, *, reader: Reader) -> None:
+    """Dash answers every path with the app; a path that is no page, or names what is not there, is still a 404."""
 
     @app.server.after_request
     def _status(response: Any) -> Any:
         if request.url_rule is not None and request.url_rule.rule == "/<path:path>" and response.status_code == 200:
             try:
-                find_page(request.path)
+                page, names = find_page(request.path)
+                page.version(reader, names=names)
             except InputError:
                 response.status_code = 404
+            except EnvironmentMissing:
+                pass  # the page itself says so, and goes on looking
         return response
 
 

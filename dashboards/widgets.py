@@ -24,6 +24,7 @@ GRID_OPTIONS = {
     "enableCellTextSelection": True,
     "ensureDomOrder": True,
     "tooltipShowDelay": 300,
+    "tabToNextCell": {"function": "leave()"},
     "rowSelection": {"mode": "multiRow", "checkboxes": False, "headerCheckbox": False, "enableClickSelection": True},
 }
 

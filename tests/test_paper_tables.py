@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def test_latex_tables_need_booktabs_alone_and_close_what_they_open() -> None:
     for name in ("table", "tabular"):
         assert tex.count(rf"\begin{{{name}}}") == tex.count(rf"\end{{{name}}}") == 3
     known = r"providecommand|ablate|begin|end|centering|caption|label|toprule|midrule|bottomrule|smallskip|footnotesize|par|bfseries"
-    known += r"|boldmath|pm|times|raggedright|linewidth|textless"
+    known += r"|boldmath|pm|times|raggedright|linewidth|textless|small|setlength|tabcolsep|shortstack|allowbreak"
     assert set(re.findall(r"\\([A-Za-z]+)", re.sub("%.*", "", tex.replace(r"\%", "")))) <= set(known.split("|"))
     assert r"Simulated, not trained: resolution" in tex
     assert tex.count("simulated results") == 3
@@ -82,8 +84,8 @@ def test_latex_hostile_names_stay_text() -> None:
     assert tex.count("\\end{table}") == 2
     rows = rows_of(tex)
     assert {len(row) for row in rows} == {8, 5}
-    assert rows[1][0] == (
-        r"{[}x{]}{*}a\_b\%c\$d\#e\{f\}g\textasciicircum{}h\textasciitilde{}i\textbackslash{}j\&k\textbar{}l\textless{}m\textgreater{}-{}-n"
+    assert rows[1][0] == r"\raggedright " + (
+        r"{[}x{]}{*}a\_\allowbreak{}b\%c\$d\#e\{f\}g\textasciicircum{}h\textasciitilde{}i\textbackslash{}j\&k\textbar{}l\textless{}m\textgreater{}-{}-n"
         r" \textbackslash{}end\{table\}"
     )
     keys = re.findall(r"\\ablate\{(.*?)\}\{", tex)
@@ -112,6 +114,40 @@ def test_tex_number_reads_as_in_a_paper(text: str, expected: str) -> None:
 
 def test_tex_text_has_the_signs_of_the_field() -> None:
     assert tex_text("±1 × −2 – 3") == r"$\pm$1 $\times$ $-$2 -- 3"
+    assert tex_text("βοςω ≥ Δ 10⁻⁵ x₀ é") == r"$\beta$o$\varsigma$$\omega$ $\geq$ $\Delta$ 10$^-$$^5$ x$_0$ é"
+
+
+def test_tex_text_signs_that_tex_would_join_stay_apart() -> None:
+    assert tex_text("a---b ''c'' ,,d !`e") == r"a-{}-{}-b '{}'c'{}' ,{},d !\textasciigrave{}e"
+
+
+def test_letters_that_pdflatex_has_not_are_named_above_the_tables() -> None:
+    names = [line for line in latex_tables([report(unit="é β 中文 文")]).splitlines() if line.startswith("% pdfLaTeX")]
+    assert names == ["% pdfLaTeX prints no 中 文: use XeLaTeX or LuaLaTeX with a font that has them (fontspec)."]
+    assert "pdfLaTeX" not in latex_tables([report(unit="é β “x” … €")])
+
+
+def test_long_names_wrap_and_short_ones_do_not() -> None:
+    results = report().results.rename(columns={"size": "an axis with a name_that/fills a line"})
+    effects = level_effects(results, axis="an axis with a name_that/fills a line", baseline=16, metric="score")
+    tex = latex_tables([report(results=results, effects=effects, verdicts=(), law=law())])
+    assert re.findall(r"\\begin\{tabular\}\{(.*)\}", tex) == [r"p{0.16\linewidth}llrrrrr", "lr"]
+    assert r"\raggedright an axis with a name\_\allowbreak{}that/\allowbreak{}fills a line &" in tex
+    assert r"\shortstack[r]{Baseline's\\ mean} &" in tex
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on the path (apt-get install texlive-latex-base); CI has no TeX")
+def test_tables_compile(tmp_path: Path) -> None:
+    results = report().results.rename(columns={"size": NASTY})
+    effects = level_effects(results, axis=NASTY, baseline=16, metric="score")
+    tex = latex_tables(
+        [report(law=law()), report(name="hostile", results=results, effects=effects, warnings=(NASTY,), unit="é β ≥ × → 10⁻⁵ `%")]
+    )
+    paper = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + tex + r"\end{document}"
+    (tmp_path / "paper.tex").write_text(paper, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=60)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_key_part_other_texts_have_other_keys() -> None:

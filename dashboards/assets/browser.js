@@ -3,6 +3,7 @@
   "use strict";
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   let choice = "auto";
+  let leaving = false;
 
   function apply() {
     const dark = choice === "dark" || (choice === "auto" && system.matches);
@@ -17,6 +18,14 @@
     }
   });
   apply();
+
+  // Dash's sliders have no way to be named but this: their thumb takes the label beside it.
+  document.addEventListener("focusin", function (event) {
+    const label = event.target.getAttribute("role") === "slider" && event.target.closest(".control")?.querySelector("label");
+    if (label) {
+      event.target.setAttribute("aria-label", label.textContent);
+    }
+  });
 
   // The value at which a path ends, made in the copy that `top` is: what is on the way is copied, the rest stays what it was.
   function placed(top, path, change) {
@@ -78,7 +87,10 @@
         try {
           const answer = await fetch("/_live?path=" + encodeURIComponent(path));
           if (answer.redirected || answer.status === 401 || answer.status === 403) {
-            window.location.reload(); // the key that let this page in is not valid any more
+            if (!leaving) {
+              leaving = true; // a look a second would begin the reload anew
+              window.location.reload(); // what let this page in is not valid any more: the server asks for the token
+            }
           }
           if (!answer.ok) {
             return quiet;
@@ -161,6 +173,8 @@
   });
 
   window.dashAgGridFunctions = Object.assign({}, window.dashAgGridFunctions, {
+    // Tab leaves the table, however many cells it has; arrows move within it.
+    leave: () => false,
     shown: function (value) {
       if (value === null || value === undefined) {
         return "–";

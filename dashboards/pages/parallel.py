@@ -18,12 +18,26 @@ from dashboards.changes import Sent
 from dashboards.pages.axis import Measured, measure, metrics_of
 from dashboards.pages.study import trial_table
 from dashboards.reader import Reader, Version
-from dashboards.widgets import GRID_OPTIONS, blank, chooser, fit_card, graph, heading, message, register_graph, register_grid, study_links
+from dashboards.widgets import (
+    GRID_OPTIONS,
+    aria,
+    blank,
+    chooser,
+    fit_card,
+    graph,
+    heading,
+    message,
+    register_graph,
+    register_grid,
+    study_links,
+)
 
 NAMES = (1,)
 
 MOST_AXES = 24
 """Dimensions that have room beside one another."""
+METRIC = "=metric"
+"""Stands for whichever metric is drawn; no axis has this name."""
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
@@ -39,13 +53,15 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     clear = html.Button("Clear the brush", id="parallel-clear", className="button", type="button")
     count = html.Strong(id="parallel-count", role="status")
     hint = (
-        "Draw a box across a dimension to keep the trials in its range, across others to keep those in all; a new box replaces an old one."
+        "Draw a box across a dimension to keep the trials in its range, across others to keep those in all; a new box replaces an old one. "
+        "The fields below do the same for one dimension: an empty end is the dimension's own."
     )
     drawn = [
         html.H2("Parallel coordinates"),
         dcc.Store(id="parallel-brush", data=written(measured, query=query)),
         html.Div([chooser("parallel-metric", label="Metric", options=metrics, value=metric), clear, count], className="controls"),
         html.P(hint, className="note"),
+        _typed(drawn_axes(measured)),
         graph("parallel-lines", label="A line a trial through its levels and its metric"),
     ]
     stores = [dcc.Store(id="parallel-trials-made"), dcc.Store(id="parallel-trials-have")]
@@ -103,6 +119,19 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         return f"{len(kept):,} of {len(all_drawn):,} trials", sent.rows([place, *columns], rows, key="trial", have=have)
 
     @app.callback(
+        Output("parallel-ends", "children"),
+        Output("parallel-from", "value"),
+        Output("parallel-to", "value"),
+        Input("parallel-column", "value"),
+        Input("parallel-brush", "data"),
+        State("parallel-metric", "value"),
+        State("parallel-name", "data"),
+    )
+    def _fields(column: object, brush: object, metric: object, name: object) -> tuple[Any, ...]:
+        measured = measure(reader, name)
+        return fields_of(measured, metric=known_metric(measured, metric=metric), column=column, brush=brush)
+
+    @app.callback(
         Output("parallel-brush", "data"),
         Input("parallel-lines", "selectedData"),
         Input("parallel-clear", "n_clicks"),
@@ -119,6 +148,28 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         if not isinstance(box, dict):
             return no_update
         return brush_with(measured, metric=known_metric(measured, metric=metric), brush=brush, box=box)
+
+    @app.callback(
+        Output("parallel-brush", "data", allow_duplicate=True),
+        Output("parallel-typed-said", "children"),
+        Input("parallel-keep", "n_clicks"),
+        Input("parallel-from", "n_submit"),
+        Input("parallel-to", "n_submit"),
+        State("parallel-column", "value"),
+        State("parallel-from", "value"),
+        State("parallel-to", "value"),
+        State("parallel-brush", "data"),
+        State("parallel-metric", "value"),
+        State("parallel-name", "data"),
+        prevent_initial_call=True,
+    )
+    def _typed_brush(*asked: object) -> tuple[Any, str]:
+        column, low, high, brush, metric, name = asked[3:]
+        measured = measure(reader, name)
+        try:
+            return typed(measured, metric=known_metric(measured, metric=metric), brush=brush, column=column, ends=(low, high)), ""
+        except InputError as error:
+            return no_update, str(error)
 
     register_graph(app, name="parallel-lines")
     register_grid(app, name="parallel-trials")
@@ -189,8 +240,40 @@ def brush_with(measured: Measured, *, metric: str, brush: object, box: Mapping[s
     if metric not in measured.results:
         return []
     drawn = parallel_figures.box_ranges(measured.results, axes=drawn_axes(measured), metric=metric, box=box)
-    now: Ranges = {**before, **drawn}
-    return [f"{column}:{low:.9g}:{high:.9g}" for column, pairs in now.items() for low, high in pairs]
+    return _texts({**before, **drawn})
+
+
+def typed(measured: Measured, *, metric: str, brush: object, column: object, ends: Sequence[object]) -> list[str]:
+    """The brush with a range whose ends were typed. Raises InputError for what is no dimension, level or number."""
+    before = ranges_of(measured, brush=brush)
+    dimension = _dimension(measured, metric=metric, column=column)
+    low, high = ("" if end is None else str(end) for end in ends)
+    return _texts({**before, dimension.column: [parallel_figures.typed_range(dimension, low=low, high=high)]})
+
+
+def fields_of(measured: Measured, *, metric: str, column: object, brush: object) -> tuple[list[Component], str, str]:
+    """What may be typed for a dimension, lowest first, and the ends of its brushed range, empty without one."""
+    try:
+        dimension = _dimension(measured, metric=metric, column=column)
+    except InputError:
+        return [], "", ""
+    offered: list[Component] = [html.Option(value=text) for text in dimension.names or [text for _, text in dimension.ticks]]
+    pairs = ranges_of(measured, brush=brush).get(dimension.column)
+    if not pairs:
+        return offered, "", ""
+    return offered, *dimension.texts(pairs[0][0], pairs[-1][1])
+
+
+def _dimension(measured: Measured, *, metric: str, column: object) -> parallel_figures.Dimension:
+    axes = drawn_axes(measured)
+    wanted = metric if column == METRIC else column
+    if metric not in measured.results or wanted not in (*axes, metric):
+        raise InputError(f"no dimension '{str(wanted)[:100]}' is drawn (there: {', '.join([*axes, metric])})")
+    return parallel_figures.dimension(measured.results, axes=axes, metric=metric, column=str(wanted))
+
+
+def _texts(ranges: Ranges) -> list[str]:
+    return [f"{column}:{low:.12g}:{high:.12g}" for column, pairs in ranges.items() for low, high in pairs]
 
 
 def rows_of(measured: Measured, *, trials: Sequence[str]) -> pd.DataFrame:
@@ -206,6 +289,21 @@ def _range(text: str) -> tuple[str, float, float]:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InputError(f"'{text[:100]}' is no brushed range, column:low:high")
     return column, low, high
+
+
+def _typed(axes: Sequence[str]) -> Component:
+    """The brush by keyboard: a dimension and the two ends of its range."""
+    options = [*({"label": axis, "value": axis} for axis in axes), {"label": "the metric", "value": METRIC}]
+    column = dcc.Dropdown(id="parallel-column", options=options, value=options[0]["value"], clearable=False)
+    controls = [html.Div([html.Label("Dimension", htmlFor="parallel-column"), column], className="control")]
+    for key, label in (("from", "From"), ("to", "To")):
+        field = dcc.Input(id=f"parallel-{key}", type="text", value="", list="parallel-ends", autoComplete="off", maxLength=200)
+        controls.append(html.Div([html.Label(label, htmlFor=f"parallel-{key}"), field], className="control"))
+    keep = html.Button("Keep this range", id="parallel-keep", className="button", type="button")
+    said = html.Span(id="parallel-typed-said", role="status", className="note")
+    return html.Div(
+        [*controls, keep, said, html.Datalist(id="parallel-ends")], className="controls", role="group", **aria(label="Brush by typing")
+    )
 
 
 def _grid() -> Component:

@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 
 from ablate.errors import InputError
 from ablate.pages import check_access, is_loopback
-from dashboards.access import COOKIE_SECONDS, TRIES, TRIES_SECONDS, Access
+from dashboards.access import COOKIE_SECONDS, REMEMBERED_SECONDS, TRIES, TRIES_SECONDS, Access
 from dashboards.app import make_app, start_line
 from dashboards.security import is_known, server_names
 
@@ -135,7 +135,7 @@ def test_token_in_the_address_becomes_a_cookie_and_leaves_it(guarded: FlaskClien
     assert TOKEN not in cookie[""]
     assert cookie["Path"] == "/"
     assert cookie["SameSite"] == "Strict"
-    assert cookie["Max-Age"] == str(COOKIE_SECONDS)
+    assert cookie["Max-Age"] == str(COOKIE_SECONDS + REMEMBERED_SECONDS)
     assert "HttpOnly" in cookie
     assert "Secure" not in cookie
     assert "Domain" not in cookie
