@@ -3,6 +3,7 @@
 Scores, effects, curves and completeness are here; `law_figures.py` has the learning rate's, `plot_style.py` what all share.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.columns import numbers, plain, require_columns
 from ablate.analysis.effects import USABLE, Effect
 from ablate.analysis.verdicts import numbers_of
 from ablate.curve_points import BANDS, THINNED, Band, Group, group_lines, placed
@@ -139,8 +140,8 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
     """Arms down, seeds across, coloured and lettered by the trial's state; a gap is a trial that is not planned."""
     require_columns(results, ["arm", "seed", "state"])
     states = list(STATES)
-    known = {(arm, seed): state for arm, seed, state in zip(*(results[key].tolist() for key in ("arm", "seed", "state")), strict=True)}
-    rows, columns = list(dict.fromkeys(results["arm"].tolist())), sorted({seed for _, seed in known})
+    known = {(arm, seed): state for arm, seed, state in zip(*(plain(results[key]) for key in ("arm", "seed", "state")), strict=True)}
+    rows, columns = list(dict.fromkeys(arm for arm, _ in known)), sorted({seed for _, seed in known})
     words = [[known.get((arm, seed), "") for seed in columns] for arm in rows]
     codes = [[states.index(word) if word else None for word in row] for row in words]
     arms, seeds = [wrapped(arm) for arm in rows], [f"seed {seed}" for seed in columns]
@@ -171,8 +172,8 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
             hovertemplate="%{y}<br>%{x}<br>%{customdata}<extra></extra>",
         )
     )
-    for state in (state for state in states if state in set(results["state"])):
-        count = int((results["state"] == state).sum())
+    counts = Counter(plain(results["state"]))
+    for state, count in ((state, counts[state]) for state in states if state in counts):
         marker = {"symbol": "square", "size": 12, "color": STATES[state]}
         figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=f"{state} ({count})", marker=marker, hoverinfo="skip"))
     figure.update_layout(showlegend=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.columns import numbers, plain, require_columns
 from ablate.analysis.effects import USABLE
 from ablate.plot_style import is_numeric
 
@@ -78,5 +78,5 @@ def over_seeds(seeds: pd.DataFrame, *, by: Sequence[str | int], level: float) ->
 
 def ordered(labels: "pd.Series[Any]") -> list[Any]:
     """The levels: numbers ascending, labels as they first appear."""
-    levels = list(dict.fromkeys(labels))
+    levels = list(dict.fromkeys(plain(labels)))
     return sorted(levels) if is_numeric(labels) else levels

@@ -5,6 +5,7 @@ that a figure reads without colour. A figure of simulated results says so in its
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from html import escape as html_escape
 from math import isfinite, log10
 from textwrap import wrap
@@ -105,7 +106,12 @@ def escape(text: object) -> str:
 
 def wrapped(text: object, width: int = 40) -> str:
     """Escaped, in lines of at most `width` characters: a long name may not squeeze the figure out of its own frame."""
-    return "<br>".join(map(escape, wrap(str(text), width, drop_whitespace=False))) or escape(text)
+    return _wrapped(str(text), width)
+
+
+@lru_cache(maxsize=10_000)  # the names of a study, which its figures write again and again
+def _wrapped(text: str, width: int) -> str:
+    return "<br>".join(map(escape, wrap(text, width, drop_whitespace=False))) or escape(text)
 
 
 def with_unit(name: str, unit: str) -> str:
@@ -117,6 +123,8 @@ def level_label(value: object) -> str:
 
 
 def is_numeric(labels: "pd.Series[Any]") -> bool:
+    if labels.dtype == "str":
+        return False
     return bool(len(labels)) and all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool) and value == value for value in labels
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
 import pandas as pd
 
 from ablate.stores import TrialStanding
@@ -53,11 +54,11 @@ def _at_work(trial: TrialStanding, *, expected: float | None, now: float) -> AtW
 
 def slots_in_use(trials: Sequence[TrialStanding], *, now: float) -> pd.DataFrame:
     """`time, running`: last stages that ran at once from each moment at which one started or ended; Unix time, in order."""
-    changes: list[tuple[float, int]] = []
+    starts, ends = list[float](), list[float]()
     for trial in trials:
         if trial.started is not None and (trial.state == "running" or (trial.state in ENDED and trial.seconds is not None)):
-            end = now if trial.state == "running" else trial.started + (trial.seconds or 0.0)
-            changes += [(trial.started, 1), (end, -1)]
-    frame = pd.DataFrame(sorted(changes), columns=["time", "change"])
-    running = frame.groupby("time")["change"].sum().cumsum()
-    return pd.DataFrame({"time": running.index.to_numpy(), "running": running.to_numpy()})
+            starts.append(trial.started)
+            ends.append(now if trial.state == "running" else trial.started + (trial.seconds or 0.0))
+    times, at = np.unique([*starts, *ends], return_inverse=True)
+    changes = np.bincount(at, weights=[1.0] * len(starts) + [-1.0] * len(ends), minlength=len(times))
+    return pd.DataFrame({"time": times.astype(float), "running": changes.cumsum().astype(int)})

@@ -155,9 +155,16 @@ class Asked:
         return [end - start for is_look, start, end in self.requests if is_look]
 
     def answers(self, *, after: float = 0.0) -> float:
-        """Seconds from the first request for content to the last answer, of those asked for after a moment; NaN where none was."""
-        found = [(start, end) for is_look, start, end in self.requests if not is_look and start > after]
-        return max(end for _, end in found) - min(start for start, _ in found) if found else float("nan")
+        """Seconds from a request for content to the last answer of those that were asked together, the longest such time after a moment.
+
+        NaN where none was asked for.
+        """
+        groups: list[tuple[float, float]] = []
+        for is_look, start, end in sorted(self.requests, key=lambda request: request[1]):
+            if not is_look and start > after:
+                began, ended = groups.pop() if groups and start < groups[-1][1] + 0.1 else (start, end)
+                groups.append((began, max(end, ended)))
+        return max((ended - began for began, ended in groups), default=float("nan"))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ Each method is one function of a connection, so that `Database` can run it again
 
 import copy
 import dataclasses
-import itertools
 import os
 import socket
 import time
@@ -207,7 +206,7 @@ class SqlStore:
             found: list[tuple[str, int, str, float | None]] = []
             for chunk in chunks(wanted):
                 query = (
-                    sa.select(points.c.job, points.c.attempt, points.c.step, points.c.key, points.c.value)
+                    sa.select(points.c.attempt, points.c.job, points.c.step, points.c.key, points.c.value)
                     .where(points.c.job.in_(chunk))
                     .order_by(points.c.job, points.c.key, points.c.attempt.desc(), points.c.step)
                 )
@@ -215,8 +214,7 @@ class SqlStore:
                     query = query.where(points.c.key.in_(named))
                 if after is not None:
                     query = query.where(points.c.step > after)
-                for (job, key), rows in itertools.groupby(connection.execute(query).all(), key=lambda row: (row.job, row.key)):
-                    found += [(job, step, key, value) for step, value in joined(rows)]
+                found += joined(tuple(row) for row in connection.execute(query))
             return found
 
         return self._read(work)

@@ -1,6 +1,5 @@
 """What a plan says as rows of the store's tables, and rows as the records that readers get."""
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -80,16 +79,25 @@ def _standing(names: Sequence[str], states: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def joined(rows: Iterable[Any]) -> list[tuple[int, float | None]]:
-    """One metric's curve from its points, newest attempt first: an earlier attempt stands only before the first step of those after it."""
-    pieces: list[list[tuple[int, float | None]]] = []
-    first = math.inf
-    for _, attempt in itertools.groupby(rows, key=lambda row: row.attempt):
-        piece = [(row.step, row.value) for row in attempt if row.step < first]
-        if piece:
-            first = piece[0][0]
+def joined(rows: Iterable[tuple[int, str, int, str, float | None]]) -> list[tuple[str, int, str, float | None]]:
+    """Curves from `(attempt, job, step, key, value)`, those of a job and key together, the newest attempt first, by steps.
+
+    An earlier attempt stands only before the first step of those after it.
+    """
+    found: list[tuple[str, int, str, float | None]] = []
+    pieces: list[list[tuple[str, int, str, float | None]]] = []
+    at, piece, first = (0, "", ""), list[tuple[str, int, str, float | None]](), math.inf
+    for attempt, job, step, key, value in rows:  # one pass over what may be a hundred thousand rows
+        if (attempt, job, key) != at:
+            first = piece[0][1] if piece else first
+            if (job, key) != at[1:]:
+                found += [point for done in reversed(pieces) for point in done]
+                pieces, first = [], math.inf
+            at, piece = (attempt, job, key), []
             pieces.append(piece)
-    return [point for piece in reversed(pieces) for point in piece]
+        if step < first:
+            piece.append((job, step, key, value))
+    return found + [point for done in reversed(pieces) for point in done]
 
 
 def newest_points(wanted: Sequence[str]) -> sa.Select[Any]:

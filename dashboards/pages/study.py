@@ -11,6 +11,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
 from ablate import figures
+from ablate.analysis.columns import plain
 from ablate.deviations import Registration, moment
 from ablate.errors import InputError
 from ablate.plot_style import STATES
@@ -249,7 +250,7 @@ def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict
     columns = [_column(name, field=fields[name], kind="key" if name in KEYS else "axis" if name in axes else "metric") for name in names]
     columns.append({"field": "reason", "headerName": "reason", "tooltipField": "reason", "minWidth": 180, "flex": 2})
     reasons = {trial.id: trial.reason for trial in snapshot.trials}
-    cells = [[_cell(value) for value in results[name].tolist()] for name in results.columns]
+    cells = [[None if value != value else value for value in plain(results[name])] for name in results.columns]
     rows = [dict(zip(fields.values(), row, strict=True)) for row in zip(*cells, strict=True)]
     return columns, [row | {"reason": reasons.get(row["trial"], "")} for row in rows]
 
@@ -280,11 +281,6 @@ def _column(name: str, *, field: str, kind: str) -> dict[str, Any]:
     if kind == "axis":
         return column | {"valueFormatter": {"function": "shown(params.value)"}, "minWidth": 110, "tooltipField": field}
     return column | {"minWidth": 200, "flex": 2, "tooltipField": field, "filter": True}
-
-
-def _cell(value: Any) -> Any:
-    """A JSON value; None for what is missing."""
-    return None if isinstance(value, float) and value != value else value
 
 
 def _grid(*, num_trials: int) -> Component:
