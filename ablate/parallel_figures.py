@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ablate.analysis.columns import numbers, require_columns
+from ablate.analysis.columns import numbers, plain, require_columns
 from ablate.analysis.effects import USABLE
 from ablate.errors import InputError
 from ablate.level_means import ordered
@@ -143,14 +143,16 @@ def typed_range(dimension: Dimension, *, low: str, high: str) -> tuple[float, fl
     return min(ends) - margin, max(ends) + margin
 
 
-def brushed(results: pd.DataFrame, *, axes: Sequence[str], metric: str, ranges: Ranges) -> list[str]:
-    """The finished trials that are in a range of every brushed column, in the order of the results.
+def drawn(results: pd.DataFrame, *, axes: Sequence[str], metric: str) -> list[str]:
+    """The finished trials that have the metric, in the order of the results: the others are on no line, and so in no brush."""
+    return [str(trial) for trial in plain(_done(results, axes=axes, metric=metric)["trial"])]
 
-    Ranges of other columns say nothing. Trials without the metric are on no line, and so in no brush.
-    """
+
+def brushed(results: pd.DataFrame, *, axes: Sequence[str], metric: str, ranges: Ranges) -> list[str]:
+    """Those of `drawn` that are in a range of every brushed column. Ranges of other columns say nothing."""
     table = _done(results, axes=axes, metric=metric)
     kept = _kept(table, _dimensions(results, axes=axes, metric=metric), ranges=ranges)
-    return [str(trial) for trial in table["trial"][kept]]
+    return [str(trial) for trial in plain(table["trial"][kept])]
 
 
 def _done(results: pd.DataFrame, *, axes: Sequence[str], metric: str) -> pd.DataFrame:
@@ -200,12 +202,9 @@ def _ends_of(value: Any) -> tuple[float, float]:
 def _lines(heights: "np.ndarray[Any, Any]", *, name: str, colour: str, opacity: float) -> go.Scatter:
     """Lines of several trials in one trace, with a gap behind each."""
     count, width = heights.shape
-    x = np.tile([*range(width), np.nan], count)
+    x = np.tile([*range(width), np.nan], count)  # arrays, because plotly looks at each value of a list
     y = np.column_stack([heights, np.full(count, np.nan)]).ravel()
-    gaps = [None if value != value else value for value in x.tolist()], [None if value != value else value for value in y.tolist()]
-    return go.Scatter(
-        x=gaps[0], y=gaps[1], mode="lines", name=name, line={"color": colour, "width": 1.5}, opacity=opacity, hoverinfo="skip"
-    )
+    return go.Scatter(x=x, y=y, mode="lines", name=name, line={"color": colour, "width": 1.5}, opacity=opacity, hoverinfo="skip")
 
 
 def _rails(dimensions: Sequence[Dimension], *, dark: bool) -> list[go.Scatter]:
@@ -247,12 +246,12 @@ def _ends(table: pd.DataFrame, last: Dimension, *, at: int, scale: Sequence[str]
     """A point a kept trial on the metric's dimension, which says what it is."""
     values = last.places.loc[table.index]
     return go.Scatter(
-        x=[at] * len(table),
-        y=last.heights(values.to_numpy(dtype=float)).tolist(),
+        x=np.full(len(table), at),
+        y=last.heights(values.to_numpy(dtype=float)),
         mode="markers",
-        marker={"color": values.tolist(), "colorscale": list(scale), "cmin": last.low, "cmax": last.high, "size": 7},
+        marker={"color": values.to_numpy(dtype=float), "colorscale": list(scale), "cmin": last.low, "cmax": last.high, "size": 7},
         unselected={"marker": {"opacity": 1}},
-        customdata=[escape(trial) for trial in table["trial"]],
+        customdata=np.array([escape(trial) for trial in plain(table["trial"])], dtype=object),
         hovertemplate="%{customdata}<br>%{marker.color:.5g}<extra></extra>",
         name="trials",
     )

@@ -125,6 +125,8 @@ def level_label(value: object) -> str:
 def is_numeric(labels: "pd.Series[Any]") -> bool:
     if labels.dtype == "str":
         return False
+    if labels.dtype.kind in "iuf":
+        return bool(len(labels)) and not labels.hasnans
     return bool(len(labels)) and all(
         isinstance(value, int | float | np.number) and not isinstance(value, bool) and value == value for value in labels
     )

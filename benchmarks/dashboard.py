@@ -147,18 +147,22 @@ class Asked:
         if UPDATE in request.url or LOOK in request.url:
             timing = request.timing
             start = timing["startTime"] / 1000
-            self.requests.append((LOOK in request.url, start, start + timing["responseEnd"] / 1000))
+            end = start + timing["responseEnd"] / 1000 if timing["responseEnd"] >= 0 else time.time()  # not known of a large answer
+            self.requests.append((LOOK in request.url, start, end))
 
     @property
     def looks(self) -> list[float]:
         """Seconds of each."""
         return [end - start for is_look, start, end in self.requests if is_look]
 
-    def answers(self, *, after: float = 0.0) -> float:
-        """Seconds from a request for content to the last answer of those that were asked together, the longest such time after a moment.
+    @property
+    def first(self) -> float:
+        """Seconds from the first request for content to the last answer, with what the browser did in between."""
+        found = [(start, end) for is_look, start, end in self.requests if not is_look]
+        return max(end for _, end in found) - min(start for start, _ in found)
 
-        NaN where none was asked for.
-        """
+    def update(self, *, after: float) -> float:
+        """The same of requests that were sent together, after a moment; the longest where there were several, NaN where there was none."""
         groups: list[tuple[float, float]] = []
         for is_look, start, end in sorted(self.requests, key=lambda request: request[1]):
             if not is_look and start > after:
@@ -200,12 +204,12 @@ def visit(browser: Browser, address: str, process: psutil.Process, *, change: Ca
     asked.watch(page)
     page.goto(address)
     page.wait_for_timeout(QUIET_SECONDS * 1000)
-    first, changed, opened = asked.answers(), time.time(), cpu_seconds(process)
+    first, changed, opened = asked.first, time.time(), cpu_seconds(process)
     change()
     page.wait_for_timeout(QUIET_SECONDS * 1000)
     page.close()
     ended = cpu_seconds(process)
-    return Visit(first, asked.answers(after=changed), max(asked.looks), opened - used, ended - opened, process.memory_info().rss)
+    return Visit(first, asked.update(after=changed), max(asked.looks), opened - used, ended - opened, process.memory_info().rss)
 
 
 def cpu_seconds(process: psutil.Process) -> float:

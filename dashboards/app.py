@@ -23,6 +23,7 @@ from dash.development.base_component import Component
 from flask import request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from ablate.collector import collect_rarely
 from ablate.errors import AblateError, EnvironmentMissing, InputError
 from ablate.pages import AUTO, TOKEN_VARIABLE, check_access
 from ablate.stores import open_store
@@ -208,6 +209,7 @@ def serve(
         access = Access(secret) if secret else None
         app = make_app(store_url, workspace=workspace, host=host, access=access, allow_control=allow_control)
         server = make_server_on(place, app, host=host)
+        collect_rarely()
         print(start_line(host, server.port, token=secret, made=token == AUTO), flush=True)
         _serve(server)
 

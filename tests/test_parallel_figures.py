@@ -34,7 +34,7 @@ def drawn_lines(figure: Any, name: str = "kept") -> list[list[float]]:
     found: list[list[float]] = [[]]
     for trace in figure.data:
         for value in trace.y if trace.name == name else ():
-            found[-1].append(value) if value is not None else found.append([])
+            found[-1].append(value) if value == value else found.append([])  # not a number: a gap
     return sorted(line for line in found if line)
 
 

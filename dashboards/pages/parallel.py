@@ -216,7 +216,7 @@ def written(measured: Measured, *, query: Query) -> list[str]:
 
 def lines(measured: Measured, *, metric: str, ranges: Ranges, goal: str, dark: bool) -> go.Figure:
     axes, record = drawn_axes(measured), measured.record
-    if metric not in measured.results or not kept_trials(measured, metric=metric, ranges={})[0]:
+    if not kept_trials(measured, metric=metric, ranges={})[0]:
         return blank(f"no finished trial has reported {metric} yet")
     figure = parallel_figures.parallel_coordinates(
         measured.results, axes=axes, metric=metric, goal=goal, ranges=ranges, simulated=record.simulated, dark=dark
@@ -229,9 +229,8 @@ def kept_trials(measured: Measured, *, metric: str, ranges: Ranges) -> tuple[lis
     if metric not in measured.results:
         return [], []
     axes = drawn_axes(measured)
-    nothing: Ranges = {}
-    both = [parallel_figures.brushed(measured.results, axes=axes, metric=metric, ranges=each) for each in (nothing, ranges)]
-    return both[0], both[1]
+    drawn = parallel_figures.drawn(measured.results, axes=axes, metric=metric)
+    return drawn, parallel_figures.brushed(measured.results, axes=axes, metric=metric, ranges=ranges) if ranges else drawn
 
 
 def brush_with(measured: Measured, *, metric: str, brush: object, box: Mapping[str, Any]) -> list[str]:
