@@ -22,7 +22,7 @@ UNITS = {"time": "s", "FLOPs": "of this stage"}
 SCALES = ("linear", "log")
 BANDS: tuple[Band, ...] = get_args(Band)
 CONTROLS = ("metric", "group", "x", "band", "xscale", "yscale", "only")
-MOST_CURVES = 200
+MOST_CURVES = 100
 """Trials whose curves are drawn."""
 MANY_ARMS = 12
 """Above this many arms curves are grouped by the first axis unless the view says otherwise."""
