@@ -4,23 +4,36 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from dash import Dash, Input, Output, dcc, html
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html
 from dash.development.base_component import Component
 
-from dashboards.address import Query, href
+from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.reader import Reader, StudyRow, Version
-from dashboards.widgets import DASH, duration, message, progress, simulated_badge, state_badge, table, verdict_badge
+from dashboards.widgets import DASH, chooser, duration, message, progress, simulated_badge, state_badge, table, verdict_badge
 
 NAMES = (0,)
+
+PART = 25
+"""Studies at a time: the browser's part of Dash looks at all components of a page again and again, and a row has two dozen."""
+FIRST = "from 1"
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     words = html.P("Every study in this store: what it asks, how far it is, what it says so far and what it cost.", className="question")
+    studies, find = reader.studies(), query.get("find", [""])[0]
+    found = matching(studies, find=find)
+    part = choice(query, "part", allowed=parts_of(found), default=FIRST)
+    text = dcc.Input(id="studies-find", type="search", value=find, debounce=True, placeholder="part of a name or question")
+    controls = [
+        html.Div([html.Label("Find", htmlFor="studies-find"), text], className="control"),
+        chooser("studies-part", label="Show", options=parts_of(found), value=part),
+    ]
     return html.Div(
         [
             html.Div([html.H1("Studies"), words], className="heading"),
-            html.Section(studies_table(reader.studies()), id="studies-table", className="card"),
+            html.Div(controls, className="controls", hidden=len(studies) <= PART),
+            html.Section(studies_table(studies, find=find, part=part), id="studies-table", className="card"),
         ]
     )
 
@@ -34,19 +47,45 @@ def points(reader: Reader, *, names: Sequence[str]) -> int:
 
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
-    @app.callback(Output("studies-table", "children"), Input("seen", "data"))
-    def _update(_seen: object) -> Component:
-        studies = reader.studies()
+    @app.callback(
+        Output("studies-table", "children"),
+        Output("studies-part", "options"),
+        Input("seen", "data"),
+        Input("studies-find", "value"),
+        Input("studies-part", "value"),
+    )
+    def _update(_seen: object, find: object, part: object) -> tuple[Component, list[str]]:
+        studies, text = reader.studies(), find if isinstance(find, str) else ""
         if any(study.verdicts is None for study in studies):
             reader.judge()  # what it finds is news for the next look
-        return studies_table(studies)
+        return studies_table(studies, find=text, part=part), parts_of(matching(studies, find=text))
+
+    app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("studies-find", "value"), Input("studies-part", "value"))
 
 
-def studies_table(studies: Sequence[StudyRow]) -> Component:
+def matching(studies: Sequence[StudyRow], *, find: str) -> list[StudyRow]:
+    wanted = find.strip().casefold()
+    return [study for study in studies if wanted in f"{study.name} {study.standing['question']}".casefold()]
+
+
+def parts_of(studies: Sequence[StudyRow]) -> list[str]:
+    return [f"from {start + 1}" for start in range(0, max(1, len(studies)), PART)]
+
+
+def studies_table(studies: Sequence[StudyRow], *, find: str = "", part: object = FIRST) -> Component:
     if not studies:
         return message("No study yet. Run the first one:", command="ablate run quickstart")
+    found = matching(studies, find=find)
+    if not found:
+        return message(f"None of {len(studies)} studies has '{find[:100]}' in its name or question.")
+    parts = parts_of(found)
+    start = PART * parts.index(part) if part in parts else 0
     head = ["Study", "Question", "Trials", "State", "Verdicts", "Compute", "Last event"]
-    return table(head, map(_row, studies), label="Studies", numeric=[5])
+    shown = table(head, map(_row, found[start : start + PART]), label="Studies", numeric=[5])
+    if len(found) <= PART:
+        return shown
+    said = f"{start + 1} to {min(start + PART, len(found))} of {len(found)} studies, the last changed first."
+    return html.Div([html.P(said, className="note"), shown])
 
 
 def _row(study: StudyRow) -> list[Any]:

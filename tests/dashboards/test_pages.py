@@ -36,6 +36,19 @@ def test_studies_without_any_says_what_to_type() -> None:
     assert "ablate run quickstart" in text(studies.studies_table([]))
 
 
+def test_many_studies_are_shown_in_parts_and_found_by_name_or_question(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "PART", 2)
+    page = layout(reader, "/", part="from 3")
+    assert "3 to 3 of 3 studies" in text(page)
+    assert by_id(page, "studies-part").options == ["from 1", "from 3"]
+    all_of = reader.studies()
+    assert "1 to 2 of 3 studies" in text(studies.studies_table(all_of, part="from 99"))
+    found = studies.studies_table(all_of, find=MIX["question"][4:12].upper())
+    assert MIX["question"] in text(found)
+    assert "of 3 studies" not in text(found)
+    assert "None of 3 studies has '<b>'" in text(studies.studies_table(all_of, find="<b>"))
+
+
 @pytest.mark.parametrize("path", ["/study/mix", "/axis/mix/mix", "/axis/mix", "/law/rates", "/law/mix", "/study/live"])
 def test_page_of_simulated_study_says_so(reader: Reader, path: str) -> None:
     assert any("simulated" in str(getattr(part, "className", "")) for part in parts(layout(reader, path)))
