@@ -156,10 +156,10 @@ class Asked:
         return [end - start for is_look, start, end in self.requests if is_look]
 
     @property
-    def first(self) -> float:
-        """Seconds from the first request for content to the last answer, with what the browser did in between."""
-        found = [(start, end) for is_look, start, end in self.requests if not is_look]
-        return max(end for _, end in found) - min(start for start, _ in found)
+    def opening(self) -> tuple[float, float]:
+        """Seconds of the first answer, and from its request to the last one with what the browser did in between."""
+        found = sorted((start, end) for is_look, start, end in self.requests if not is_look)
+        return found[0][1] - found[0][0], max(end for _, end in found) - found[0][0]
 
     def update(self, *, after: float) -> float:
         """The same of requests that were sent together, after a moment; the longest where there were several, NaN where there was none."""
@@ -187,7 +187,9 @@ def server(url: str) -> Iterator[tuple[str, psutil.Process]]:
 @dataclass(frozen=True)
 class Visit:
     first: float
-    """Seconds from the first request for content to the last answer."""
+    """Seconds to the first answer: the page, without figures and tables."""
+    whole: float
+    """Seconds until all of it was answered, with what the browser did in between."""
     update: float
     """The same after a trial has ended."""
     look: float
@@ -204,12 +206,12 @@ def visit(browser: Browser, address: str, process: psutil.Process, *, change: Ca
     asked.watch(page)
     page.goto(address)
     page.wait_for_timeout(QUIET_SECONDS * 1000)
-    first, changed, opened = asked.first, time.time(), cpu_seconds(process)
+    (first, whole), changed, opened = asked.opening, time.time(), cpu_seconds(process)
     change()
     page.wait_for_timeout(QUIET_SECONDS * 1000)
     page.close()
     ended = cpu_seconds(process)
-    return Visit(first, asked.update(after=changed), max(asked.looks), opened - used, ended - opened, process.memory_info().rss)
+    return Visit(first, whole, asked.update(after=changed), max(asked.looks), opened - used, ended - opened, process.memory_info().rss)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -232,8 +234,8 @@ def measure_pages(url: str, browser: Browser, *, studies: int) -> None:
         with server(url) as (address, process):
             seen = visit(browser, address + path, process, change=lambda: end_one(store, name))
         print(
-            f"  {unquote(path):28} first {seen.first:5.2f} s ({seen.first_cpu:4.2f} of a processor), update {seen.update:5.2f} s "
-            f"({seen.update_cpu:4.2f}), look {seen.look:4.2f} s, {seen.bytes / 1e6:3.0f} MB",
+            f"  {unquote(path):28} first answer {seen.first:4.2f} s, all {seen.whole:4.2f} s ({seen.first_cpu:4.2f} of a processor), "
+            f"update {seen.update:4.2f} s ({seen.update_cpu:4.2f}), look {seen.look:4.2f} s, {seen.bytes / 1e6:3.0f} MB",
             flush=True,
         )
     store.close()
