@@ -118,6 +118,15 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         rows = [row | {"place": places[row["trial"]]} for row in rows]
         return f"{len(kept):,} of {len(all_drawn):,} trials", sent.rows([place, *columns], rows, key="trial", have=have)
 
+    _register_brush(app, reader)
+    register_graph(app, name="parallel-lines")
+    register_grid(app, name="parallel-trials")
+    app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("parallel-metric", "value"), Input("parallel-brush", "data"))
+
+
+def _register_brush(app: Dash, reader: Reader) -> None:
+    """Its two ways in, a box that is drawn and fields that are typed, and what the fields show of it."""
+
     @app.callback(
         Output("parallel-ends", "children"),
         Output("parallel-from", "value"),
@@ -170,10 +179,6 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
             return typed(measured, metric=known_metric(measured, metric=metric), brush=brush, column=column, ends=(low, high)), ""
         except InputError as error:
             return no_update, str(error)
-
-    register_graph(app, name="parallel-lines")
-    register_grid(app, name="parallel-trials")
-    app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("parallel-metric", "value"), Input("parallel-brush", "data"))
 
 
 def known_metric(measured: Measured, *, metric: object) -> str:
