@@ -25,7 +25,7 @@ check: .venv/tested
 	$(BIN)/mypy
 
 slow: .venv/tested
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "slow or browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow or browser"
 
 # The CPU build of torch where the index has one; a GPU machine installs the torch it wants beforehand.
 # What is tested holds all that is installed, so that a clone that is only tested installs once.
