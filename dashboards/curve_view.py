@@ -13,7 +13,8 @@ from ablate import figures
 from ablate.curve_points import Band, flops_per_step, placed, seconds_per_step
 from ablate.errors import InputError
 from ablate.stores import TrialRecord
-from dashboards.reader import Reader, Snapshot
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot
 from dashboards.widgets import blank, fit_card, level_text
 
 TOKENS = "tokens"

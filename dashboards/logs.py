@@ -11,7 +11,8 @@ from ablate.log_tail import newest_log
 from ablate.stores import TrialRecord
 from ablate.trial_view import StageUse, stages_of
 from dashboards.address import Query, choice
-from dashboards.reader import Reader, Snapshot
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot
 from dashboards.widgets import aria, message
 
 LATEST = "latest"

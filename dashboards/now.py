@@ -8,10 +8,12 @@ from dash import Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
 from ablate import run_figures
+from ablate.quantities import counted
 from ablate.stores import AttemptRecord
 from ablate.under_way import UnderWay, slots_in_use, under_way
 from dashboards.changes import Sent
-from dashboards.reader import Reader, Snapshot
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot
 from dashboards.widgets import DASH, blank, clock, duration, fit_card, graph, number, register_graph, table
 
 MOST_ROWS = 20
@@ -47,7 +49,11 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
 
 def at_work(reader: Reader, snapshot: Snapshot, *, now: float) -> list[Component]:
     found = under_way(snapshot.trials, now=now)
-    shown: list[Component] = [html.P(_summary(found, active=snapshot.record.active))]
+    shared = shared_at_work(reader, snapshot)
+    shown: list[Component] = [html.P(_summary(found, active=snapshot.record.active, shared=bool(shared)))]
+    if shared:
+        stages = ", ".join(f"{job} (of {counted(trials, 'trial')})" for job, trials in shared.items())
+        shown.append(html.P(f"Stages before a trial's last, at work: {stages}."))
     if found.running:
         values = last_values(reader, snapshot, jobs=[one.trial.chain[-1] for one in found.running[:MOST_ROWS]])
         rows = [
@@ -66,6 +72,15 @@ def at_work(reader: Reader, snapshot: Snapshot, *, now: float) -> list[Component
     if where := places(reader, snapshot):
         shown.append(html.P(f"The last attempts ran on {', '.join(where)}.", className="note"))
     return shown
+
+
+def shared_at_work(reader: Reader, snapshot: Snapshot) -> dict[str, int]:
+    """Job before a trial's last one that runs now -> trials that are to read what it makes."""
+    before = [job for trial in snapshot.trials for job in trial.chain[:-1]]
+    if not before:
+        return {}
+    states = reader.read(lambda store: store.job_states(set(before)))
+    return {job: len(snapshot.trials_of[job]) for job, (state, _) in states.items() if state == "running"}
 
 
 def last_values(reader: Reader, snapshot: Snapshot, *, jobs: Sequence[str]) -> dict[str, str]:
@@ -104,8 +119,8 @@ def slots_figure(snapshot: Snapshot, *, now: float, dark: bool) -> Any:
     return fit_card(figure, view=snapshot.record.name)
 
 
-def _summary(found: UnderWay, *, active: bool) -> str:
-    if not found.running:
+def _summary(found: UnderWay, *, active: bool, shared: bool) -> str:
+    if not found.running and not shared:
         return "Nothing is at work." if not found.queued else f"Nothing is at work; {found.queued:,} wait."
     left = "" if found.seconds_left is None else f"; about {duration(found.seconds_left)} left at this pace"
     said = f"{len(found.running):,} at work, {found.queued:,} wait{left}."

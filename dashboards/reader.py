@@ -5,12 +5,12 @@ What a study's trials come down to (frame, conclusion, law) is computed once a v
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
-from pydantic import ValidationError
 
 from ablate.analysis.factors import FactorEffects
 from ablate.analysis.importance import Importance
@@ -27,16 +27,13 @@ from ablate.results import at_baselines, results_frame
 from ablate.scaling import MIX_RESAMPLES, MixtureReport, mixture_report, study_mixes
 from ablate.spent import Spent, spent
 from ablate.standing import study_row
-from ablate.stores import EventRecord, Store, StudyRecord, TrialRecord, find_study, open_store
-from ablate.study import Study
+from ablate.stores import EventRecord, Store, StudyRecord, TrialRecord, TrialStanding, find_study, open_store
 from ablate.study_law import Asked, fit_study_law
 from ablate.study_runs import study_runs
 from ablate.trial_view import find_trial
 from ablate.workspace import Workspace
 from dashboards.known_curves import Curves
-
-Version = list[Any]
-"""Changes whenever what a page shows changes; a JSON value, so that the browser can hold it."""
+from dashboards.snapshot import Snapshot, Version, followed, version_of, whole
 
 KEPT = 64
 """Answers that are kept."""
@@ -49,24 +46,6 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A study as one version of the store has it."""
-
-    record: StudyRecord
-    study: Study
-    trials: tuple[TrialRecord, ...]
-    seq: int
-    """Of the last event that it knows of."""
-    time: float
-    """Of that event."""
-
-    @property
-    def version(self) -> Version:
-        """Every change of a trial touches the study's `updated`; points do not (see `Reader.num_points`)."""
-        return _version(self.record)
-
-
-@dataclass(frozen=True)
 class StudyRow:
     """What the list of studies says of one."""
 
@@ -76,6 +55,8 @@ class StudyRow:
     """As `ablate status` shows it."""
     event: EventRecord | None
     """The last one."""
+    states: Mapping[str, int]
+    """Of its trials."""
     verdicts: tuple[str, ...] | None
     """None until they are computed."""
 
@@ -124,7 +105,11 @@ class Reader:
         record = self.read(lambda store: find_study(store, name))
         with self._computing:
             before = self._snapshots.pop(name, None)
-            self._snapshots[name] = found = self.read(lambda store: _snapshot(store, record, before=before))
+            found = self.read(lambda store: followed(store, record, before=before)) if before else None
+            if found is None:
+                found = self.read(lambda store: whole(store, record))
+                self._curves.forget(found.trials_of.keys())
+            self._snapshots[name] = found
             while len(self._snapshots) > KEPT_STUDIES:
                 self._snapshots.pop(next(iter(self._snapshots)))
             return found
@@ -220,7 +205,7 @@ class Reader:
         records = self.read(lambda store: store.studies())
         with self._listing:
             judged = sum(row.verdicts is not None for row in self._rows.values())
-        return [judged, *(_version(record) for record in records)]
+        return [judged, *(version_of(record) for record in records)]
 
     def studies(self) -> list[StudyRow]:
         """All studies, the last changed first; of each only what has changed since is asked again."""
@@ -229,16 +214,17 @@ class Reader:
             before, self._rows = self._rows, {}
             for record in records:
                 known = before.get(record.name)
-                if known is None or known.version != _version(record):
+                if known is None or known.version != version_of(record):
                     known = self._row(record)
                 self._rows[record.name] = known
             return list(self._rows.values())
 
     def _row(self, record: StudyRecord) -> StudyRow:
-        trials = self.snapshot(record.name).trials if record.name in self._snapshots else None  # of which only what is new is read
+        known = self.snapshot(record.name).trials if record.name in self._snapshots else None  # of which only what is new is read
+        trials: Sequence[TrialStanding] = self.read(lambda store: store.standings(record.name)) if known is None else known
         standing, last = self.read(lambda store: (study_row(store, record, trials=trials), store.events(record.name, limit=1)))
-        judged = None if record.spec.get("claims") else ()
-        return StudyRow(record.name, _version(record), standing, last[0] if last else None, judged)
+        judged, states = None if record.spec.get("claims") else (), Counter(trial.state for trial in trials)
+        return StudyRow(record.name, version_of(record), standing, last[0] if last else None, states, judged)
 
     def judge(self) -> threading.Thread:
         """Fills in the verdicts of studies that have changed, beside whatever else is answered; one thread for all who ask."""
@@ -330,43 +316,10 @@ class Reader:
         with self._lock:
             identity = _file_identity(self._url)
             if self._store is None or identity != self._identity:
+                if identity != self._identity:  # another file: nothing that is known is of it
+                    self._kept, self._rows, self._snapshots, self._forests, self._curves = {}, {}, {}, {}, Curves()
                 self._store, self._identity = open_store(self._url), identity
             return self._store
-
-
-def _version(record: StudyRecord) -> Version:
-    return [record.name, record.updated, record.active]
-
-
-def _snapshot(store: Store, record: StudyRecord, *, before: Snapshot | None) -> Snapshot:
-    if before is not None and before.record == record:
-        return before
-    if before is not None and before.record.spec == record.spec and before.record.axes == record.axes:
-        events = store.events(record.name, after=before.seq, limit=len(before.trials))
-        last = events[-1] if events else None
-        at = {trial.id: place for place, trial in enumerate(before.trials)}
-        of_job: dict[str, list[str]] = {}
-        for trial in before.trials:
-            for job in trial.chain:
-                of_job.setdefault(job, []).append(trial.id)
-        jobs = {event.subject for event in events if event.subject != record.name}
-        whole = len(events) < len(before.trials) and jobs <= of_job.keys()  # else more happened than the events say
-        if whole and (last.time if last else before.time) >= record.updated:
-            trials = list(before.trials)
-            for trial in store.trials(record.name, ids=sorted({name for job in jobs for name in of_job[job]})):
-                trials[at[trial.id]] = trial
-            seq, at_time = (last.seq, last.time) if last else (before.seq, before.time)
-            return Snapshot(record, before.study, tuple(trials), seq, at_time)
-    newest = store.events(record.name, limit=1)
-    seq, at_time = (newest[0].seq, newest[0].time) if newest else (0, 0.0)
-    return Snapshot(record, _study(record), tuple(store.trials(record.name)), seq, at_time)
-
-
-def _study(record: StudyRecord) -> Study:
-    try:
-        return Study.model_validate(record.spec)
-    except ValidationError as error:
-        raise InputError(f"the study '{record.name}' was recorded by another version of ablate; run it again with this one") from error
 
 
 def _file_identity(url: str) -> tuple[int, int] | None:

@@ -60,6 +60,9 @@ def share_answers(server: Flask, *, outputs: Collection[str]) -> None:
             with lock:
                 if answer.body is None:
                     answers.pop(g.key, None)
+                now = time.monotonic()
+                for key in [key for key, other in answers.items() if other.ready.is_set() and now - other.began > SHARED_SECONDS]:
+                    del answers[key]
                 held = sum(len(key) + len(other.body or b"") for key, other in answers.items())
                 while held > MOST_BYTES and len(answers) > 1:
                     key, oldest = next(iter(answers.items()))

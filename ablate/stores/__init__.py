@@ -20,6 +20,8 @@ LEASE_TTL = 4.0
 """Seconds without a beat after which a lease may be taken over."""
 BEAT_SECONDS = 1.0
 """How often its holder has to give a sign."""
+ROWS_ADDED = "rows added"
+"""Kind of the event that says that a study's rows came from elsewhere, any of them."""
 TRIAL_STATES = ("queued", "running", "done", "failed", "pruned", "lost", "cached", "stale")
 
 

@@ -37,6 +37,7 @@ from ablate.stores import (
 )
 from ablate.stores.rows import KINDS, Row
 from ablate.stores.sql_engine import PATIENCE_SECONDS, Database, check_file
+from ablate.stores.sql_events import event, rows_added
 from ablate.stores.sql_insert import chunks, insert_new
 from ablate.stores.sql_rows import joined, storable, trial_record, trial_standing
 from ablate.stores.sql_schema import check_revision, prepare
@@ -66,14 +67,14 @@ class SqlStore:
         self._write(lambda connection: sql_plan.record_plan(connection, plan, axes=axes, simulated=simulated, now=time.time()))
 
     def add_event(self, study: str, kind: str) -> None:
-        self._write(lambda connection: _event(connection, study, kind, study, ""))
+        self._write(lambda connection: event(connection, study, kind, study, ""))
 
     def start(self, study: str, job: str, *, attempt: int) -> None:
         values = {"state": "running", "cause": None, "reason": "", "started": time.time(), "attempts": attempt}
 
         def work(connection: sa.Connection) -> None:
             _change(connection, job, values)
-            _event(connection, study, "started", job, f"attempt {attempt}")
+            event(connection, study, "started", job, f"attempt {attempt}")
 
         self._write(work)
 
@@ -93,7 +94,7 @@ class SqlStore:
             if final and changed:  # an artefact that is built again is no new result
                 connection.execute(metrics.delete().where(metrics.c.job == outcome.job))
                 insert_new(connection, metrics, last)
-            _event(connection, study, outcome.state, outcome.job, reason)
+            event(connection, study, outcome.state, outcome.job, reason)
 
         self._write(work)
 
@@ -102,7 +103,7 @@ class SqlStore:
 
         def work(connection: sa.Connection) -> None:
             _change(connection, job, {"state": "failed", "cause": "upstream", "reason": reason})
-            _event(connection, study, "failed", job, reason)
+            event(connection, study, "failed", job, reason)
 
         self._write(work)
 
@@ -112,7 +113,7 @@ class SqlStore:
         def work(connection: sa.Connection) -> None:
             for job in wanted:
                 _change(connection, job, {"state": "queued", "cause": None, "reason": ""})
-                _event(connection, study, "queued", job, why)
+                event(connection, study, "queued", job, why)
 
         self._write(work)
 
@@ -251,7 +252,12 @@ class SqlStore:
 
     def add_rows(self, rows: Callable[[], Iterable[Row]], *, study: str | None, jobs: Iterable[str]) -> None:
         replaced = sorted(jobs)
-        self._write(lambda connection: sql_whole.add_rows(connection, rows(), study=study, jobs=replaced))
+
+        def work(connection: sa.Connection) -> None:
+            sql_whole.add_rows(connection, rows(), study=study, jobs=replaced)
+            rows_added(connection, replaced, study=study)
+
+        self._write(work)
 
     def claim(self, study: str, *, owner: str, ttl: float = LEASE_TTL, wait: float = 0.0) -> Lease:
         wanted = Lease(study=study, owner=storable(owner), host=socket.gethostname(), pid=os.getpid(), epoch=0)
@@ -345,7 +351,7 @@ class SqlStore:
             return work(connection)
 
         def tell(connection: sa.Connection, what: str) -> None:
-            _event(connection, lease.study if lease else "", "store back", "store", what)
+            event(connection, lease.study if lease else "", "store back", "store", what)
 
         return self._database.write(checked, after_outage=tell)
 
@@ -383,12 +389,6 @@ def _change(connection: sa.Connection, job: str, values: Mapping[str, Any]) -> b
     """A job that is done stays as it is; answers whether this one was not."""
     changed = connection.execute(jobs.update().where(jobs.c.id == job, jobs.c.state != "done").values(**values))
     return changed.rowcount > 0
-
-
-def _event(connection: sa.Connection, study: str, kind: str, subject: str, message: str) -> None:
-    row = {"time": time.time(), "study": study, "kind": kind, "subject": subject, "message": message}
-    connection.execute(events.insert().values(**row))
-    connection.execute(studies.update().where(studies.c.name == study).values(updated=row["time"]))
 
 
 def _nothing_told(_connection: sa.Connection, _what: str) -> None:

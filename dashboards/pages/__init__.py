@@ -13,7 +13,8 @@ from ablate.errors import InputError, did_you_mean
 from dashboards.address import Query, read_path
 from dashboards.changes import Sent
 from dashboards.pages import axis, compare, curves, factors, law, lessons, mix, parallel, studies, study, trial
-from dashboards.reader import Reader, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Version
 
 
 class Page(Protocol):

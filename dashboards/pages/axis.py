@@ -17,7 +17,8 @@ from ablate.results import KEYS, at_baselines
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
-from dashboards.reader import Reader, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Version
 from dashboards.widgets import DASH, aria, blank, fit_card, graph, heading, level_text, message, number, register_graph, study_links, table
 
 NAMES = (1, 2)

@@ -14,7 +14,8 @@ from ablate.quantities import duration_text, scientific
 from ablate.scaling import mix_axes
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
-from dashboards.reader import Reader, Snapshot, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import blank, fit_card, graph, message, number, register_graph, simulated_badge, table, verdict_badge
 
 NAMES = (0,)

@@ -22,7 +22,8 @@ from dashboards.curve_view import (
     level_choices,
     metrics_of,
 )
-from dashboards.reader import Reader, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Version
 from dashboards.widgets import chooser, graph, heading, register_graph, study_links
 
 NAMES = (1,)

@@ -15,7 +15,8 @@ from ablate.plot_style import escape
 from ablate.results import at_baselines
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
-from dashboards.reader import Reader, Snapshot, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import DASH, blank, chooser, fit_card, graph, heading, message, number, register_graph, study_links, table
 
 NAMES = (1,)

@@ -18,7 +18,8 @@ from ablate.results import KEYS, at_baselines
 from ablate.stores import StudyRecord
 from dashboards.address import Query, href
 from dashboards.changes import Sent
-from dashboards.reader import Reader, Snapshot, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (
     DASH,
     aria,

@@ -13,7 +13,8 @@ from ablate.results import KEYS
 from ablate.scaling import FORMS, mix_axes
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
-from dashboards.reader import Mixture, Reader, Snapshot, Version
+from dashboards.reader import Mixture, Reader
+from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import DASH, blank, fit_card, graph, heading, message, number, register_graph, study_links, table
 
 NAMES = (1,)

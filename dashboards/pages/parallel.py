@@ -17,7 +17,8 @@ from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.pages.axis import Measured, measure, metrics_of
 from dashboards.pages.study import trial_table
-from dashboards.reader import Reader, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Version
 from dashboards.widgets import (
     GRID_OPTIONS,
     aria,

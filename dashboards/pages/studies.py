@@ -9,7 +9,8 @@ from dash.development.base_component import Component
 
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
-from dashboards.reader import Reader, StudyRow, Version
+from dashboards.reader import Reader, StudyRow
+from dashboards.snapshot import Version
 from dashboards.widgets import DASH, chooser, duration, message, progress, simulated_badge, state_badge, table, verdict_badge
 
 NAMES = (0,)
@@ -90,13 +91,11 @@ def studies_table(studies: Sequence[StudyRow], *, find: str = "", part: object =
 
 def _row(study: StudyRow) -> list[Any]:
     row, event = study.standing, study.event
-    known = {state: row[state] for state in ("done", "running", "failed")}
-    counts = known | {"queued": row["trials"] - sum(known.values())}
     said = f"{event.kind} {event.subject if event.subject != study.name else ''}".strip() if event else ""
     return [
         html.Div([dcc.Link(study.name, href=href("study", study.name), className="name"), *simulated_badge(row["simulated"])]),
         row["question"] or DASH,
-        progress(counts),
+        progress(study.states),
         state_badge(row["active"]),
         _verdicts(study.verdicts),
         duration(row["seconds"]),

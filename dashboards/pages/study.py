@@ -21,7 +21,8 @@ from dashboards import control, logs, now
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.curve_view import drawing, first_group, first_metric, groups_of, known_view, metrics_of
-from dashboards.reader import Reader, Snapshot, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (
     GRID_OPTIONS,
     chooser,

@@ -22,7 +22,8 @@ from ablate.trial_view import StageUse, drawable, moved_from_base, stages_of, tr
 from dashboards import logs, samples
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
-from dashboards.reader import Reader, Snapshot, Version
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (
     DASH,
     fit_card,

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+from ablate.design import make_arms
 from ablate.journal import make_point
+from ablate.planner import make_plan
+from ablate.stores import open_store
+from ablate.study import Study
 from ablate.workspace import Workspace
 from dashboards import now
 from dashboards.reader import Reader
@@ -33,3 +37,21 @@ def test_study_that_has_not_begun_says_so(tmp_path: Path) -> None:
     snapshot = reader.snapshot("live")
     assert "Nothing is at work; 6 wait." in text(now.at_work(reader, snapshot, now=0.0))
     assert "nothing has run yet" in now.slots_figure(snapshot, now=0.0, dark=False).layout.annotations[0].text
+
+
+def test_stage_that_trials_share_is_at_work_before_any_trial_is(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.create()
+    study = Study.model_validate(
+        {"schema": 1, "name": "zoo", "trainer": "model_zoo", "axes": {"connector.num_tokens": [1, 4]}, "seeds": 3}
+        | {"metric": {"name": "val_loss", "goal": "min"}}
+    )
+    plan = make_plan(study, make_arms(study))
+    store = open_store(workspace.store_url, write=True)
+    store.record_plan(plan, axes=study.axes, simulated=False)
+    encoder = next(job.id for job in plan.jobs.values() if job.spec.name == "encoder")
+    store.start("zoo", encoder, attempt=1)
+    reader = Reader(workspace.store_url)
+    shown = text(now.at_work(reader, reader.snapshot("zoo"), now=0.0))
+    assert f"at work: {encoder} (of 6 trials)" in shown
+    assert "Nothing is at work" not in shown

@@ -278,6 +278,37 @@ def test_only_the_trial_of_an_event_is_read_again(tmp_path: Path, monkeypatch: p
     assert [trial.state for trial in after.trials].count("done") == 3
 
 
+def test_job_that_another_study_s_run_ends_is_seen(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    one, twin = (Writer({**LIVE, "name": name}, workspace=workspace) for name in ("live", "twin"))
+    reader = Reader(workspace.store_url)
+
+    def states() -> list[str]:
+        return [trial.state for trial in reader.snapshot("twin").trials]
+
+    before = reader.snapshot("twin").version
+    assert states().count("done") == 0
+    one.finish(2)
+    assert reader.snapshot("twin").version != before
+    assert states().count("done") == 2
+    one.finish(1)
+    twin.store.add_event("twin", "run started")  # its own news do not hide that of the other
+    assert states().count("done") == 3
+    one.finish(1)
+    twin.start()
+    assert (states().count("done"), states().count("running")) == (4, 0)  # what the twin started was done by then
+
+
+def test_another_database_in_the_place_of_the_first_is_read_anew(tmp_path: Path) -> None:
+    here, other = Workspace(tmp_path / "here"), Workspace(tmp_path / "other")
+    Writer(LIVE, workspace=here).finish(1).store.close()
+    Writer(LIVE, workspace=other).finish(4).store.close()
+    reader = Reader(here.store_url)
+    assert [trial.state for trial in reader.snapshot("live").trials].count("done") == 1
+    (other.folder / "ablate.db").replace(here.folder / "ablate.db")
+    assert [trial.state for trial in reader.snapshot("live").trials].count("done") == 4
+
+
 def test_conclusion_is_computed_once_a_version(reader: Reader) -> None:
     assert reader.conclusion(reader.snapshot("mix")) is reader.conclusion(reader.snapshot("mix"))
 

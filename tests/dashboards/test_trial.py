@@ -13,7 +13,8 @@ from dashboards import logs
 from dashboards.address import href
 from dashboards.live import versions
 from dashboards.pages import find_page, study, trial
-from dashboards.reader import Reader, Snapshot
+from dashboards.reader import Reader
+from dashboards.snapshot import Snapshot
 from tests.dashboards.conftest import by_id, parts, text
 from tests.dashboards.filled import EVIL, LIVE, Writer
 
