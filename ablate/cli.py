@@ -253,7 +253,7 @@ def stop(study: StudyName, workspace: Folder = WORKSPACE, store: StoreUrl = None
 
     opened, name = open_store_of(workspace, store), study_name_of(study)
     find_study(opened, name)
-    print(ask_to_stop(opened, name))
+    print(ask_to_stop(opened, name).said)
 
 
 @app.command()

@@ -22,7 +22,10 @@ Form = Literal["svg", "pdf"]
 
 
 def write_figures(reports: Sequence[StudyReport], *, folder: Path, form: Form) -> tuple[Path, ...]:
-    """Writes `STUDY-FIGURE.svg`, all or none, in light colours on nothing.
+    """Writes `STUDY-FIGURE.svg` of every figure, in light colours on nothing.
+
+    Nothing changes in the folder before all are drawn; then each whole file takes the place of the one of its name, one after another.
+    What else is in the folder stays, figures of an earlier report too.
 
     Raises EnvironmentMissing where kaleido or a browser is missing.
     """

@@ -59,20 +59,26 @@ def retry(store: Store, study: str, *, kinds: Collection[str], by: str) -> Retry
     return found
 
 
-def ask_to_stop(store: Store, study: str) -> str:
-    """Sends the run that holds the study the signal to end, and says so. Raises EnvironmentMissing where that run is out of reach."""
+class Asked(NamedTuple):
+    run: bool
+    """Whether there was one to ask."""
+    said: str
+
+
+def ask_to_stop(store: Store, study: str) -> Asked:
+    """Sends the run that holds the study the signal to end. Raises EnvironmentMissing where that run is out of reach."""
     holder = store.holder(study)
     if holder is None or holder.silent_seconds > LEASE_TTL:
-        return f"no run works on '{study}'"
+        return Asked(False, f"no run works on '{study}'")
     if holder.lease.host != socket.gethostname():
         raise EnvironmentMissing(f"'{study}' is worked on by {holder.lease.who}; ask there")
     try:
         os.kill(holder.lease.pid, signal.SIGTERM)
     except ProcessLookupError:
-        return f"no run works on '{study}': its run has just died; the same command goes on"
+        return Asked(False, f"no run works on '{study}': its run has just died; the same command goes on")
     except PermissionError as error:
         raise EnvironmentMissing(f"'{study}' is worked on by {holder.lease.who}, which is another user's; ask there") from error
-    return f"asked {holder.lease.who} to end; the same command goes on"
+    return Asked(True, f"asked {holder.lease.who} to end; the same command goes on")
 
 
 def _beat(store: Store, lease: Lease, *, ended: threading.Event, lost: threading.Event) -> None:

@@ -6,13 +6,15 @@ Comments are skipped, files that it reads in are read with it, and nothing outsi
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import isfinite
 from pathlib import Path
 
 from ablate.errors import InputError
 
 MAX_BYTES = 16 << 20
 MAX_FILES = 200
+MAX_EXPONENT = 300
+"""Of ten; beyond it the last digit of a number is worth more or less than a float can say."""
 _COMMENT = re.compile(r"((?<!\\)(?:\\\\)*)%.*")
 _INPUT = re.compile(r"\\(?:input|include|subfile)(?![A-Za-z@])\s*(?:\{([^{}]*)\}|([^\s{}\\%]+))")
 _MARK = re.compile(r"\\ablate(?![A-Za-z@])\s*\{")
@@ -74,7 +76,7 @@ def read_marks(paper: Path) -> Marks:
 
 
 def printed_number(text: str) -> Printed | None:
-    """None where it is no number alone: with a unit beside it, or a macro of the paper's own."""
+    """None where it is no number alone (a unit beside it, a macro of the paper's own), or one that no float holds."""
     for word, sign in _WORDS.items():
         text = text.replace(word, sign)
     plain = re.sub(r"[{}]", "", _DRESS.sub("", text).replace("{,}", ",")).replace("−", "-").replace("–", "-").replace("--", "-")
@@ -83,9 +85,9 @@ def printed_number(text: str) -> Printed | None:
         return None
     decimals, exponent = len(found[4] or ""), int(found[5]) if found[5] else None
     value = float(f"{found[2]}{found[3].replace(',', '') or '0'}.{found[4] or '0'}e{exponent or 0}")
-    return (
-        Printed(found[1], value, 10.0 ** ((exponent or 0) - decimals), decimals, exponent) if isfinite(value) and abs(value) < inf else None
-    )
+    if not isfinite(value) or abs(exponent or 0) > MAX_EXPONENT:
+        return None
+    return Printed(found[1], value, 10.0 ** ((exponent or 0) - decimals), decimals, exponent)
 
 
 def printed_word(text: str) -> str:

@@ -1,5 +1,7 @@
 """Quantities as people read them: three digits and a unit."""
 
+from math import isfinite
+
 GIB = 2**30
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -37,13 +39,13 @@ def bytes_text(count: float | None) -> str:
 
 
 def duration_text(seconds: float | None) -> str:
-    """Two units at most: 3 d 4 h, 12 min 30 s, 0.25 s."""
-    if seconds is None:
+    """Two units at most: 3 d 4 h, 12 min 30 s, 0.25 s; an en dash for what is missing, never for none at all, which is 0 s."""
+    if seconds is None or not isfinite(seconds):
         return "–"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     units = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-    place = next(place for place, (size, _) in enumerate(units) if seconds >= size)
+    place = next(place for place, (size, _) in enumerate(units) if round(seconds) >= size)
     (size, unit), (small, smaller) = units[place], units[place + 1]
     whole, rest = divmod(round(seconds / small), size // small)
     return f"{whole:,} {unit}" + (f" {rest} {smaller}" if rest else "")

@@ -28,7 +28,7 @@ from ablate.analysis.published import MM1, predict
 from ablate.analysis.verdicts import decimals, minus
 from ablate.deviations import moment
 from ablate.plot_style import CONFIG
-from ablate.quantities import counted, money_text, scientific
+from ablate.quantities import counted, duration_text, money_text, scientific
 from ablate.report import StudyReport
 from ablate.report_figures import Drawing, drawings
 
@@ -97,7 +97,7 @@ def render_report(studies: Sequence[StudyReport], *, title: str = "Ablation repo
         interval=interval,
         pair=pair,
         p_value=p_value,
-        duration=duration,
+        duration=duration_text,
         size=size_label,
         difference=difference,
         factor=factor,
@@ -156,16 +156,6 @@ def p_value(value: float | None) -> str:
     if value is None:
         return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def duration(seconds: float | None) -> str:
-    """12.3 s, 4 min 05 s, 3 h 20 min."""
-    if seconds is None or not isfinite(seconds):
-        return MISSING
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
 def _view(report: StudyReport, *, index: int) -> _StudyView:

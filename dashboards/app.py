@@ -1,4 +1,4 @@
-"""The pages as a program: `python -m dashboards.app --store URL`. It reads the store, and of a run nothing else but its attempts' logs.
+"""The pages as a program: `python -m dashboards.app --store URL`. They read the store, and of a run its attempts' logs and samples.
 
 One callback finds the page of the address. From then on the browser looks for news each second (`live.py`), and only a new version reaches
 the page's own callbacks, through the stores `seen` and `points`. While the store is away the page stays and says so.
@@ -109,15 +109,16 @@ def _register(app: Dash, reader: Reader) -> None:
     def _show(path: object, _again: object, search: object) -> tuple[Any, dict[str, Any], int]:
         return show(reader, path=path, search=search)
 
-    news = [Output("seen", "data"), Output("points", "data"), Output("again", "data"), Output("notice", "children")]
+    news = [Output("seen", "data"), Output("points", "data"), Output("again", "data"), Output("outage", "children")]
     looks = [
         Input("tick", "n_intervals"),
         State("url", "pathname"),
         State("seen", "data"),
         State("points", "data"),
-        State("notice", "children"),
+        State("outage", "children"),
     ]
     app.clientside_callback(ClientsideFunction("ablate", "look"), *news, *looks, prevent_initial_call=True)
+    app.clientside_callback(ClientsideFunction("ablate", "forget"), Output("failure", "children"), Input("seen", "data"))
     app.clientside_callback(ClientsideFunction("ablate", "theme"), Output("dark", "data"), Input("theme", "value"))
     app.clientside_callback(ClientsideFunction("ablate", "title"), Input("url", "pathname"))
 
@@ -148,19 +149,20 @@ def _shell() -> Component:
                     html.Div(theme, className="theme", role="group", **aria(label="Colours")),
                 ]
             ),
-            html.Div(id="notice", role="status", className="notice"),
+            html.Div(id="outage", role="status", className="notice"),
+            html.Div(id="failure", role="alert", className="notice"),
             html.Main(id="content", tabIndex=-1),
         ]
     )
 
 
 def _show_error(error: Exception) -> None:
-    """A callback that fails leaves its part of the page as it is and says why above it."""
+    """A callback that fails leaves its part of the page as it is and says why above it, until there is news or another page."""
     if isinstance(error, AblateError):
-        set_props("notice", {"children": str(error)})
+        set_props("failure", {"children": str(error)})
         return
     logger.error("a callback failed", exc_info=error)
-    set_props("notice", {"children": "A part of this page failed; the dashboard's terminal says why."})
+    set_props("failure", {"children": "A part of this page failed; the dashboard's terminal says why."})
 
 
 def _answer_404(app: Dash, *, reader: Reader) -> None:
@@ -212,10 +214,8 @@ def serve(
         access = Access(secret) if secret else None
         app = make_app(store_url, workspace=workspace, host=host, access=access, allow_control=allow_control)
         server = make_server_on(place, app, host=host)
-        collect_rarely()
-        sys.setswitchinterval(SWITCH_SECONDS)
         print(start_line(host, server.port, token=secret, made=token == AUTO), flush=True)
-        _serve(server)
+        answer(server)
 
 
 def make_server_on(place: socket.socket, app: Dash, *, host: str) -> BaseWSGIServer:
@@ -224,7 +224,10 @@ def make_server_on(place: socket.socket, app: Dash, *, host: str) -> BaseWSGISer
     return make_server(host, 0, app.server, threaded=True, request_handler=_QuietHandler, fd=place.fileno())
 
 
-def _serve(server: BaseWSGIServer) -> None:
+def answer(server: BaseWSGIServer) -> None:
+    """Until interrupted; the process, which does nothing else, is set up for it."""
+    collect_rarely()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -260,7 +263,7 @@ def _serve_a_run(number: int, store_url: str, *, workspace: Path | None, token: 
         server = make_server_on(place, app, host="127.0.0.1")
         if token == AUTO:
             print(start_line("127.0.0.1", server.port, token=secret, made=True), flush=True)
-        _serve(server)
+        answer(server)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

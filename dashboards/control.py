@@ -87,9 +87,10 @@ def _retry(kind: str) -> Action:
 
 
 def _stop(store: Store, study: str) -> str:
-    said = ask_to_stop(store, study)
-    store.add_event(study, "stop asked for")
-    return said
+    asked = ask_to_stop(store, study)
+    if asked.run:
+        store.add_event(study, "stop asked for")
+    return asked.said
 
 
 BUTTONS: dict[tuple[str, str], Action] = {(f"control-{kind}", "n_clicks"): _retry(kind) for kind in RETRIED}

@@ -8,13 +8,13 @@ from dash import Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
 from ablate import run_figures
-from ablate.quantities import counted
+from ablate.quantities import counted, duration_text
 from ablate.stores import AttemptRecord
 from ablate.under_way import UnderWay, slots_in_use, under_way
 from dashboards.changes import Sent
 from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot
-from dashboards.widgets import DASH, blank, clock, duration, fit_card, graph, number, register_graph, table
+from dashboards.widgets import DASH, blank, clock, fit_card, graph, number, register_graph, table
 
 MOST_ROWS = 20
 MOST_CHANGES = 1_000
@@ -60,8 +60,8 @@ def at_work(reader: Reader, snapshot: Snapshot, *, now: float) -> list[Component
             [
                 one.trial.id,
                 clock(one.trial.started) if one.trial.started else DASH,
-                DASH if one.elapsed is None else duration(one.elapsed),
-                DASH if one.left is None else duration(one.left),
+                duration_text(one.elapsed),
+                duration_text(one.left),
                 values.get(one.trial.chain[-1], DASH),
             ]
             for one in found.running[:MOST_ROWS]
@@ -122,6 +122,6 @@ def slots_figure(snapshot: Snapshot, *, now: float, dark: bool) -> Any:
 def _summary(found: UnderWay, *, active: bool, shared: bool) -> str:
     if not found.running and not shared:
         return "Nothing is at work." if not found.queued else f"Nothing is at work; {found.queued:,} wait."
-    left = "" if found.seconds_left is None else f"; about {duration(found.seconds_left)} left at this pace"
+    left = "" if found.seconds_left is None else f"; about {duration_text(found.seconds_left)} left at this pace"
     said = f"{len(found.running):,} at work, {found.queued:,} wait{left}."
     return said if active else f"{said} No run gives a sign of life: `ablate run` goes on with them."

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape as html_escape
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,7 +10,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
 from ablate.lesson_match import bears_on_lessons
-from ablate.plot_style import CONFIG, STATES
+from ablate.plot_style import CONFIG, STATES, escape
 from ablate.scaling import mix_axes
 from ablate.stores import StudyRecord
 from dashboards.address import href
@@ -42,24 +41,12 @@ def number(value: object, digits: int = 4) -> str:
     return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", "−")
 
 
-def duration(seconds: float) -> str:
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {name}"
-    return f"{seconds:.3g} s" if seconds >= 1 else "under 1 s" if seconds else DASH
-
-
 def clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
 def level_text(level: object) -> str:
     return DASH if level is None else f"{level:g}" if isinstance(level, float) else str(level)
-
-
-def escaped(text: object) -> str:
-    """For titles and notes of a figure, in which plotly reads some HTML."""
-    return html_escape(str(text), quote=False)
 
 
 def heading(record: StudyRecord, *, page: str, links: Sequence[Component] = ()) -> Component:
@@ -184,7 +171,7 @@ def fit_card(figure: go.Figure, *, view: str) -> go.Figure:
 def blank(text: str = "") -> go.Figure:
     """A figure that says why there is none."""
     middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-    note = {"text": escaped(text), "showarrow": False, "font": {"size": 14, "color": "#808890"}, **middle}
+    note = {"text": escape(text), "showarrow": False, "font": {"size": 14, "color": "#808890"}, **middle}
     return go.Figure(
         layout={
             "xaxis": {"visible": False},

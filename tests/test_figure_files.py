@@ -3,6 +3,8 @@
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,27 @@ def test_write_figures_without_kaleido_says_how_to_get_it(tmp_path: Path, monkey
         write_figures([report()], folder=tmp_path / "figures", form="svg")
     assert refused.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_write_figures_that_are_not_all_drawn_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class BrowserFailedError(Exception):
+        pass
+
+    def write_first(specs: list[dict[str, Any]], **_options: object) -> None:
+        specs[0]["path"].write_text("new")
+        raise BrowserFailedError
+
+    errors = SimpleNamespace(BrowserFailedError=BrowserFailedError, ChromeNotFoundError=BrowserFailedError)
+    monkeypatch.setitem(sys.modules, "kaleido", SimpleNamespace(write_fig_from_object_sync=write_first, errors=errors))
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    old = [folder / f"resolution-{name}.svg" for name in ("effects", "of-an-earlier-report")]
+    for file in old:
+        file.write_text("old")
+    with pytest.raises(EnvironmentMissing, match="none starts here"):
+        write_figures([report()], folder=folder, form="svg")
+    assert sorted(tmp_path.rglob("*")) == [folder, *old]
+    assert [file.read_text() for file in old] == ["old", "old"]
 
 
 def test_drawings_have_names_of_their_own() -> None:

@@ -44,6 +44,7 @@ def outcomes(found: PaperCheck) -> list[tuple[str, str | None]]:
         ("$< 5$", ("differs", "+5.2")),
         ("5.25 points", ("incomparable", "+5.2")),
         ("--", ("incomparable", "+5.2")),
+        ("0e999", ("incomparable", "+5.2")),
     ],
 )
 def test_check_compares_at_the_printed_precision(tmp_path: Path, printed: str, expected: tuple[str, str]) -> None:
@@ -70,7 +71,7 @@ def test_printed_number_reads_what_papers_print(text: str, value: float, unit: f
     assert (found.value, found.unit) == (pytest.approx(value), pytest.approx(unit))
 
 
-@pytest.mark.parametrize("text", ["", "-", ".", "n/a", "1 or 2", "3 %", "1e999", r"\result", "1,23"])
+@pytest.mark.parametrize("text", ["", "-", ".", "n/a", "1 or 2", "3 %", "1e999", "0e999", "0.0e301", "0e-999", r"\result", "1,23"])
 def test_printed_number_of_something_else_is_none(text: str) -> None:
     assert printed_number(text) is None
 

@@ -3,7 +3,9 @@
   "use strict";
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   let choice = "auto";
+  const HANGS = 30000; // milliseconds after which a look without an answer is given up
   let leaving = false;
+  let looking = false;
 
   function apply() {
     const dark = choice === "dark" || (choice === "auto" && system.matches);
@@ -77,15 +79,16 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     ablate: {
-      // Asks whether there is news of the page; one that nobody sees does not ask.
-      look: async function (_ticks, path, seen, points, notice) {
+      // Asks whether there is news of the page, one question at a time; a page that nobody sees does not ask.
+      look: async function (_ticks, path, seen, points, outage) {
         const quiet = [nothing(), nothing(), nothing(), nothing()];
-        if (document.hidden || !seen || seen.path !== path) {
+        if (looking || document.hidden || !seen || seen.path !== path) {
           return quiet;
         }
         let found;
+        looking = true;
         try {
-          const answer = await fetch("/_live?path=" + encodeURIComponent(path));
+          const answer = await fetch("/_live?path=" + encodeURIComponent(path), { signal: AbortSignal.timeout(HANGS) });
           if (answer.redirected || answer.status === 401 || answer.status === 403) {
             if (!leaving) {
               leaving = true; // a look a second would begin the reload anew
@@ -98,19 +101,27 @@
           found = await answer.json();
         } catch (error) {
           found = { away: "The dashboard does not answer." };
+        } finally {
+          looking = false;
+        }
+        if (window.location.pathname !== path) {
+          return quiet; // the viewer has gone to another page, whose `seen` this must not replace
         }
         if (found.away !== undefined) {
           const said = found.away + "\nThis page goes on looking.";
-          return [nothing(), nothing(), nothing(), !seen.shown || said === notice ? nothing() : said];
+          return [nothing(), nothing(), nothing(), !seen.shown || said === outage ? nothing() : said];
         }
         const isNew = !same(found.version, seen.version);
         return [
           isNew && seen.shown ? Object.assign({}, seen, { version: found.version }) : nothing(),
           found.points === points ? nothing() : found.points,
           isNew && !seen.shown ? found.version : nothing(),
-          notice ? "" : nothing(),
+          outage ? "" : nothing(),
         ];
       },
+
+      // News and another page have answers of their own: what failed before is not said any more.
+      forget: () => "",
 
       theme: function (wanted) {
         choice = wanted;

@@ -39,6 +39,9 @@ class Measured(NamedTuple):
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     measured = measure(reader, names[0])
     record, metrics = measured.record, metrics_of(measured)
+    if not record.axes:
+        top = heading(record, page="axis", links=study_links(record, here=href("axis", record.name)))
+        return html.Div([top, message("This study has no axis. Axes stand in its file:", command="axes:\n  data.mix: [...]")])
     axis = known_axis(measured, axis=names[1] if len(names) > 1 else next(iter(record.axes)))
     chosen = choices(query, "metrics", allowed=metrics, default=first_metrics(measured))
     chooser = dcc.Dropdown(id="axis-metrics", options=metrics, value=chosen, multi=True)

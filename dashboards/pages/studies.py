@@ -7,11 +7,12 @@ from typing import Any
 from dash import ClientsideFunction, Dash, Input, Output, dcc, html
 from dash.development.base_component import Component
 
+from ablate.quantities import duration_text
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.reader import Reader, StudyRow
 from dashboards.snapshot import Version
-from dashboards.widgets import DASH, chooser, duration, message, progress, simulated_badge, state_badge, table, verdict_badge
+from dashboards.widgets import DASH, chooser, message, progress, simulated_badge, state_badge, table, verdict_badge
 
 NAMES = (0,)
 
@@ -98,7 +99,7 @@ def _row(study: StudyRow) -> list[Any]:
         progress(study.states),
         state_badge(row["active"]),
         _verdicts(study.verdicts),
-        duration(row["seconds"]),
+        duration_text(row["seconds"]),
         html.Div([html.Div(row["updated"]), html.Div(said, className="note")]),
     ]
 

@@ -92,7 +92,8 @@ def test_every_page_opens_without_a_complaint_and_fits_the_window(page: Page, ad
     for path in PATHS:
         page.goto(address + path)
         wait_until_drawn(page)
-        expect(page.locator("#notice")).to_be_empty()
+        expect(page.locator("#outage")).to_be_empty()
+        expect(page.locator("#failure")).to_be_empty()
         assert complaints.found == [], path
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert page.evaluate(SPILLED) == [], path
@@ -178,6 +179,26 @@ def test_page_that_nobody_sees_does_not_look(page: Page, address: str) -> None:
         pass
 
 
+def test_failure_of_a_part_is_said_until_there_is_news(page: Page, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    writer = Writer(LIVE, workspace=workspace).finish(1)
+    with served(workspace.store_url) as address:
+        page.goto(f"{address}/study/live")
+        wait_until_drawn(page)
+        failure = page.get_by_role("alert")
+        page.evaluate("dash_clientside.set_props('study-metric', {value: 'nothing'})")
+        expect(failure).to_contain_text("unknown 'nothing'")
+        page.evaluate("dash_clientside.set_props('study-metric', {value: 'score/8'})")
+        wait_until_drawn(page)
+        for _ in range(2):
+            with page.expect_response("**/_live*"):
+                pass
+        expect(failure).to_contain_text("unknown 'nothing'")
+        writer.finish(1)
+        expect(page.locator(".strip .said")).to_have_text("2 of 6 done")
+        expect(failure).to_be_empty()
+
+
 def test_study_appears_and_missing_store_is_waited_for(page: Page, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "work")
     with served(workspace.store_url) as address:
@@ -187,10 +208,10 @@ def test_study_appears_and_missing_store_is_waited_for(page: Page, tmp_path: Pat
         expect(page.get_by_role("link", name="live")).to_be_visible()
         database, away = workspace.folder / "ablate.db", workspace.folder / "away.db"
         database.rename(away)
-        expect(page.locator("#notice")).to_contain_text("goes on looking")
+        expect(page.locator("#outage")).to_contain_text("goes on looking")
         expect(page.get_by_role("link", name="live")).to_be_visible()
         away.rename(database)
-        expect(page.locator("#notice")).to_be_empty()
+        expect(page.locator("#outage")).to_be_empty()
         writer.finish(1)
         expect(page.locator(".progress .said")).to_have_text("1 of 6 done")
 

@@ -69,7 +69,7 @@ def press(client: FlaskClient, app: Dash, button: str, *, study: object = "live"
     if answer.status_code != 200:
         return None
     found = json.loads(answer.get_data())
-    return found["response"].get("control-said", {}).get("children") or found.get("sideUpdate", {}).get("notice", {}).get("children")
+    return found["response"].get("control-said", {}).get("children") or found.get("sideUpdate", {}).get("failure", {}).get("children")
 
 
 def test_without_the_option_there_is_neither_button_nor_route(app: Dash, client: FlaskClient, reader: Reader) -> None:
@@ -152,8 +152,10 @@ def test_stop_signals_the_run_and_is_an_event(failed: str, controlled: Dash, hea
     store.close()
 
 
-def test_stop_without_a_run_says_so(controlled: Dash) -> None:
+def test_stop_without_a_run_says_so_and_is_no_event(failed: str, controlled: Dash) -> None:
+    before = events(failed)
     assert press(controlled.server.test_client(), controlled, "control-stop-asked.submit_n_clicks") == "no run works on 'live'"
+    assert events(failed) == before
 
 
 def test_missing_store_is_said_and_not_made(tmp_path: Path) -> None:

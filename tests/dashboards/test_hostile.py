@@ -132,7 +132,7 @@ def served(client: FlaskClient, app: Dash, path: str) -> Iterator[tuple[str, Any
         assert answer.status_code in (200, 204), output
         if answer.status_code == 200:
             said = json.loads(answer.get_data())
-            assert "notice" not in said.get("sideUpdate", {}), said["sideUpdate"]
+            assert "failure" not in said.get("sideUpdate", {}), said["sideUpdate"]
             known |= dict(properties(said["response"]))
             yield from said["response"].items()
 

@@ -24,7 +24,7 @@ def test_running_trial_is_shown_with_its_last_step_and_time_left(tmp_path: Path)
     running = next(trial for trial in snapshot.trials if trial.state == "running")
     assert running.started is not None
     shown = text(now.at_work(reader, snapshot, now=running.started + 90))
-    for expected in ("1 at work, 3 wait", running.id, "90 s", "7: loss 2.25", "No run gives a sign of life", "CPU"):
+    for expected in ("1 at work, 3 wait", running.id, "1 min 30 s", "7: loss 2.25", "No run gives a sign of life", "CPU"):
         assert expected in shown, expected
     figure = now.slots_figure(snapshot, now=running.started + 90, dark=False)
     assert figure.data[0].y[-2:] == (1, 0)

@@ -149,6 +149,12 @@ def test_axis_without_pairs_says_what_it_takes(tmp_path: Path) -> None:
     assert "no trial has reported score/8" in scores.layout.annotations[0].text
 
 
+@pytest.mark.parametrize("path", ["/axis/live", "/axis/live/image_size"])
+def test_axis_page_of_a_study_without_axes_says_so(tmp_path: Path, path: str) -> None:
+    Writer({**LIVE, "axes": {}, "claims": []}, workspace=Workspace(tmp_path))
+    assert "This study has no axis" in text(layout(Reader(Workspace(tmp_path).store_url), path))
+
+
 @pytest.mark.parametrize("metrics", ["score/4", None, [["a"]], [{"x": 1}], ["nothing"], [3]])
 def test_axis_metrics_that_are_none_are_refused(reader: Reader, metrics: object) -> None:
     with pytest.raises(InputError):

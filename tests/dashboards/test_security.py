@@ -99,7 +99,7 @@ def test_callback_with_unknown_study_answers_a_message(client: FlaskClient, app:
     )
     assert answer.status_code == 200
     said = json.loads(answer.get_data())
-    assert "stud" in said["sideUpdate"]["notice"]["children"]
+    assert "stud" in said["sideUpdate"]["failure"]["children"]
     assert "Traceback" not in answer.get_data(as_text=True)
 
 
