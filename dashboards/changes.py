@@ -4,6 +4,7 @@ JSON values only. An answer is named by its content, so that whoever has it is k
 """
 
 import threading
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -55,8 +56,7 @@ class Sent:
 
     def figure(self, figure: go.Figure, *, have: object) -> Any:
         """`{"id", "value"}`, or `{"id", "base", "changes"}` for a viewer who has one of the last; `no_update` where that is this one."""
-        # not `to_json`, which packs arrays into base64 words that cannot be appended to
-        value = orjson.loads(orjson.dumps(figure.to_plotly_json(), option=orjson.OPT_SERIALIZE_NUMPY, default=_plain))
+        value = orjson.loads(orjson.dumps(_unpacked(figure.to_plotly_json()), option=orjson.OPT_SERIALIZE_NUMPY, default=_plain))
         name, before = self._keep(value, have)
         if before is None:
             return {"id": name, "value": value}
@@ -80,6 +80,16 @@ class Sent:
             while len(self._kept) > KEPT:
                 self._kept.pop(next(iter(self._kept)))
         return name, before
+
+
+def _unpacked(value: Any) -> Any:
+    """With arrays in the place of the base64 words that plotly packs them into, to which nothing can be appended."""
+    if isinstance(value, dict):
+        if value.keys() >= {"dtype", "bdata"}:
+            found = np.frombuffer(b64decode(value["bdata"]), dtype=value["dtype"])
+            return found.reshape([int(side) for side in value["shape"].split(",")]) if "shape" in value else found
+        return {key: _unpacked(part) for key, part in value.items()}
+    return [_unpacked(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from dash import no_update
 from hypothesis import given
@@ -42,6 +43,17 @@ def test_old_value_with_its_changes_is_the_new_one(old: Any, new: Any) -> None:
 def test_longer_list_is_appended_to() -> None:
     old, new = {"data": [{"x": [1, 2]}, {"x": [1]}]}, {"data": [{"x": [1, 2, 3]}, {"x": [1]}, {"x": []}]}
     assert changes(old, new) == [["append", ["data", 0, "x"], [3]], ["append", ["data"], [{"x": []}]]]
+
+
+def test_arrays_of_a_figure_are_sent_as_lists_that_can_be_appended_to() -> None:
+    sent = Sent()
+
+    def drawn(count: int) -> go.Figure:
+        return go.Figure([go.Scatter(y=np.arange(count) / 2), go.Heatmap(z=np.ones((2, 2)))])
+
+    first = sent.figure(drawn(3), have=None)
+    assert [trace.get("y", trace.get("z")) for trace in first["value"]["data"]] == [[0.0, 0.5, 1.0], [[1.0, 1.0], [1.0, 1.0]]]
+    assert sent.figure(drawn(4), have=first["id"])["changes"] == [["append", ["data", 0, "y"], [1.5]]]
 
 
 def curve(*points: float) -> go.Figure:
