@@ -71,9 +71,9 @@ def _law_drawings(report: StudyReport) -> list[Drawing]:
 
 
 def _curve_metric(report: StudyReport) -> str | None:
-    """The study's metric where it has a curve, else the one with the most points; None without a curve."""
+    """The study's metric where it has a curve, else the one with the most points; None without a curve. Tokens read are no result."""
     points = report.curves.groupby("metric")["step"].nunique()
-    curves = points[points > 1]
+    curves = points[(points > 1) & (points.index != "tokens")]
     if curves.empty:
         return None
     return report.metric if report.metric in curves.index else str(curves.idxmax())

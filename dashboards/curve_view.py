@@ -55,9 +55,9 @@ def groups_of(snapshot: Snapshot) -> list[str]:
 
 
 def first_metric(metrics: Mapping[str, int]) -> str:
-    """The study's metric where it has a curve, or else the one with the most points."""
+    """The study's metric where it has a curve, or else the one with the most points; what was read so far is no result."""
     main = next(iter(metrics))
-    return main if metrics[main] > 1 else max(metrics, key=lambda metric: metrics[metric])
+    return main if metrics[main] > 1 else max(metrics, key=lambda metric: (metric != TOKENS and metrics[metric] > 1, metrics[metric]))
 
 
 def first_group(snapshot: Snapshot, groups: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from ablate.analysis.factors import FactorEffects
 from ablate.analysis.importance import Importance
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.verdicts import Verdict
-from ablate.conclude import Conclusion, conclude, judge_claims, study_factors, study_importance
+from ablate.conclude import conclude, judge_claims, study_factors, study_importance
 from ablate.curve_points import StageCost
 from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
@@ -145,9 +145,13 @@ class Reader:
 
         return self._once("lesson verdicts", [record.name, record.updated, record.active], named)
 
-    def conclusion(self, snapshot: Snapshot) -> Conclusion:
-        """Raises InputError where the study's own claims do not fit what was measured."""
-        return self._once("conclusion", snapshot.version, lambda store: conclude(store, snapshot.record.name, trials=snapshot.trials))
+    def warnings(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """What to read the study's effects with. Raises InputError where its own claims do not fit what was measured."""
+
+        def found(store: Store) -> tuple[str, ...]:
+            return conclude(store, snapshot.record.name, trials=snapshot.trials).guards.warnings
+
+        return self._once_apart("warnings", snapshot.version, found)
 
     def factors(self, snapshot: Snapshot) -> FactorEffects | None:
         """None where no two axes vary together, or too little has finished."""

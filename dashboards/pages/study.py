@@ -43,6 +43,8 @@ from dashboards.widgets import (
 NAMES = (1,)
 
 EVENTS = 40
+MOST_COMPARED = 2_000
+"""Trials whose effects are looked through for warnings at each update."""
 MOST_LINKS = 8
 """Selected trials that are linked."""
 STALE = 50
@@ -63,7 +65,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             control.place(),
             now.place(),
             logs.study_place(reader, snapshot, query=query),
-            html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts")], className="card"),
+            html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts"), html.Div(id="study-care")], className="card"),
             html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
                 [
@@ -133,9 +135,12 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
             sent.rows(columns, rows, key="trial", have=trials_have),
         )
 
-    @app.callback(Output("study-verdicts", "children"), Input("seen", "data"), State("study-name", "data"))
-    def _verdicts(_seen: object, name: object) -> Component:
-        return verdict_table(reader, reader.snapshot(name))
+    @app.callback(
+        Output("study-verdicts", "children"), Output("study-care", "children"), Input("seen", "data"), State("study-name", "data")
+    )
+    def _verdicts(_seen: object, name: object) -> tuple[Component, Component | None]:
+        snapshot = reader.snapshot(name)
+        return verdict_table(reader, snapshot), care(reader, snapshot)
 
     @app.callback(
         Output("study-now", "children"),
@@ -196,6 +201,18 @@ def verdict_table(reader: Reader, snapshot: Snapshot) -> Component:
         return message(f"No verdict: {error}")
     rows = [[verdict.statement, verdict_badge(verdict.verdict), verdict.reason] for verdict in verdicts]
     return table(["Claim", "Verdict", "Reason"], rows, label="Verdicts")
+
+
+def care(reader: Reader, snapshot: Snapshot) -> Component | None:
+    """What `ablate effects` warns of; None where there is nothing."""
+    if len(snapshot.trials) > MOST_COMPARED:
+        said = f"What to read the effects of more than {MOST_COMPARED:,} trials with care for takes a while to find:"
+        return message(said, command=f"ablate effects {snapshot.record.name}")
+    try:
+        warnings = reader.warnings(snapshot)
+    except InputError:
+        return None  # the table says why
+    return html.Div([html.H3("Read with care"), html.Ul([html.Li(warning) for warning in warnings])]) if warnings else None
 
 
 def declaration(registration: Registration, *, stale: Mapping[str, str]) -> list[Component]:

@@ -315,8 +315,15 @@ def test_another_database_in_the_place_of_the_first_is_read_anew(tmp_path: Path)
     assert [trial.state for trial in reader.snapshot("live").trials].count("done") == 4
 
 
-def test_conclusion_is_computed_once_a_version(reader: Reader) -> None:
-    assert reader.conclusion(reader.snapshot("mix")) is reader.conclusion(reader.snapshot("mix"))
+def test_warnings_of_effects_are_on_the_page_and_computed_once_a_version(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = reader.snapshot("mix")
+    warnings = reader.warnings(snapshot)
+    assert warnings is reader.warnings(reader.snapshot("mix"))
+    assert any("left out" in warning for warning in warnings)  # a tenth of its trials failed
+    shown = text(study.care(reader, snapshot))
+    assert all(warning in shown for warning in warnings)
+    monkeypatch.setattr(study, "MOST_COMPARED", 5)
+    assert "ablate effects mix" in text(study.care(reader, snapshot))
 
 
 def test_verdicts_come_to_the_list_once_they_are_computed(store_url: str) -> None:
