@@ -78,11 +78,22 @@ class MixtureReport:
     limits: Mapping[str, tuple[float, float]]
     warnings: tuple[str, ...]
 
+    @property
+    def undetermined(self) -> str:
+        """Why no best mix may be named; empty where one may."""
+        if self.law.left_out is not None:
+            return ""
+        return (
+            f"no best mix is named: {self.law.mixtures} mixes determine the law only all together, so nothing says how far off it is; "
+            "add two mixes or more, near those that did best"
+        )
+
     def to_json(self) -> dict[str, Any]:
         return self.source.to_json() | {
             "form": self.form,
             "law": self.law.to_json() | {"form": self.form, "warnings": list(self.warnings)},
-            "best": self.best.to_json() | {"at": dict(self.at)},
+            "best": None if self.undetermined else self.best.to_json() | {"at": dict(self.at)},
+            "undetermined": self.undetermined,
             "limits": {name: list(ends) for name, ends in self.limits.items()},
         }
 

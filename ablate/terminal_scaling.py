@@ -76,6 +76,10 @@ def show_mixture_law(report: "MixtureReport") -> None:
     """The best mix with its interval, how well left-out mixtures are predicted, and the constants."""
     law, best, out = report.law, report.best, console()
     _print_source(report.source, f"{law.rows} runs on {law.mixtures} mixtures, form {report.form}, {law.metric}, {law.goal} is best")
+    if report.undetermined:
+        out.print(f"\n{report.undetermined}", soft_wrap=True)
+        _print_warnings(line for line in report.warnings if line not in law.outside)
+        return
     rows = []
     for name, share in best.proportions.items():
         row = {"source": name, "best share": round(share, 4), "95 % interval": _interval((best.intervals or {}).get(name))}

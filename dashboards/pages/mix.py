@@ -139,6 +139,8 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         found, why_not = find_mixture(reader, snapshot, view=view)
         if found is None:
             return message(f"No law of the mix: {why_not}"), True, no_update, no_update
+        if why_not := found.report.undetermined:
+            return message(f"{why_not[:1].upper()}{why_not[1:]}."), True, no_update, no_update
         surface, profiles = law_figures_of(found, snapshot=snapshot, dark=bool(dark))
         return law_said(found), False, sent.figure(surface, have=surface_have), sent.figure(profiles, have=profiles_have)
 
