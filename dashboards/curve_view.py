@@ -61,8 +61,9 @@ def first_metric(metrics: Mapping[str, int]) -> str:
 
 
 def first_group(snapshot: Snapshot, groups: Sequence[str]) -> str:
+    """The one axis of a study, whose levels say more than its arms' names do; of several the arms, unless they are many."""
     arms = {trial.arm for trial in snapshot.trials}
-    return groups[1] if len(arms) > MANY_ARMS and len(groups) > 1 else groups[0]
+    return groups[1] if len(groups) == 2 or (len(arms) > MANY_ARMS and len(groups) > 1) else groups[0]
 
 
 def level_choices(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
