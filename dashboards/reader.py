@@ -149,7 +149,9 @@ class Reader:
         """What to read the study's effects with. Raises InputError where its own claims do not fit what was measured."""
 
         def found(store: Store) -> tuple[str, ...]:
-            return conclude(store, snapshot.record.name, trials=snapshot.trials).guards.warnings
+            guards = conclude(store, snapshot.record.name, trials=snapshot.trials).guards
+            curse = guards.signal.curse if guards.signal else None
+            return (*guards.warnings, *([f"winner's curse: {curse.advice}"] if curse else []))
 
         return self._once_apart("warnings", snapshot.version, found)
 
