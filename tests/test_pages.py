@@ -52,10 +52,14 @@ def test_pages_of_a_run_show_its_study_and_end_with_it(workspace: Workspace, cap
         line = capfd.readouterr().out
         assert "/study/a%20small (they end with this run" in line
         address = line.split()[2]
-        with urllib.request.urlopen(address) as answer:  # noqa: S310
-            assert answer.status == 200
-    with pytest.raises(urllib.error.URLError):
+        with pytest.raises(urllib.error.HTTPError) as early:
+            urllib.request.urlopen(address)  # noqa: S310
+        assert early.value.code == 404  # the page is there and waits for the study, which comes with its plan
+        assert "dash-renderer" in early.value.read().decode()
+        early.value.close()
+    with pytest.raises(urllib.error.URLError) as ended:
         urllib.request.urlopen(address)  # noqa: S310
+    assert not isinstance(ended.value, urllib.error.HTTPError)
     assert capfd.readouterr() == ("", "")
 
 
