@@ -145,7 +145,7 @@ def test_trial_appears_live_and_view_is_kept(context: BrowserContext, page: Page
         writer.finish(1)
         expect(page.locator(".strip .said")).to_have_text("3 of 6 done")
         expect(rows.nth(2)).to_contain_text("done")
-        page.wait_for_function(f"() => {figure}.data.some(trace => trace.name === 'image_size=336')")
+        page.wait_for_function(f"() => {figure}.data.some(trace => trace.name === '336')")
         assert page.evaluate(f"{figure}._fullLayout.xaxis.range") == chosen
         expect(rows.nth(1)).to_have_class(re.compile("ag-row-selected"))
 
