@@ -6,10 +6,10 @@ The process is this module, since it stands above both the mirror and the report
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -123,13 +123,16 @@ def _be_nice_to_others(niceness: int) -> None:
 
 
 def main() -> int:
-    """The mirror process: catches up every two seconds, or less often, until its standard input ends, then once more.
+    """The mirror process: catches up every two seconds, or less often, until its run waits for it, then once more.
 
-    MLflow may be away in between: what it did not take is tried again. A try that does not end is ended with the process.
+    MLflow may be away in between: what it did not take is tried again. A try that does not end is ended with the process. Without its
+    run, which was killed, it ends at once: the next run needs the processor, and mirrors what is missing.
     """
     os.nice(MOST)  # behind Ray's workers, which stand behind the rest
     _be_nice_to_others(AS_A_SESSION)
     following = Following(Order(**json.loads(sys.stdin.readline())), papers_of)
+    waited_for = threading.Event()
+    threading.Thread(target=_listen, args=(waited_for,), daemon=True).start()
     ending = False
     while True:
         signal.alarm(SILENT_SECONDS)
@@ -141,15 +144,21 @@ def main() -> int:
             if ending:
                 raise
         signal.alarm(0)
-        ending = bool(select.select([sys.stdin], [], [], following.pause_seconds)[0])
+        ending = waited_for.wait(following.pause_seconds)
         if not ending and following.expects_papers:
             _load_report()
-        elif ending and sys.stdin.read().encode() == WAITED_FOR:
+        elif ending:
             _be_nice_to_others(0)
     if complaints := following.end():
         print(*complaints, sep="; ", file=sys.stderr)
         return NO_REPORT
     return 0
+
+
+def _listen(waited_for: threading.Event) -> None:
+    if sys.stdin.read().encode() != WAITED_FOR:
+        os._exit(0)  # in the middle of a write too: MLflow's own transactions and our tags tell the next mirror what is whole
+    waited_for.set()
 
 
 def _load_report() -> None:

@@ -202,7 +202,7 @@ class Mirror:
 
 
 class Following:
-    """The mirrors of an order's studies. The mirror of a run that was killed may still be at work: a study has one at a time."""
+    """The mirrors of an order's studies. That of an earlier run may still be ending: a study has one at a time."""
 
     def __init__(self, order: Order, papers_of: PapersOf) -> None:
         self._order, self._papers_of = order, papers_of

@@ -105,22 +105,15 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def survivors(processes: Iterable[psutil.Process], *, but: tuple[str, ...] = (), seconds: float = 10.0) -> list[str]:
-    """Names of those that live on, `but` for some; one that ended and that nobody has asked for yet does not."""
-    awaited = [process for process in processes if (name := _name(process)) and not name.startswith(but or ("\0",))]
-    return [name for process in psutil.wait_procs(awaited, timeout=seconds)[1] if (name := _name(process))]
+    """Command lines of those that live on, without those that hold one of `but`; one that nobody has asked for since its end is none."""
+    awaited = [process for process in processes if not any(part in command_line(process) for part in but)]
+    return [line for process in psutil.wait_procs(awaited, timeout=seconds)[1] if (line := command_line(process))]
 
 
 def command_line(process: psutil.Process) -> str:
     """Empty for a process that has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return " ".join(process.cmdline())
-    return ""
-
-
-def _name(process: psutil.Process) -> str:
-    """Empty for a process that has ended."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return str(process.name()) if process.status() != psutil.STATUS_ZOMBIE else ""
     return ""
 
 

@@ -21,7 +21,7 @@ from ablate.stores import LEASE_TTL, open_store
 from ablate.study import Study
 from ablate.workspace import Workspace
 from tests.faults.conftest import until
-from tests.faults.invariants import check_complete, command_line, family, finished, go_on, stated, survivors
+from tests.faults.invariants import check_complete, family, finished, go_on, stated, survivors
 
 STUDY = """\
 schema: 1
@@ -31,8 +31,8 @@ base: {{noise_sd: 0, steps: {steps}, step_seconds: {seconds}, fail: {fail}}}
 axes: {{num_tokens: {{range: [1, {trials}], step: 1}}}}
 metric: {{name: loss, goal: min}}
 """
-LINGERING = ("ray::DashboardAgent", "ray::RuntimeEnv")
-"""Ray's own, which notice the death of the rest after a minute."""
+LINGERING = ("ray::DashboardAgent", "dashboard/agent.py", "ray::RuntimeEnv", "runtime_env/agent/main.py")
+"""Ray's own, before and after they named themselves, which notice the death of the rest after a minute."""
 IN_PROCESS = """
 import os, signal, sys, threading
 from pathlib import Path
@@ -127,8 +127,7 @@ def test_driver_killed_at_random_moments_loses_nothing_and_repeats_little(tmp_pa
         process = ablate_run(tmp_path)
         if _ended_before(process, workspace, moments):
             break
-        # the mirror goes on to its own end
-        children = [child for child in family(process.pid) if "ablate.mirroring" not in command_line(child)]
+        children = family(process.pid)
         process.kill()
         process.communicate()
         kills += 1
@@ -204,8 +203,7 @@ def test_second_interrupt_ends_a_run_at_once_whatever_its_trials_do(tmp_path: Pa
     workspace = Workspace(tmp_path / "work")
     process = ablate_run(tmp_path)
     with at_work(process, workspace):
-        # the mirror goes on to its own end
-        children = [child for child in family(process.pid) if "ablate.mirroring" not in command_line(child)]
+        children = family(process.pid)
         process.send_signal(signal.SIGINT)
         # the first one is being obeyed: the jobs were asked to stop, and will not
         until(lambda: len(list(workspace.runs.glob("*/attempt-1/stop"))) == 2)
