@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from ablate import figures
 from ablate.analysis.effects import USABLE
@@ -67,9 +66,9 @@ def encoder_table(
     rows = list(dict.fromkeys(label for table in named for label in table["label"]))
     count = len(TABLE1.rows)
     shares = [(len(rows) + 1) / (len(rows) + count + 2), (count + 1) / (len(rows) + count + 2)]
-    figure = make_subplots(rows=2 if published else 1, cols=1, row_heights=shares if published else None, vertical_spacing=0.22)
     height = 190 + 26 * len(rows) + ((130 + 26 * count) if published else 0)
-    figure.update_layout(layout(f"{_family(metrics)} by encoder", simulated=simulated, dark=dark, height=height))
+    figure = go.Figure(layout=layout(f"{_family(metrics)} by encoder", simulated=simulated, dark=dark, height=height))
+    figure.set_subplots(rows=2 if published else 1, cols=1, row_heights=shares if published else None, vertical_spacing=0.22)
     for index, (metric, table) in enumerate(zip(metrics, named, strict=True)):
         trace = _dots(metric, x=table["mean"], y=table["label"], said=with_seeds(table), index=index, dark=dark)
         figure.add_trace(trace.update(error_x=half_bars(table["half"], width=5)), row=1, col=1)
@@ -93,9 +92,10 @@ def connector_bars(
 ) -> go.Figure:
     """MM1's Figure 4: a panel a shot count; a bar a level of the first axis, such as the kind of connector, at each of the other axes."""
     found = [level_means(results, by=axes, metric=metric, others=others) for metric in metrics]
-    figure = make_subplots(rows=len(metrics), cols=1, shared_xaxes=True, vertical_spacing=0.06)
     title = f"{_family(metrics)} by {', '.join(axis.split('.')[-1] for axis in axes)}"
-    figure.update_layout(layout(title, simulated=simulated, dark=dark, height=160 + 170 * len(metrics)), barmode="group")
+    drawn = layout(title, simulated=simulated, dark=dark, height=160 + 170 * len(metrics))
+    figure = go.Figure(layout=drawn, layout_barmode="group")
+    figure.set_subplots(rows=len(metrics), cols=1, shared_xaxes=True, vertical_spacing=0.06)
     for row, (metric, each) in enumerate(zip(metrics, found, strict=True), start=1):
         for trace in _grouped_bars(each, axes=axes, dark=dark, first=row == 1):
             figure.add_trace(trace, row=row, col=1)

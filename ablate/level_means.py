@@ -59,21 +59,25 @@ def per_seed(values: pd.DataFrame, *, by: Sequence[str | int], sort: bool = Fals
     Each arm counts at its own mean: a failed trial must not shift its seed towards the arms that are left.
     """
     keys = list(by)
-    arms = values.groupby([*keys, "arm"], sort=False, dropna=False)["value"].mean()
-    centred = values.assign(value=values["value"] - values.groupby([*keys, "arm"], dropna=False)["value"].transform("mean"))
-    seeds = centred.groupby([*keys, "seed"], sort=sort, dropna=False)["value"].mean().rename("added").reset_index()
-    level = arms.groupby(level=keys, sort=False, dropna=False).mean().rename("level").reset_index()
-    found = seeds.merge(level, on=keys)
-    return found.assign(value=found["added"] + found["level"])[[*keys, "seed", "value"]]
+    combinations = values.groupby(keys, sort=sort, dropna=False)
+    combination = combinations.ngroup()  # grouping by whole numbers from here on takes a third of the time that levels do
+    arms = values["value"].groupby([combination, pd.factorize(values["arm"])[0]], sort=False)
+    level = arms.mean().groupby(level=0).mean()
+    added = (values["value"] - arms.transform("mean")).groupby([combination, values["seed"]], sort=sort).mean()
+    at = added.index.get_level_values(0)
+    levels = combinations[keys].head(1).set_axis(combination[~combination.duplicated()])
+    found = levels.loc[at].reset_index(drop=True)
+    return found.assign(seed=added.index.get_level_values(1), value=added.to_numpy() + level.loc[at].to_numpy())
 
 
 def over_seeds(seeds: pd.DataFrame, *, by: Sequence[str | int], level: float) -> pd.DataFrame:
     """Columns `<by>, mean, half, n`, in the order of the rows."""
     if seeds.empty:
         return pd.DataFrame(columns=[*by, "mean", "half", "n"])
-    found = seeds.groupby(list(by), sort=False, dropna=False)["value"].agg(["mean", "sem", "size"]).reset_index()
-    half = found["sem"] * stats.t.ppf((1 + level) / 2, found["size"].clip(lower=2) - 1)
-    return found.assign(half=half, n=found["size"])[[*by, "mean", "half", "n"]]
+    values = seeds.groupby(list(by), sort=False, dropna=False)["value"]
+    found = pd.DataFrame({"mean": values.mean(), "sem": values.sem(), "n": values.size()}).reset_index()
+    half = found["sem"] * stats.t.ppf((1 + level) / 2, found["n"].clip(lower=2) - 1)
+    return found.assign(half=half)[[*by, "mean", "half", "n"]]
 
 
 def ordered(labels: "pd.Series[Any]") -> list[Any]:

@@ -135,7 +135,7 @@ class Reader:
             paired = at_baselines(self.results(snapshot), axes=snapshot.record.axes)
             return judge_claims(snapshot.study, paired, axes=snapshot.record.axes, trials=snapshot.trials)
 
-        return self._once("verdicts", snapshot.version, judged)
+        return self._once_apart("verdicts", snapshot.version, judged)
 
     def lesson_verdicts(self, record: StudyRecord) -> tuple[Verdict, ...]:
         """On the claims that name a published lesson. Where they are known at this version no trial is read."""

