@@ -80,6 +80,23 @@ def shared_axes(studies: Sequence[Measured]) -> list[Shared]:
     return found
 
 
+def apart(studies: Sequence[Measured]) -> list[str]:
+    """Why each axis of any of the studies is not shared, a sentence each; those of `shared_axes` are left out."""
+    shared = {one.axis for one in shared_axes(studies)}
+    axes = dict.fromkeys(axis for study in studies for axis in study.axes)
+    return [f"{axis}: {_why_apart(axis, studies)}" for axis in axes if axis not in shared]
+
+
+def _why_apart(axis: str, studies: Sequence[Measured]) -> str:
+    having = [study for study in studies if axis in study.axes]
+    if len(having) < len(studies):
+        return f"only in {', '.join(study.name for study in having)}"
+    if any(study.sources.get(axis) != studies[0].sources.get(axis) for study in studies):
+        return "in all, of other sources: equal shares are not the same mix"
+    common = [value_text(level) for level in studies[0].axes[axis] if all(level in study.axes[axis] for study in studies)]
+    return f"in all, with {f'one level in common, {common[0]}' if common else 'no level in common'}; it takes two"
+
+
 def effects_of(study: Measured, shared: Sequence[Shared], *, metric: str) -> StudyEffects:
     """The study's own effects at the levels that all have; those of one axis are Holm's family."""
     frame = at_baselines(study.results, axes=study.axes)

@@ -222,7 +222,7 @@ def _rails(dimensions: Sequence[Dimension], *, dark: bool) -> list[go.Scatter]:
         text=[f"  {text}" if place == last else f"{text}  " for place, _, text in ticks],
         mode="markers+text",
         textposition=["middle right" if place == last else "middle left" for place, _, _ in ticks],
-        textfont={"color": ink, "size": 12},
+        textfont={"color": ink, "size": 12, "shadow": "auto"},  # lines run behind the labels of inner dimensions
         marker={"symbol": "line-ew-open", "size": 8, "color": ink, "line": {"width": 1.5}},
         unselected={"marker": {"opacity": 1}, "textfont": {"color": ink}},
         hoverinfo="skip",

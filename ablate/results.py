@@ -36,6 +36,18 @@ def results_frame(store: Store, study: str, *, trials: Sequence[TrialRecord] | N
     return pd.DataFrame(held, columns=columns)
 
 
+def by_shots(metric: str) -> tuple[str, int]:
+    """A key to sort metrics by: `score/4` before `score/16`, and `score` before both."""
+    stem, _, shots = metric.rpartition("/")
+    return (stem, int(shots)) if stem and shots.isdigit() and len(shots) < 10 else (metric, -1)
+
+
+def ordered_metrics(metrics: Iterable[str], *, first: str) -> list[str]:
+    """`first`, what else is of its family, then the other families by name; each by its number of shots."""
+    main = by_shots(first)[0]
+    return sorted(metrics, key=lambda name: (name != first, by_shots(name)[0] != main, by_shots(name)))
+
+
 def at_baselines(frame: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """The results as effects pair them: an axis stands at its baseline where it does not apply, so that a kind without a depth is compared
     with one at the baseline depth. `axes`: axis -> its levels, the baseline first."""

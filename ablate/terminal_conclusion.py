@@ -95,6 +95,7 @@ def show_arm_effects(found: "ArmEffects") -> None:
         said = "n: seeds; the verdict is on 'this arm is better', by its interval taken alone; p is corrected over this table"
         if pooled:
             said += "; by pooled noise: 95 % as well, if all arms are equally noisy"
+        said += "".join(f"; {note}" for note in dict.fromkeys(each.effect.hedges_g_note for each in found.arms) if note)
         out.print(said, style="dim", soft_wrap=True)
         _print_unlike(out, found.effects)
     out.print()

@@ -18,8 +18,8 @@ from dashboards.reader import Reader
 from dashboards.widgets import aria, chooser, message
 
 ALL = "all tasks"
-TINY = 64
-"""Pixels below which a picture is enlarged in whole pixels, as the model saw it."""
+ROOM, SHOT_ROOM = 160, 50
+"""Pixels of a side that a picture has: the last, which is asked about, and those of the shots before it."""
 WRITERS = (
     "`model_zoo` writes it where `eval.tasks` or `eval.few_shot` asks for answers. "
     "What a trainer of your own writes there is shown here: docs/study-format.md says how."
@@ -82,13 +82,18 @@ def samples_part(reader: Reader, trial: TrialRecord, *, found: Samples | None, t
 
 
 def sample_card(sample: Sample) -> Component:
-    pictures = [_image(picture, place=place, of=len(sample.images)) for place, picture in enumerate(sample.images, 1)]
-    rows = [("Expected", " | ".join(sample.expected)), ("Answer", sample.answer or "(nothing)")]
-    said = html.Dl([part for name, value in rows for part in (html.Dt(name), html.Dd(value))], className="facts")
+    """What was asked, with the pictures; below it what was expected, the answer beside it, and in words whether it is right."""
+    last = len(sample.images)
+    pictures = [
+        _image(picture, place=place, of=last, room=ROOM if place == last else SHOT_ROOM) for place, picture in enumerate(sample.images, 1)
+    ]
     # a prompt's end is what is asked: the box begins there, and its beginning is reached by scrolling
     prompt = html.Div(html.Div(sample.prompt), className="prompt", tabIndex=0, role="region", **aria(label="Prompt"))
-    text = html.Div([prompt, said, html.P(_verdict(sample.correct))], className="said")
-    return html.Article([html.Div(pictures, className="pictures"), text] if pictures else [text], className="sample")
+    asked = [html.Div(pictures, className="pictures"), prompt] if pictures else [prompt]
+    rows = [("Expected", " | ".join(sample.expected)), ("Answer", sample.answer or "(nothing)")]
+    said = html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in rows], className="answers")
+    judged = html.Div([said, html.P(_verdict(sample.correct))], className="judged")
+    return html.Article([html.Div(asked, className="asked"), judged], className="sample")
 
 
 def _verdict(correct: float | None) -> Component:
@@ -99,12 +104,20 @@ def _verdict(correct: float | None) -> Component:
     return html.Span(f"◐ {correct:.0%} right", className="badge")
 
 
-def _image(picture: Picture, *, place: int, of: int) -> Component:
+def _image(picture: Picture, *, place: int, of: int, room: int) -> Component:
     said = (
         f"picture {place} of {of}, {picture.width} × {picture.height} px" if of > 1 else f"picture, {picture.width} × {picture.height} px"
     )
-    kind = "tiny" if max(picture.width, picture.height) < TINY else ""
-    return html.Img(src=picture.uri, alt=said, title=said, className=kind)
+    width, height = shown_size(picture, room=room)
+    kind = "enlarged" if width > picture.width else ""
+    return html.Img(src=picture.uri, alt=said, title=said, className=kind, width=str(width), height=str(height))
+
+
+def shown_size(picture: Picture, *, room: int) -> tuple[int, int]:
+    """Width and height on the page, in pixels: made larger by a whole number, so that every pixel stays a square, or smaller to fit."""
+    longest = max(picture.width, picture.height)
+    factor = room // longest if longest <= room else room / longest
+    return max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
 
 
 def _notes(found: Samples) -> Sequence[Component]:

@@ -165,7 +165,7 @@ def register_grid(app: Dash, *, name: str) -> None:
 def fit_card(figure: go.Figure, *, view: str) -> go.Figure:
     """The legend goes below, where a narrow card has room; zoom and hidden series stay over updates for as long as `view` does."""
     legend = {"orientation": "h", "xref": "container", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"}
-    return figure.update_layout(uirevision=view, legend=legend, margin={"l": 10, "r": 10})
+    return figure.update_layout(uirevision=view, legend=legend, margin={"l": 10, "r": 24})  # half of a last tick's label
 
 
 def blank(text: str = "") -> go.Figure:

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from ablate.compare_figures import studies_forest
-from ablate.compare_studies import Measured, declared_differences, effects_of, shared_axes, shared_metrics
+from ablate.compare_studies import Measured, apart, declared_differences, effects_of, shared_axes, shared_metrics
 
 EVIL = "<img src=x>"
 
@@ -33,6 +33,16 @@ def test_shared_axes_are_those_with_two_levels_in_common() -> None:
     assert [(one.axis, one.baseline, one.levels, one.note) for one in shared_axes([first, second])] == [("connector", "a", ("c",), "")]
     assert shared_axes([first, measured("two", axes={"connector": ["a", "x"]})]) == []
     assert shared_axes([first, measured("two", axes={"pooling": ["a", "b"]})]) == []
+
+
+def test_apart_says_of_each_axis_why_it_is_not_shared() -> None:
+    first = measured("one")
+    assert apart([first, measured("two", axes={"pooling": ["a", "b"]})]) == ["connector: only in one", "pooling: only in two"]
+    for levels, said in (["a", "x"], "one level in common, a"), (["x", "y"], "no level in common"):
+        assert apart([first, measured("two", axes={"connector": levels})]) == [f"connector: in all, with {said}; it takes two"]
+    assert apart([first, measured("two")]) == []
+    mixes = [Measured(name, False, {"mix": ["1:1", "9:1"]}, pd.DataFrame(), {"mix": (name, "text")}) for name in ("caption", "web")]
+    assert apart(mixes) == ["mix: in all, of other sources: equal shares are not the same mix"]
 
 
 def test_another_baseline_is_said() -> None:

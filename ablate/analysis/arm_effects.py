@@ -107,6 +107,7 @@ class ArmVerdict:
             "p_holm": effect.p_holm,
             "p_bh": effect.p_bh,
             "hedges_g": effect.hedges_g,
+            "hedges_g_note": effect.hedges_g_note,
             "n": effect.n,
             "verdict": self.verdict,
             "reason": self.reason,

@@ -33,6 +33,16 @@ ENDED = ("failed", "diverged", "pruned", "lost")
 LARGEST = 1e150
 """Beyond it a value's square overflows: such a trial diverged and counts as one without a finite value."""
 
+SEEDS_FOR_G = 9
+"""Paired seeds below which no Hedges g is given: its unit, the seeds' SD, would be known worse than to a factor of 2.
+
+The mean of two paired variances has 2 (n - 1) / (1 + rho²) degrees of freedom (twice its squared mean over its variance, as Satterthwaite
+counts them; variances of a correlation rho covary by rho²), n - 1 at least; n seeds do not say which rho. By chi² the upper end of the SD's 95 % interval is 6.3 times the SD at 3 seeds, 2.04 at
+8 and 1.92 at 9.
+"""
+
+FEW_FOR_G = f"no Hedges g below {SEEDS_FOR_G} seeds: the SD that it is measured in is not known within a factor of 2"
+
 TOO_SMALL = "no interval: differences are so small that their squares are 0; give the metric in a smaller unit"
 
 Interval = tuple[float, float]
@@ -56,7 +66,7 @@ class Effect:
     """Mean over the paired trials only, so `level_mean - baseline_mean == mean_diff`."""
     baseline_mean: float | None
     hedges_g: float | None
-    """Mean difference in units of the seeds' SD within a level (root mean square of the two), corrected for small n."""
+    """Mean difference in units of the seeds' SD within a level (root mean square of the two), corrected for small n; see `SEEDS_FOR_G`."""
     note: str = ""
     se: float | None = None
     confidence: float = 0.95
@@ -64,6 +74,8 @@ class Effect:
     """Cells of the other axes that each seed is averaged over."""
     p_holm: float | None = None
     p_bh: float | None = None
+    hedges_g_note: str = ""
+    """Why there is no `hedges_g` where there is an interval."""
 
     def interval(self, confidence: float) -> Interval | None:
         """The Student-t interval at another confidence; None where `ci` is."""
@@ -333,7 +345,7 @@ def _effect(
         # the bits of scipy.stats.ttest_rel, whose distributions take ten times as long to call
         p = 2 * float(special.stdtr(n - 1, -abs(mean) / se))
         half = _critical(n - 1, confidence) * se
-        ci, g = (mean - half, mean + half), _hedges_g(mean, pairs)
+        ci, g = (mean - half, mean + half), _hedges_g(mean, pairs) if n >= SEEDS_FOR_G else None
     return Effect(
         axis=axis,
         level=level,
@@ -351,6 +363,7 @@ def _effect(
         se=se,
         confidence=confidence,
         cells=pairs.cells,
+        hedges_g_note=FEW_FOR_G if ci and n < SEEDS_FOR_G else "",
     )
 
 

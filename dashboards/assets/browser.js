@@ -186,6 +186,8 @@
   window.dashAgGridFunctions = Object.assign({}, window.dashAgGridFunctions, {
     // Tab leaves the table, however many cells it has; arrows move within it.
     leave: () => false,
+    // As it was declared: 0.001 is not 0.0010000.
+    level: (value) => (value === null || value === undefined ? "–" : String(value).replace(/^-|(?<=e)-/, "−")),
     shown: function (value) {
       if (value === null || value === undefined) {
         return "–";

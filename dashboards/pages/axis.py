@@ -13,7 +13,7 @@ from ablate import figures
 from ablate.analysis.effects import USABLE, Effect, level_effects
 from ablate.analysis.verdicts import numbers_of
 from ablate.errors import InputError, did_you_mean
-from ablate.results import KEYS, at_baselines
+from ablate.results import KEYS, at_baselines, by_shots, ordered_metrics
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
@@ -121,7 +121,7 @@ def known_metrics(measured: Measured, metrics: object) -> list[str]:
 def metrics_of(measured: Measured) -> list[str]:
     """The study's metric first; it is there before any trial reported it."""
     found = [str(column) for column in measured.results.columns if column not in (*KEYS, *measured.record.axes)]
-    return list(dict.fromkeys([measured.metric, *found]))
+    return ordered_metrics({measured.metric, *found}, first=measured.metric)
 
 
 def first_metrics(measured: Measured) -> list[str]:
@@ -132,8 +132,7 @@ def first_metrics(measured: Measured) -> list[str]:
 
 def family(metric: str) -> str:
     """`score` of `score/4`: what is drawn together, a series a shot count."""
-    stem, _, shots = metric.rpartition("/")
-    return stem if stem and shots.isdigit() else metric
+    return by_shots(metric)[0]
 
 
 Effects = Mapping[str, tuple[tuple[Effect, ...], str]]
@@ -150,7 +149,7 @@ def axis_figures(measured: Measured, *, axis: str, effects: Effects, dark: bool)
 
 def effects_by_metric(measured: Measured, *, axis: str, metrics: Sequence[str]) -> Effects:
     frame = at_baselines(measured.results, axes=measured.record.axes)
-    return {metric: _effects_of(frame, measured, axis=axis, metric=metric) for metric in sorted(metrics, key=_by_shots)}
+    return {metric: _effects_of(frame, measured, axis=axis, metric=metric) for metric in sorted(metrics, key=by_shots)}
 
 
 def effects_table(axis: str, *, effects: Effects) -> Component:
@@ -159,7 +158,9 @@ def effects_table(axis: str, *, effects: Effects) -> Component:
     if not rows:
         return html.Div([message("No effect yet: it takes finished trials of a level and of the baseline with the same seed."), *notes])
     head = ["Metric", "Level", "Baseline", "Mean", "Baseline mean", "Difference, 95 % interval", "p (Holm)", "Hedges g", "n", "Note"]
-    return html.Div([table(head, rows, label=f"Effects of {axis}", numeric=[3, 4, 5, 6, 7, 8]), *notes])
+    reasons = dict.fromkeys(effect.hedges_g_note for found, _ in effects.values() for effect in found if effect.hedges_g_note)
+    why = [html.P(f"{reason[:1].upper()}{reason[1:]}.", className="note") for reason in reasons]
+    return html.Div([table(head, rows, label=f"Effects of {axis}", numeric=[3, 4, 5, 6, 7, 8]), *notes, *why])
 
 
 def _effects_of(frame: pd.DataFrame, measured: Measured, *, axis: str, metric: str) -> tuple[tuple[Effect, ...], str]:
@@ -208,12 +209,7 @@ def _effect_row(effect: Effect) -> list[Any]:
         number(effect.baseline_mean),
         said,
         number(effect.p_holm, 2),
-        number(effect.hedges_g, 3),
+        html.Span(number(effect.hedges_g, 3), title=effect.hedges_g_note or None),
         str(effect.n),
         effect.note,
     ]
-
-
-def _by_shots(metric: str) -> tuple[str, int]:
-    stem, _, shots = metric.rpartition("/")
-    return (stem, int(shots)) if stem and shots.isdigit() and len(shots) < 10 else (metric, -1)

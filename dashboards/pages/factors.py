@@ -11,6 +11,7 @@ from ablate import factor_figures
 from ablate.analysis.factors import FactorEffects, Term
 from ablate.analysis.importance import Importance
 from ablate.errors import InputError
+from ablate.no_factors import Gap, factor_gap
 from ablate.plot_style import escape
 from ablate.results import at_baselines
 from dashboards.address import Query, choice, href
@@ -34,7 +35,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
         heading(record, page="factors", links=study_links(record, here=href("factors", record.name))),
     ]
     if len(varied(snapshot)) < 2:
-        return html.Div([*top, message(nothing(snapshot), command="axes:\n  connector.kind: [avg_pool, c_abstractor]")])
+        return html.Div([*top, gap_part(gap_of(reader, snapshot))])
     return html.Div([*top, *_importance(), _interactions(snapshot, query=query)])
 
 
@@ -51,6 +52,9 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         Output("factors-bars-made", "data"),
         Output("factors-matrix-made", "data"),
         Output("factors-shares", "children"),
+        Output("factors-gap", "children"),
+        Output("factors-bars-place", "hidden"),
+        Output("factors-matrix-card", "hidden"),
         Input("seen", "data"),
         Input("factors-forest", "data"),
         Input("dark", "data"),
@@ -61,10 +65,16 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     def _update(_seen: object, asked: object, dark: object, name: object, bars_have: object, matrix_have: object) -> tuple[Any, ...]:
         snapshot = reader.snapshot(name)
         found, forest = reader.factors(snapshot), forest_of(reader, snapshot, asked=asked)
+        gap = gap_of(reader, snapshot)
+        drawn = None if gap and not forest else bars(snapshot, found=None if gap else found, forest=forest, dark=bool(dark))
+        crossed = None if gap or not found else matrix(snapshot, found=found, dark=bool(dark))
         return (
-            sent.figure(bars(snapshot, found=found, forest=forest, dark=bool(dark)), have=bars_have),
-            sent.figure(matrix(snapshot, found=found, dark=bool(dark)), have=matrix_have),
+            sent.figure(drawn, have=bars_have) if drawn else no_update,
+            sent.figure(crossed, have=matrix_have) if crossed else no_update,
             shares(found, forest=forest, outdated=bool(asked) and forest is None),
+            gap_part(gap),
+            drawn is None,
+            crossed is None,
         )
 
     @app.callback(
@@ -120,10 +130,15 @@ def drawable(snapshot: Snapshot) -> list[str]:
     return [axis for axis, levels in snapshot.record.axes.items() if 1 < len(levels) <= MOST_LEVELS]
 
 
-def nothing(snapshot: Snapshot) -> str:
-    axes = varied(snapshot)
-    varies = f"This study varies one axis, {axes[0]}" if axes else "This study varies no axis"
-    return f"{varies}: an interaction is between two.\nA second axis in its file, crossed with the first, has one:"
+def gap_of(reader: Reader, snapshot: Snapshot) -> Gap | None:
+    """Why there are no shares; None where there are some."""
+    metric = snapshot.study.metric.name
+    found = reader.factors(snapshot) if len(varied(snapshot)) > 1 else None
+    return factor_gap(snapshot.record, results=reader.results(snapshot), metric=metric, found=found)
+
+
+def gap_part(gap: Gap | None) -> Component | None:
+    return message(gap.why, command=gap.lines.rstrip()) if gap else None
 
 
 def forest_of(reader: Reader, snapshot: Snapshot, *, asked: object) -> Importance | None:
@@ -133,28 +148,12 @@ def forest_of(reader: Reader, snapshot: Snapshot, *, asked: object) -> Importanc
 
 def bars(snapshot: Snapshot, *, found: FactorEffects | None, forest: Importance | None, dark: bool) -> go.Figure:
     record, metric = snapshot.record, snapshot.study.metric.name
-    if found is None and forest is None:
-        return blank("no sums of squares: no two axes vary together among the finished trials")
-    if found and forest is None and (why := no_shares(found)):
-        return blank(why).update_layout(height=220)
     figure = factor_figures.importance_bars(found, forest=forest, metric=metric, simulated=record.simulated, dark=dark)
     return fit_card(figure, view=record.name)
 
 
-def matrix(snapshot: Snapshot, *, found: FactorEffects | None, dark: bool) -> go.Figure:
-    if found is None:
-        return blank("no interaction can be tested yet")
-    if why := no_shares(found):
-        return blank(why).update_layout(height=220)
+def matrix(snapshot: Snapshot, *, found: FactorEffects, dark: bool) -> go.Figure:
     return fit_card(factor_figures.interaction_matrix(found, simulated=snapshot.record.simulated, dark=dark), view=snapshot.record.name)
-
-
-def no_shares(found: FactorEffects) -> str:
-    """Why no term has a share; empty where one has."""
-    terms = [*found.main, *found.interactions]
-    if any(term.share is not None for term in terms):
-        return ""
-    return f"no share of any term: {next((term.note for term in terms if term.note), 'none can be tested')}; see the notes below"
 
 
 def lines(reader: Reader, snapshot: Snapshot, *, axes: tuple[object, object], dark: bool) -> go.Figure:
@@ -165,10 +164,10 @@ def lines(reader: Reader, snapshot: Snapshot, *, axes: tuple[object, object], da
         raise InputError(f"no axis '{unknown[0]}' to draw in {record.name} (there: {', '.join(known)})")
     first, second = map(str, axes)
     if first == second:
-        return blank("an interaction is between two axes; choose another for the lines")
+        return blank("an interaction is between two axes; choose another for the lines").update_layout(height=220)
     results = at_baselines(reader.results(snapshot), axes=record.axes)
     if metric not in results or not results[metric].notna().any():
-        return blank(f"no trial has reported {metric} yet")
+        return blank(f"no trial has reported {metric} yet").update_layout(height=220)
     others = [axis for axis in record.axes if axis not in (first, second)]
     figure = factor_figures.interaction(
         results, axis_a=first, axis_b=second, metric=metric, others=others, simulated=record.simulated, dark=dark
@@ -189,8 +188,8 @@ def pair_of(snapshot: Snapshot, *, click: object) -> tuple[str, str] | None:
 def shares(found: FactorEffects | None, *, forest: Importance | None, outdated: bool) -> Component:
     said = ["fANOVA was of an earlier state of the study; ask again for the present one."] if outdated else []
     said += [forest.caution, forest.note] if forest else []
-    if found is None:
-        said = ["Shares need two axes that were tried at two levels of each other, and finished trials of them.", *said]
+    if found is None or not any(term.share is not None for term in (*found.main, *found.interactions)):
+        said = ["None yet: why stands under Importance.", *said]
         return html.Div([html.P(line, className="note") for line in said if line])
     rows = [_share_row(term) for term in (*found.main, *found.interactions, *([found.higher] if found.higher else []))]
     if found.noise_sd is not None:
@@ -221,7 +220,10 @@ def _importance() -> list[Component]:
                 dcc.Store(id="factors-forest"),
                 html.Div([ask, html.Span("takes some seconds", className="note")], className="buttons"),
                 said,
-                graph("factors-bars", label="Share of each axis and interaction", min_height=260),
+                html.Div(id="factors-gap"),
+                html.Div(
+                    graph("factors-bars", label="Share of each axis and interaction", min_height=260), id="factors-bars-place", hidden=True
+                ),
             ],
             className="card",
         ),
@@ -232,6 +234,8 @@ def _importance() -> list[Component]:
                 graph("factors-matrix", label="Share of each interaction", min_height=260),
             ],
             className="card",
+            id="factors-matrix-card",
+            hidden=True,
         ),
     ]
     return [
@@ -250,7 +254,7 @@ def _interactions(snapshot: Snapshot, *, query: Query) -> Component:
         chooser("factors-a", label="Along the axis", options=axes, value=first),
         chooser("factors-b", label="A line a level of", options=axes, value=second),
     ]
-    caption = html.P("Means over seeds with 95 % t intervals. Parallel lines: no interaction.", className="note")
+    caption = html.P("Means over seeds with 95 % t intervals, which one seed has not. Parallel lines: no interaction.", className="note")
     return html.Section(
         [
             html.H2("Interaction of two axes"),

@@ -304,7 +304,7 @@ def _typed(axes: Sequence[str]) -> Component:
     controls = [html.Div([html.Label("Dimension", htmlFor="parallel-column"), column], className="control")]
     for key, label in (("from", "From"), ("to", "To")):
         field = dcc.Input(id=f"parallel-{key}", type="text", value="", list="parallel-ends", autoComplete="off", maxLength=200)
-        controls.append(html.Div([html.Label(label, htmlFor=f"parallel-{key}"), field], className="control"))
+        controls.append(html.Div([html.Label(label, htmlFor=f"parallel-{key}"), field], className="control short"))
     keep = html.Button("Keep this range", id="parallel-keep", className="button", type="button")
     said = html.Span(id="parallel-typed-said", role="status", className="note")
     return html.Div(

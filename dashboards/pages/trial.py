@@ -16,7 +16,7 @@ from ablate.errors import InputError
 from ablate.history import PastAttempt, past_attempts
 from ablate.plot_style import STATES
 from ablate.quantities import counted, duration_text, large, scientific
-from ablate.results import FINAL
+from ablate.results import FINAL, ordered_metrics
 from ablate.stores import TrialRecord
 from ablate.trial_view import StageUse, drawable, moved_from_base, stages_of, trial_curves
 from dashboards import logs, samples
@@ -201,7 +201,7 @@ def config_parts(trial: TrialRecord, *, snapshot: Snapshot) -> list[Component]:
 def metrics_table(trial: TrialRecord, *, metric: str) -> Component:
     if not trial.metrics:
         return message("No final metric: they are there once the last stage has ended.")
-    names = sorted(trial.metrics, key=lambda name: (name != metric, name))
+    names = ordered_metrics(trial.metrics, first=metric)
     rows = [[name, "not finite" if trial.metrics[name] is None else number(trial.metrics[name], 5)] for name in names]
     found = html.Div(table(["Metric", "Value"], rows, label="Metrics", numeric=[1]), className="tall")
     unfinished = html.P("Not finished: the last values that it reported, which enter no result.", className="note")

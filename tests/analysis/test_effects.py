@@ -1,7 +1,7 @@
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
-from math import sqrt
+from math import gamma, sqrt
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from ablate.analysis.effects import adjust, level_effects, paired_effect, seed_differences
+from ablate.analysis.effects import FEW_FOR_G, SEEDS_FOR_G, Effect, adjust, level_effects, paired_effect, seed_differences
 from ablate.errors import InputError
 from ablate.results import at_baselines
 
@@ -46,9 +46,24 @@ def test_level_effects_three_pairs_match_the_hand_computed_t_test() -> None:
     assert effect.ci == pytest.approx((3 - 4.302653 / sqrt(3), 3 + 4.302653 / sqrt(3)), abs=1e-6)
     assert (effect.n, effect.df, effect.cells) == (3, 2, 1)
     assert (effect.level_mean, effect.baseline_mean) == (14.0, 11.0)
-    # g: 3 / sqrt((4 + 1) / 2), times J(4) = gamma(2) / (sqrt(2) gamma(1.5))
-    assert effect.hedges_g == pytest.approx(3 / sqrt(2.5) * 0.797885, abs=1e-5)
     assert effect.note == ""
+
+
+def test_hedges_g_is_given_where_its_sd_is_known_within_a_factor_of_two() -> None:
+    def of(seeds: int) -> Effect:
+        base = [float(seed % 3) for seed in range(seeds)]
+        (effect,) = level_effects(trials(a=base, b=[3 + 2 * value for value in base]), axis="kind", baseline="a", metric="score")
+        return effect
+
+    # SDs of 0, 1, 2 three times over: sqrt(6 / 8) and twice that; mean difference 4; J(16) = gamma(8) / (sqrt(8) gamma(7.5))
+    nine, eight = of(9), of(8)
+    assert nine.hedges_g == pytest.approx(4 / sqrt(5 / 2 * 6 / 8) * gamma(8) / (sqrt(8) * gamma(7.5)))
+    assert nine.hedges_g_note == ""
+    assert (eight.hedges_g, eight.hedges_g_note) == (None, FEW_FOR_G)
+    assert eight.ci is not None
+    assert (of(1).hedges_g, of(1).hedges_g_note) == (None, "")  # `note` says that there is one seed
+    factor = {seeds: sqrt((seeds - 1) / stats.chi2.ppf(0.025, seeds - 1)) for seeds in (SEEDS_FOR_G - 1, SEEDS_FOR_G)}
+    assert factor[SEEDS_FOR_G] < 2 < factor[SEEDS_FOR_G - 1]
 
 
 def test_level_effects_random_pairs_match_scipy() -> None:
@@ -202,8 +217,10 @@ def test_adjust_effect_without_p_stays_without() -> None:
 
 
 def test_reversed_swaps_the_sides() -> None:
-    (effect,) = level_effects(trials(a=[1.0, 2.0, 3.0], b=[2.0, 4.0, 4.0]), axis="kind", baseline="a", metric="score")
-    (swapped,) = level_effects(trials(a=[1.0, 2.0, 3.0], b=[2.0, 4.0, 4.0]), axis="kind", baseline="b", metric="score")
+    values = {"a": [1.0, 2.0, 3.0] * 3, "b": [2.0, 4.0, 4.0] * 3}
+    (effect,) = level_effects(trials(**values), axis="kind", baseline="a", metric="score")
+    (swapped,) = level_effects(trials(**values), axis="kind", baseline="b", metric="score")
+    assert effect.hedges_g is not None
     assert effect.reversed().ci == pytest.approx(swapped.ci)
     assert effect.reversed().hedges_g == pytest.approx(swapped.hedges_g)
     assert effect.reversed().level == "a"

@@ -34,6 +34,10 @@ def layout(reader: Reader, **query: list[str]) -> Any:
     return page.layout(reader, names=names, query=query)
 
 
+def measured(reader: Reader, *names: str) -> list[compare.Measured]:
+    return [compare.measure(reader, snapshot) for snapshot in compare.known_studies(reader, list(names))]
+
+
 def test_address_holds_the_studies_and_the_metric(two: Reader) -> None:
     page = layout(two, study=["mix", "other", "<b>"], metric=["score/8"])
     assert by_id(page, "compare-study").value == ["mix", "other"]
@@ -45,7 +49,10 @@ def test_address_holds_the_studies_and_the_metric(two: Reader) -> None:
 
 
 def test_effects_stand_side_by_side_and_are_the_stated_ones(two: Reader) -> None:
-    figure, notes = compare.effects_figure(two, compare.known_studies(two, ["mix", "other"]), metric="loss", dark=False)
+    found = measured(two, "mix", "other")
+    assert compare.nothing_common(found) == []
+    figure, notes = compare.effects_figure(found, metric="loss", dark=False)
+    assert figure is not None
     truth = {kind: synthetic.true_metrics(synthetic.Config(connector=kind))["loss"] for kind in ("avg_pool", "c_abstractor")}
     assert [trace.name for trace in figure.data] == ["mix (simulated)", "other (simulated)"]
     for trace in figure.data:
@@ -66,9 +73,26 @@ def test_claims_budgets_and_declarations_of_each(two: Reader) -> None:
     assert "seeds" not in declared
 
 
-def test_studies_with_nothing_in_common_say_so(reader: Reader) -> None:
-    figure, _ = compare.effects_figure(reader, compare.known_studies(reader, ["mix", "rates"]), metric="loss", dark=False)
-    assert "no axis has two levels" in figure.layout.annotations[0].text
+def test_studies_with_nothing_in_common_say_what_each_has_and_what_would_be_comparable(reader: Reader) -> None:
+    shown = text(compare.nothing_common(measured(reader, "mix", "rates")))
+    assert "In common are the metrics loss, score/0, score/4, score/8, and no axis." in shown
+    assert "mix: 45:45:10, 90:0:10, 0:90:10, 30:60:10" in shown
+    assert "peak_lr: only in rates" in shown
+    assert "this axis of mix in rates: axes:\n  mix: ['45:45:10', '90:0:10', '0:90:10', '30:60:10']" in shown
+
+
+def test_studies_without_a_metric_in_common_show_theirs(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    Writer(OTHER, workspace=workspace)
+    Writer(OTHER | {"name": "again"}, workspace=workspace)
+    shown = text(compare.nothing_common(measured(Reader(workspace.store_url), "other", "again")))
+    assert "no metric in common" in shown
+    assert shown.count("none reported yet") == 2
+    assert "become comparable" not in shown, "they have axes in common"
+
+
+def test_metric_that_is_none_draws_nothing(two: Reader) -> None:
+    assert compare.effects_figure(measured(two, "mix", "other"), metric="<b>", dark=False)[0] is None
 
 
 def test_claimless_studies_say_so(reader: Reader) -> None:

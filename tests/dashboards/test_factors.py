@@ -36,6 +36,7 @@ def test_two_axes_are_offered_and_the_address_keeps_them(reader: Reader) -> None
 def test_study_of_one_axis_says_why_there_is_nothing(reader: Reader) -> None:
     shown = text(factors.layout(reader, names=["live"], query={}))
     assert "This study varies one axis, image_size" in shown
+    assert "axes:\n  image_size: [224, 336, 448]\n  connector: [avg_pool, c_abstractor]\ndesign: grid" in shown
     assert "Interactions" not in shown
 
 
@@ -105,14 +106,15 @@ def test_click_on_a_pair_chooses_it(reader: Reader, click: Any, pair: Any) -> No
     assert factors.pair_of(reader.snapshot("mix"), click=click) == pair
 
 
-def test_single_seed_without_noise_says_so_in_the_place_of_empty_bars(tmp_path: Path) -> None:
+def test_single_seed_says_in_the_place_of_empty_bars_that_a_second_gives_noise(tmp_path: Path) -> None:
     Writer(MIX | {"seeds": [0]}, workspace=Workspace(tmp_path)).finish()
     fresh = Reader(Workspace(tmp_path).store_url)
     snapshot = fresh.snapshot("mix")
-    found = fresh.factors(snapshot)
+    found, gap = fresh.factors(snapshot), factors.gap_of(fresh, snapshot)
     assert found is not None
-    for figure in (factors.bars(snapshot, found=found, forest=None, dark=False), factors.matrix(snapshot, found=found, dark=False)):
-        assert "no noise" in figure.layout.annotations[0].text
+    assert gap is not None
+    assert "nothing is left to tell a term from noise" in gap.why
+    assert gap.lines == "seeds: 2"
     assert "noise (sd" not in text(factors.shares(found, forest=None, outdated=False))
 
 
@@ -122,7 +124,12 @@ def test_study_without_finished_trials_says_what_it_takes(tmp_path: Path) -> Non
     snapshot = fresh.snapshot("mix")
     found = fresh.factors(snapshot)
     assert found is None
-    assert "no sums of squares" in factors.bars(snapshot, found=found, forest=None, dark=False).layout.annotations[0].text
-    assert "Shares need two axes" in text(factors.shares(found, forest=None, outdated=False))
+    assert "0 of 24 trials done with score/4" in text(factors.gap_part(factors.gap_of(fresh, snapshot)))
+    assert "why stands under Importance" in text(factors.shares(found, forest=None, outdated=False))
     lines = factors.lines(fresh, snapshot, axes=("mix", "connector"), dark=False)
     assert "no trial has reported score/4 yet" in lines.layout.annotations[0].text
+
+
+def test_study_with_shares_has_no_gap(reader: Reader) -> None:
+    assert factors.gap_of(reader, reader.snapshot("mix")) is None
+    assert factors.gap_part(None) is None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ablate import synthetic
+from ablate.analysis.effects import FEW_FOR_G
 from ablate.errors import InputError
 from ablate.journal import make_point
 from ablate.stores.sql import SqlStore
@@ -73,7 +74,10 @@ def test_unknown_axis_lists_known_ones(reader: Reader) -> None:
 def test_trial_table_has_columns_of_results_and_reason(reader: Reader) -> None:
     columns, rows = study.trial_table(reader.results(reader.snapshot("mix")), snapshot=reader.snapshot("mix"))
     names = [column["headerName"] for column in columns]
-    assert names == ["trial", "arm", "seed", "state", "mix", "connector", "loss", "score/0", "score/4", "score/8", "reason"]
+    assert names == ["trial", "state", "mix", "connector", "seed", "score/4", "score/0", "score/8", "loss", "arm", "reason"]
+    widths = {column["headerName"]: column["minWidth"] for column in columns}
+    assert widths["trial"] > 7 * max(len(row["trial"]) for row in rows), "ids are whole"
+    assert not any("wrapHeaderText" in column for column in columns)
     failed = [row for row in rows if row["state"] == "failed"]
     assert failed
     assert all("RuntimeError" in row["reason"] for row in failed)
@@ -138,6 +142,8 @@ def test_axis_effect_is_the_stated_one(reader: Reader) -> None:
     truth = {mix: synthetic.true_metrics(synthetic.Config(mix=mix))["score/4"] for mix in ("90:0:10", "45:45:10")}  # type: ignore[arg-type]
     assert found == pytest.approx(truth["90:0:10"] - truth["45:45:10"], abs=0.05)
     assert "90:0:10" in text(axis.effects_table("mix", effects=effects))
+    titles = {str(part.title) for part in parts(axis.effects_table("mix", effects=effects)) if part._type == "Span"}
+    assert titles == {FEW_FOR_G}, "three seeds have no Hedges g, and its dash says why"
 
 
 def test_axis_without_pairs_says_what_it_takes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ablate.errors import InputError
-from ablate.samples import Samples
+from ablate.samples import Picture, Samples
 from ablate.workspace import Workspace
 from dashboards import samples
 from dashboards.address import href
@@ -73,8 +73,18 @@ def test_card_has_picture_question_and_answers_and_says_in_words_what_is_right(s
     assert "not judged" in text(unjudged)
     first, second = (part for part in parts(right) if part._type == "Img")
     assert (first.src, first.className, first.alt) == (png((80, 40)), "", "picture 1 of 2, 80 × 40 px")
-    assert (second.className, second.alt) == ("tiny", "picture 2 of 2, 8 × 8 px")
+    assert (first.width, first.height) == ("50", "25"), "a shot's picture"
+    assert (second.className, second.alt) == ("enlarged", "picture 2 of 2, 8 × 8 px")
+    assert (second.width, second.height) == ("160", "160"), "what is asked about"
     assert not [part for part in parts(partly) if part._type == "Img"], "a picture outside the artefact"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((16, 16), (160, 160)), ((14, 28), (70, 140)), ((100, 90), (100, 90)), ((320, 160), (160, 80)), ((4000, 3), (160, 1))],
+)
+def test_pictures_grow_by_whole_pixels_and_keep_their_aspect(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert samples.shown_size(Picture("", *size), room=160) == shown
 
 
 def test_cards_stand_by_task_and_shots_and_one_task_can_be_chosen(sampled: Reader) -> None:
