@@ -26,6 +26,7 @@ from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.fingerprint import fingerprint
 from ablate.guards import Guards, guards_of
 from ablate.history import trained_with, versions_text
+from ablate.metric_scales import scales_of
 from ablate.report import MAX_CURVE_ARMS, Smallest, StudyDesign, StudyReport
 from ablate.results import at_baselines, curves_frame, law_runs, results_frame
 from ablate.spent import spent
@@ -168,6 +169,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         design=_declared(conclusion),
         axes=tuple(axis for axis, levels in record.axes.items() if len(levels) > 1),
         metrics=shot_family(study.metric.name, known=list(conclusion.results.columns)),
+        scales=scales_of(record.spec),
         law_runs=conclusion.law_runs,
         target=study.law.target if study.law else None,
         registration=conclusion.registration,

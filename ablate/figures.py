@@ -5,7 +5,7 @@ Scores, effects, curves and completeness are here; `law_figures.py` has the lear
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,18 @@ from ablate.analysis.effects import USABLE, Effect
 from ablate.analysis.verdicts import numbers_of
 from ablate.curve_points import BANDS, THINNED, Band, Group, group_lines, placed
 from ablate.level_means import over_seeds, per_seed
+from ablate.metric_scales import NO_SCALES, UNKNOWN, MetricScale, unit_of
 from ablate.plot_style import (
     DASHES,
     STATES,
     SYMBOLS,
+    Bounds,
     add_notes,
+    cut_notes,
     error_bars,
     escape,
-    half_bars,
     ink_colour,
+    interval_bars,
     is_numeric,
     layout,
     level_axis,
@@ -48,12 +51,14 @@ def score_by_level(
     *,
     axis: str,
     metrics: Sequence[str],
-    unit: str = "",
+    scales: Mapping[str, MetricScale] = NO_SCALES,
     level: float = 0.95,
+    notes: Sequence[str] = (),
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """Each metric against the levels of an axis: mean and t interval over seeds, and the seeds as points, those of one seed on a thin line.
+    """Each metric against the levels of an axis: mean and t interval over seeds, and the seeds as points. Numbers are joined by lines, thin
+    ones a seed; other levels have no order, and nothing joins them.
 
     Where other axes vary, a seed's point is its mean over the level's arms, each arm counted at its own mean: a failed
     trial must not shift its seed towards the arms that are left.
@@ -63,16 +68,23 @@ def score_by_level(
     require_columns(done, metrics if len(done) else ())
     numeric = is_numeric(done[axis])
     figure = go.Figure(layout=layout(f"{', '.join(metrics)} by {axis}", simulated=simulated, dark=dark))
+    drawn: list[tuple[pd.DataFrame, Bounds]] = []
     for index, metric in enumerate(metrics):
         if done.empty:
             break
         values = done.assign(value=numbers(done, metric), label=done[axis].map(float if numeric else level_label))
         seeds = per_seed(values[np.isfinite(values["value"])], by=["label"], sort=numeric)
-        for trace in _score_traces(seeds, metric=metric, level=level, colour=series_colour(index, dark=dark), symbol=turn(SYMBOLS, index)):
-            figure.add_trace(trace)
+        if seeds.empty:
+            continue
+        means, bounds = over_seeds(seeds, by=["label"], level=level), scales.get(metric, UNKNOWN).bounds
+        drawn.append((means, bounds))
+        style = _ScoreStyle(metric, series_colour(index, dark=dark), turn(SYMBOLS, index), numeric)
+        figure.add_traces(_score_traces(seeds, means, bounds=bounds, style=style))
+    if not numeric and len(drawn) > 1:  # beside one another, or their intervals would hide one another
+        figure.update_layout(scattermode="group", scattergap=0.4, yaxis_range=_reach(figure.data))
     figure.update_xaxes(**level_axis(done[axis], title=axis, numeric=numeric))
-    figure.update_yaxes(title_text=escape(with_unit(metrics[0] if len(metrics) == 1 else "score", unit)))
-    return figure
+    figure.update_yaxes(title_text=escape(with_unit(metrics[0] if len(metrics) == 1 else "score", unit_of(metrics, scales))))
+    return add_notes(figure, [*notes, *cut_notes(drawn)])
 
 
 def effects_forest(effects: Iterable[Effect], *, unit: str = "", simulated: bool = False, dark: bool = False) -> go.Figure:
@@ -182,10 +194,36 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
     return figure
 
 
-def _score_traces(seeds: pd.DataFrame, *, metric: str, level: float, colour: str, symbol: str) -> list[go.Scatter]:
-    if seeds.empty:
-        return []
-    means = over_seeds(seeds, by=["label"], level=level)
+def _reach(traces: Iterable[go.Scatter]) -> list[float]:
+    """What the points and their bars span, and a little more: of grouped points plotly would draw everything from 0 on."""
+    ends = [
+        value + sign * (bar or 0.0)
+        for trace in traces
+        for sign, bars in (
+            (1, trace.error_y.array),
+            (-1, trace.error_y.array if trace.error_y.arrayminus is None else trace.error_y.arrayminus),
+        )
+        for value, bar in zip(trace.y, [0.0] * len(trace.y) if bars is None else bars, strict=True)
+        if value is not None
+    ]
+    room = 0.06 * (max(ends) - min(ends)) or 1.0
+    return [min(ends) - room, max(ends) + room]
+
+
+class _ScoreStyle(NamedTuple):
+    """Of one metric."""
+
+    metric: str
+    colour: str
+    symbol: str
+    joined: bool
+    """By lines."""
+
+
+def _score_traces(seeds: pd.DataFrame, means: pd.DataFrame, *, bounds: Bounds, style: _ScoreStyle) -> list[go.Scatter]:
+    metric, colour, symbol, joined = style
+    mode = "lines+markers" if joined else "markers"
+    group = {} if joined else {"offsetgroup": escape(metric)}
     paired: list[tuple[Any, float | None, str]] = []
     for seed, own in seeds.groupby("seed", sort=False):
         paired += [(label, value, f"seed {escape(seed)}") for label, value in zip(own["label"], own["value"], strict=True)]
@@ -193,7 +231,7 @@ def _score_traces(seeds: pd.DataFrame, *, metric: str, level: float, colour: str
     points = go.Scatter(
         x=[label for label, _, _ in paired],
         y=[value for _, value, _ in paired],
-        mode="lines+markers",
+        mode=mode,
         line={"color": colour, "width": 1},
         opacity=0.4,
         marker={"color": colour, "size": 6, "symbol": symbol},
@@ -201,19 +239,21 @@ def _score_traces(seeds: pd.DataFrame, *, metric: str, level: float, colour: str
         hovertemplate="%{x}<br>%{y:.5g}<br>%{customdata}<extra></extra>",
         legendgroup=escape(metric),
         showlegend=False,
+        **group,
     )
     summary = go.Scatter(
         x=means["label"].tolist(),
         y=means["mean"].tolist(),
         name=escape(metric),
-        mode="lines+markers",
+        mode=mode,
         line={"color": colour, "width": 2},
         marker={"color": colour, "size": 10, "symbol": symbol},
-        error_y=half_bars(means["half"], width=5),
+        error_y=interval_bars(means, bounds=bounds, width=5),
         customdata=with_seeds(means),
         hovertemplate="%{x}<br>mean %{y:.5g}<br>%{customdata}<extra></extra>",
         legendgroup=escape(metric),
         showlegend=True,
+        **group,
     )
     return [points, summary]
 

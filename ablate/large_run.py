@@ -16,7 +16,8 @@ from ablate.yaml_text import yaml_text
 
 Pair = tuple[float, float]
 HEADER = """Hyperparameters of a large run. null: nobody measured it, and `origin` says what the law's runs had.
-interval: 95 % prediction interval; regret: what the metric loses if the best value lies at that end of it."""
+interval: 95 % prediction interval; regret: what the metric loses if the best value lies at that end of it,
+null where no such rate was tried."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Setting:
     origin: str
     interval: Pair | None = None
     """95 % prediction interval."""
-    regret: Pair | None = None
+    regret: tuple[float | None, float | None] | None = None
     """What the metric loses if the best value lies at that end of the interval."""
 
     def to_json(self) -> dict[str, Any]:
@@ -178,12 +179,16 @@ def _basis(report: LawReport, fit: LawFit, prediction: Prediction) -> str:
 
 
 def _cost(report: LawReport, prediction: Prediction) -> str:
-    if prediction.regret is None or not all(map(isfinite, prediction.regret)):
+    known = [end for end in prediction.regret or () if end is not None and isfinite(end)]
+    if prediction.regret_note:
+        said = f" (of its ends: {prediction.regret_words})" if known else ""
+        return f"What a wrong rate costs is not known all over that interval{said}: rates there lie {prediction.regret_note}."
+    if len(known) < 2:
         return "What a wrong rate costs is not known: there is no interval, or no curve around the best rates."
-    worst = f"{max(prediction.regret):.2g} in {report.metric or 'the metric'}"
+    worst = f"{max(known):.2g} in {report.metric or 'the metric'}"
     return (
-        f"If the best rate lies at an end of that interval, this one costs {worst}, by the curve around the best rate of the largest size, "
-        "taken to hold at this size and that far out."
+        f"If the best rate lies at an end of that interval, this one costs {worst}, by the curve around the best rate of the nearest size, "
+        "taken to hold at this one."
     )
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from ablate.analysis.columns import numbers, require_columns
 from ablate.analysis.law_fit import LawFit
-from ablate.analysis.laws import PublishedLaw, Range, rate_label, size_label
+from ablate.analysis.laws import ONE_SE, PublishedLaw, Range, rate_label, size_label
 from ablate.analysis.optima import Goal, Optimum
 from ablate.analysis.published import MM1, sizes_in_range, usable_rate
 from ablate.plot_style import (
@@ -147,7 +147,9 @@ def _rate_traces(group: pd.DataFrame, optimum: Optimum, *, style: _Style, goal: 
             hovertemplate=f"{size}<br>rate %{{x:.3g}} cannot be told from the best<extra></extra>",
         )
     if optimum.lr is not None:
-        said = f"{size}: optimum {rate_label(optimum.lr)}" + (f", ×/÷ {exp(optimum.se_ln):.2f} (1 SE)" if optimum.se_ln is not None else "")
+        said = f"{size}: optimum {rate_label(optimum.lr)}" + (
+            f", ×/÷ {exp(optimum.se_ln):.2f} ({ONE_SE})" if optimum.se_ln is not None else ""
+        )
         marker = {"color": colour, "size": 15, "symbol": "star", "line": {"width": 1, "color": "#ffffff"}}
         yield _mark(optimum.lr, optimum.value, said=said, marker=marker, group=size)
     elif optimum.grid_best is not None and optimum.status.startswith("edge"):
@@ -264,7 +266,7 @@ def _law_points(fit: LawFit, excluded: Iterable[Optimum], *, colour: str, ink: s
             [None if se is None else rate * (exp(se) - 1) for rate, se in zip(rates, errors, strict=True)],
             minus=[None if se is None else rate * (1 - exp(-se)) for rate, se in zip(rates, errors, strict=True)],
         ),
-        name="optimum of a size" + (" (bar: 1 SE)" if any(se is not None for se in errors) else ""),
+        name="optimum of a size" + (f" (bar: {ONE_SE})" if any(se is not None for se in errors) else ""),
         customdata=[size_label(optimum.n_params) for optimum in fit.used],
         hovertemplate="%{customdata}<br>%{y:.3g}<extra></extra>",
         showlegend=True,

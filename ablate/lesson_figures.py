@@ -3,7 +3,7 @@
 Of Table 1 the numbers are known and drawn; of its figures only the direction, which stands as a note with its source.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,14 +13,17 @@ from ablate import figures
 from ablate.analysis.effects import USABLE
 from ablate.lesson_match import LessonPlot
 from ablate.level_means import LevelMeans, comparable, level_means, ordered
-from ablate.mm1_reference import LESSONS, TABLE1
+from ablate.metric_scales import NO_SCALES, UNKNOWN, MetricScale, scale_groups, unit_of
+from ablate.mm1_reference import LESSONS, SOURCE, TABLE1
 from ablate.plot_style import (
     PATTERNS,
     SYMBOLS,
+    Bounds,
     add_notes,
+    cut_notes,
     escape,
-    half_bars,
     ink_colour,
+    interval_bars,
     layout,
     level_label,
     series_colour,
@@ -31,10 +34,16 @@ from ablate.plot_style import (
 
 
 def lesson_figure(
-    match: LessonPlot, results: pd.DataFrame, *, others: Sequence[str] = (), unit: str = "", simulated: bool = False, dark: bool = False
+    match: LessonPlot,
+    results: pd.DataFrame,
+    *,
+    others: Sequence[str] = (),
+    scales: Mapping[str, MetricScale] = NO_SCALES,
+    simulated: bool = False,
+    dark: bool = False,
 ) -> go.Figure:
     """The plot that `matching_lessons` found. `others`: the study's other axes; where they vary, levels that all have are compared."""
-    shared: dict[str, Any] = {"lessons": match.lessons, "others": others, "unit": unit, "simulated": simulated, "dark": dark}
+    shared: dict[str, Any] = {"lessons": match.lessons, "others": others, "scales": scales, "simulated": simulated, "dark": dark}
     match match.plot:
         case "encoder_table":
             return encoder_table(results, axes=match.axes, metrics=match.metrics, published=True, **shared)
@@ -56,7 +65,7 @@ def encoder_table(
     published: bool = False,
     lessons: Sequence[str] = (),
     others: Sequence[str] = (),
-    unit: str = "",
+    scales: Mapping[str, MetricScale] = NO_SCALES,
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
@@ -71,12 +80,12 @@ def encoder_table(
     figure.set_subplots(rows=2 if published else 1, cols=1, row_heights=shares if published else None, vertical_spacing=0.22)
     for index, (metric, table) in enumerate(zip(metrics, named, strict=True)):
         trace = _dots(metric, x=table["mean"], y=table["label"], said=with_seeds(table), index=index, dark=dark)
-        figure.add_trace(trace.update(error_x=half_bars(table["half"], width=5)), row=1, col=1)
-    figure.update_xaxes(title_text=escape(with_unit(_family(metrics), unit)), row=1, col=1)
+        figure.add_trace(trace.update(error_x=interval_bars(table, bounds=_bounds(metric, scales), width=5)), row=1, col=1)
+    figure.update_xaxes(title_text=escape(with_unit(_family(metrics), unit_of(metrics, scales))), row=1, col=1)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=rows[::-1], showgrid=True)
     if published:
         _add_table1(figure, dark=dark)
-    return add_notes(figure, [*_said(lessons), *_notes(found)])
+    return add_notes(figure, [*_said(lessons), *_notes(found, metrics, scales)])
 
 
 def connector_bars(
@@ -86,7 +95,7 @@ def connector_bars(
     metrics: Sequence[str],
     lessons: Sequence[str] = (),
     others: Sequence[str] = (),
-    unit: str = "",
+    scales: Mapping[str, MetricScale] = NO_SCALES,
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
@@ -97,12 +106,12 @@ def connector_bars(
     figure = go.Figure(layout=drawn, layout_barmode="group")
     figure.set_subplots(rows=len(metrics), cols=1, shared_xaxes=True, vertical_spacing=0.06)
     for row, (metric, each) in enumerate(zip(metrics, found, strict=True), start=1):
-        for trace in _grouped_bars(each, axes=axes, dark=dark, first=row == 1):
+        for trace in _grouped_bars(each, axes=axes, bounds=_bounds(metric, scales), dark=dark, first=row == 1):
             figure.add_trace(trace, row=row, col=1)
-        figure.update_yaxes(title_text=escape(with_unit(metric, unit)), row=row, col=1)
+        figure.update_yaxes(title_text=escape(with_unit(metric, unit_of([metric], scales))), row=row, col=1)
     groups = dict.fromkeys(x for each in found for x in _combined(each.table, axes[1:], first=1, between="<br>")) if len(axes) > 1 else {}
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=list(groups) or None)
-    return add_notes(figure, [*_said(lessons), *_notes(found)])
+    return add_notes(figure, [*_said(lessons), *_notes(found, metrics, scales)])
 
 
 def data_panel(
@@ -113,21 +122,27 @@ def data_panel(
     sources: Sequence[str] = (),
     lessons: Sequence[str] = (),
     others: Sequence[str] = (),
-    unit: str = "",
+    scales: Mapping[str, MetricScale] = NO_SCALES,
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """MM1's Figure 5: a group a mix; a bar a metric, such as 0-, 4- and 8-shot scores and that on texts."""
+    """MM1's Figure 5: a group a mix; a bar a metric, such as 0-, 4- and 8-shot scores and that on texts; a panel a unit."""
     found = [level_means(results, by=[axis], metric=metric, others=others) for metric in metrics]
-    figure = go.Figure(layout=layout(f"Scores by {axis}", simulated=simulated, dark=dark), layout_barmode="group")
+    panels = scale_groups(metrics, scales)
+    drawn = layout(f"Scores by {axis}", simulated=simulated, dark=dark, height=280 + 160 * len(panels))
+    figure = go.Figure(layout=drawn, layout_barmode="group")
+    figure.set_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.08)
     for index, (metric, each) in enumerate(zip(metrics, found, strict=True)):
         labels = [level_label(level) for level in each.table[0]]
-        figure.add_trace(_bar(escape(metric), x=labels, table=each.table, index=index, dark=dark))
+        bar = _bar(escape(metric), x=labels, table=each.table, bounds=_bounds(metric, scales), index=index, dark=dark)
+        figure.add_trace(bar, row=1 + next(place for place, panel in enumerate(panels) if metric in panel), col=1)
     levels = [level_label(level) for level in ordered(results[axis])]
     title = f"{axis} ({':'.join(sources)})" if sources else axis
-    figure.update_xaxes(title_text=escape(title), type="category", categoryorder="array", categoryarray=levels)
-    figure.update_yaxes(title_text=escape(with_unit("score" if len(metrics) > 1 else metrics[0], unit)))
-    return add_notes(figure, [*_said(lessons), *_notes(found)])
+    figure.update_xaxes(type="category", categoryorder="array", categoryarray=levels)
+    figure.update_xaxes(title_text=escape(title), row=len(panels), col=1)
+    for row, panel in enumerate(panels, start=1):
+        figure.update_yaxes(title_text=escape(with_unit("score" if len(panel) > 1 else panel[0], unit_of(panel, scales))), row=row, col=1)
+    return add_notes(figure, [*_said(lessons), *_notes(found, metrics, scales)])
 
 
 def sft_curve(
@@ -137,15 +152,15 @@ def sft_curve(
     metrics: Sequence[str],
     lessons: Sequence[str] = (),
     others: Sequence[str] = (),
-    unit: str = "",
+    scales: Mapping[str, MetricScale] = NO_SCALES,
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
     """MM1's Figure 7 b and c: scores after fine-tuning against resolution or pre-training steps, with t intervals over seeds."""
     done = results[results["state"].isin(USABLE)] if "state" in results else results
     kept, note = comparable(done, by=[axis], others=others)
-    figure = figures.score_by_level(kept, axis=axis, metrics=metrics, unit=unit, simulated=simulated, dark=dark)
-    return add_notes(figure, [*_said(lessons), *([_sentence(note)] if note else [])])
+    notes = [*_said(lessons), *([_sentence(note)] if note else [])]
+    return figures.score_by_level(kept, axis=axis, metrics=metrics, scales=scales, notes=notes, simulated=simulated, dark=dark)
 
 
 def sft_connectors(
@@ -155,13 +170,13 @@ def sft_connectors(
     metric: str,
     lessons: Sequence[str] = (),
     others: Sequence[str] = (),
-    unit: str = "",
+    scales: Mapping[str, MetricScale] = NO_SCALES,
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
     """MM1's Figure 10: the score after fine-tuning by kind of connector, a bar each."""
     return data_panel(
-        results, axis=axis, metrics=[metric], lessons=lessons, others=others, unit=unit, simulated=simulated, dark=dark
+        results, axis=axis, metrics=[metric], lessons=lessons, others=others, scales=scales, simulated=simulated, dark=dark
     ).update_layout(showlegend=False, title_text=escape(("simulated: " if simulated else "") + f"{metric} after fine-tuning by {axis}"))
 
 
@@ -196,24 +211,24 @@ def _dots(name: str, *, x: "pd.Series[Any]", y: Iterable[str], said: Sequence[st
     )
 
 
-def _grouped_bars(each: LevelMeans, *, axes: Sequence[str], dark: bool, first: bool) -> Iterable[go.Bar]:
+def _grouped_bars(each: LevelMeans, *, axes: Sequence[str], bounds: Bounds, dark: bool, first: bool) -> Iterable[go.Bar]:
     """A series a level of the first axis. The legend names it once for all panels."""
     for index, level in enumerate(ordered(each.table[0])):
         table = each.table[each.table[0].isna()] if level != level or level is None else each.table[each.table[0] == level]
         at = _combined(table, axes[1:], first=1, between="<br>") if len(axes) > 1 else [level_label(level)] * len(table)
         name = level_label(level) if isinstance(level, str) else f"{escape(axes[0])} {level_label(level)}"
-        bar = _bar(name, x=at, table=table, index=index, dark=dark)
+        bar = _bar(name, x=at, table=table, bounds=bounds, index=index, dark=dark)
         yield bar.update(showlegend=first, legendgroup=bar.name)
 
 
-def _bar(name: str, *, x: Sequence[str], table: pd.DataFrame, index: int, dark: bool) -> go.Bar:
+def _bar(name: str, *, x: Sequence[str], table: pd.DataFrame, bounds: Bounds, index: int, dark: bool) -> go.Bar:
     """`name` and `x` are escaped already."""
     return go.Bar(
         x=list(x),
         y=table["mean"].tolist(),
         name=name,
         marker={"color": series_colour(index, dark=dark), "pattern": _pattern(index, dark=dark)},
-        error_y=(half_bars(table["half"]) or {}) | {"color": ink_colour(dark)},
+        error_y=(interval_bars(table, bounds=bounds) or {}) | {"color": ink_colour(dark)},
         customdata=with_seeds(table),
         hovertemplate="%{x}<br>mean %{y:.5g}<br>%{customdata}<extra></extra>",
         showlegend=True,
@@ -249,12 +264,22 @@ def _family(metrics: Sequence[str]) -> str:
 
 
 def _said(lessons: Sequence[str]) -> list[str]:
-    """What MM1 says in words, and where."""
-    return [f"{LESSONS[name].text} [{LESSONS[name].metric}]" for name in lessons] + (["Source: MM1, arXiv 2403.09611."] if lessons else [])
+    """Which lessons, and where MM1 has them; of several their ids alone, since each plot of a study would repeat their words."""
+    if not lessons:
+        return []
+    shown = list(dict.fromkeys(LESSONS[name].figure for name in lessons))
+    where = shown[0] + "".join(f", {figure.removeprefix('Figure ')}" for figure in shown[1:])
+    only = LESSONS[lessons[0]]
+    return [f"MM1, {where} ({SOURCE}): {f'{only.axis}: {only.expect}' if len(lessons) == 1 else ', '.join(lessons)}"]
 
 
-def _notes(found: Iterable[LevelMeans]) -> list[str]:
-    return [_sentence(note) for note in dict.fromkeys(each.note for each in found) if note]
+def _notes(found: Sequence[LevelMeans], metrics: Sequence[str], scales: Mapping[str, MetricScale]) -> list[str]:
+    drawn = [(each.table, _bounds(metric, scales)) for each, metric in zip(found, metrics, strict=True)]
+    return [*(_sentence(note) for note in dict.fromkeys(each.note for each in found) if note), *cut_notes(drawn)]
+
+
+def _bounds(metric: str, scales: Mapping[str, MetricScale]) -> Bounds:
+    return scales.get(metric, UNKNOWN).bounds
 
 
 def _sentence(note: str) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ablate.errors import InputError, did_you_mean
 
+SOURCE = "arXiv 2403.09611"
 DATA = Path(__file__).parent / "data" / "mm1_reference.json"
 
 

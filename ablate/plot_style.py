@@ -7,7 +7,7 @@ that a figure reads without colour. A figure of simulated results says so in its
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape as html_escape
-from math import isfinite, log10
+from math import inf, isfinite, log10
 from textwrap import wrap
 from typing import Any, Literal
 
@@ -27,6 +27,9 @@ PATTERNS = ("", "/", "x", ".", "\\", "+", "-")
 """Of bars, in the place of a marker."""
 TOP: dict[str, Any] = {"yref": "container", "y": 1, "yanchor": "top", "pad": {"l": 10, "t": 14}}
 """Where a title stands that has more than itself in its margin."""
+Bounds = tuple[float | None, float | None]
+"""Least and most that a metric can be, as far as that is known."""
+NO_BOUNDS: Bounds = (None, None)
 WRAPPED = 84
 """Characters of a line of notes: 560 px of 12 px type."""
 STATES = {
@@ -172,6 +175,31 @@ def error_bars(plus: Sequence[float | None], *, minus: Sequence[float | None] | 
 def half_bars(halves: Iterable[float], *, width: int = 4) -> dict[str, Any] | None:
     """Error bars of intervals given by their half widths; NaN is none."""
     return error_bars([float(half) if isfinite(half) else None for half in halves], width=width)
+
+
+def interval_bars(means: pd.DataFrame, *, bounds: Bounds = NO_BOUNDS, width: int = 4) -> dict[str, Any] | None:
+    """Error bars of `mean` ± `half`, drawn no further than the metric's bounds; what they leave out stands in the hover text."""
+    if not passes(means, bounds=bounds):
+        return half_bars(means["half"], width=width)
+    low, high = (-inf if bounds[0] is None else bounds[0], inf if bounds[1] is None else bounds[1])
+    pairs = [(float(mean), float(half)) for mean, half in zip(means["mean"], means["half"], strict=True)]
+    plus = [min(half, max(0.0, high - mean)) if isfinite(half) else None for mean, half in pairs]
+    minus = [min(half, max(0.0, mean - low)) if isfinite(half) else None for mean, half in pairs]
+    return error_bars(plus, minus=minus, width=width)
+
+
+def passes(means: pd.DataFrame, *, bounds: Bounds) -> bool:
+    """Whether an interval reaches beyond what the metric can be."""
+    low, high = bounds
+    below = low is not None and bool((means["mean"] - means["half"] < low).any())
+    return below or (high is not None and bool((means["mean"] + means["half"] > high).any()))
+
+
+def cut_notes(drawn: Iterable[tuple[pd.DataFrame, Bounds]]) -> list[str]:
+    """What is to be said of intervals that are not drawn whole."""
+    cut = dict.fromkeys(bounds for means, bounds in drawn if passes(means, bounds=bounds))
+    ends = [" and ".join(f"{end:g}" for end in bounds if end is not None) for bounds in cut]
+    return [f"Cut: intervals are drawn up to {end}, the metric's bounds; pointing at one shows all of it." for end in ends]
 
 
 def with_seeds(means: pd.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
 """What a report says about one study, as frozen values: `report_page.py` makes a page of them and `paper_tables.py` tables."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
@@ -11,6 +11,7 @@ from ablate.analysis.factors import FactorEffects
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.verdicts import Verdict
 from ablate.deviations import Registration
+from ablate.metric_scales import UNKNOWN, MetricScale
 from ablate.spent import Spent
 
 MAX_CURVE_ARMS = 12
@@ -79,6 +80,8 @@ class StudyReport:
     target: float | None = None
     """Size the law is extrapolated to; default: that of its prediction."""
     unit: str = ""
+    scales: Mapping[str, MetricScale] = field(default_factory=dict)
+    """Metric -> what the trainer declares of it."""
     registration: Registration | None = None
     """None for results that no study file declared."""
     stale: int = 0
@@ -93,6 +96,11 @@ class StudyReport:
     def shown_metrics(self) -> tuple[str, ...]:
         """Those that some trial has reported."""
         return tuple(metric for metric in self.metrics or (self.metric,) if metric in self.results)
+
+    @property
+    def metric_said(self) -> str:
+        """What is declared of the metric beside its goal; empty where nothing is."""
+        return replace(self.scales.get(self.metric, UNKNOWN), better="").sentence
 
     @property
     def law_target(self) -> float | None:

@@ -32,7 +32,7 @@ def drawings(report: StudyReport) -> tuple[Drawing, ...]:
         drawn.append(Drawing("effects", caption, partial(figures.effects_forest, report.effects, unit=unit, simulated=simulated)))
     for axis in report.axes if metrics else ():
         caption = f"Mean and 95 % interval over seeds at each level of {axis}; small points are seeds."
-        draw = partial(figures.score_by_level, report.results, axis=axis, metrics=metrics, unit=unit, simulated=simulated)
+        draw = partial(figures.score_by_level, report.results, axis=axis, metrics=metrics, scales=report.scales, simulated=simulated)
         drawn.append(Drawing(f"by-{slug(axis)}", caption, draw))
     if (metric := _curve_metric(report)) is not None:
         drawn.append(

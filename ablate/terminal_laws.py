@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from ablate.analysis.law_fit import BEYOND
-from ablate.analysis.laws import NO_CHANGE, SYMBOLS, rate_label
+from ablate.analysis.laws import NO_CHANGE, ONE_SD, ONE_SE, SYMBOLS, rate_label
 from ablate.terminal import console, duration, show_rows
 
 if TYPE_CHECKING:
@@ -48,10 +48,17 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
     if report.prediction:
         notes = tuple(note for note in report.prediction.notes if not any(note in warning for warning in report.warnings))
         show_prediction(replace(report.prediction, notes=notes), law="fitted", source="from the sizes above")
-        if (regret := report.prediction.regret) and report.metric:
-            out.print(f"  where the best rate lies at an end of the interval, this one is worse by {max(regret):.2g} in {report.metric}")
+        out.print(f"  {_cost_of_wrong(report.prediction, metric=report.metric)}", soft_wrap=True) if report.metric else None
     for warning in report.warnings:
         out.print(Text.assemble(("! ", "yellow"), warning), soft_wrap=True)
+
+
+def _cost_of_wrong(prediction: "Prediction", *, metric: str) -> str:
+    where = "where the best rate lies at an end of the interval,"
+    if prediction.regret is None:
+        return f"{where} what this one costs is not known: {prediction.regret_note or 'no interval, or no curve around the best rates'}"
+    note = f" ({prediction.regret_note})" if prediction.regret_note else ""
+    return f"{where} this one is worse by {prediction.regret_words} in {metric}{note}"
 
 
 def show_next(found: "Next") -> None:
@@ -60,11 +67,13 @@ def show_next(found: "Next") -> None:
     if law is None:
         out.print(f"no runs for a law: {found.law_note}", soft_wrap=True)
     else:
-        now = f"now ×/÷ {_factor(law.sd):.2f} (1 SD) at the target; " if law.sd is not None else ""
+        now = f"now ×/÷ {_factor(law.sd):.2f} ({ONE_SD}) at the target; " if law.sd is not None else ""
         if law.stop:
             out.print(Text.assemble(("stop", "bold"), f": {now}{law.reason}"), soft_wrap=True)
             out.print("\nwhat would narrow it most all the same, and is written to no file:", style="dim")
         show_rows([_next_row(run) for run in law.runs])
+        if law.criterion:
+            out.print(f"\n{law.criterion}", soft_wrap=True)
         if not law.stop:
             out.print(f"\n{now}{law.reason}", soft_wrap=True)
         for warning in law.warnings:
@@ -93,7 +102,7 @@ def _next_row(run: "NextRun") -> dict[str, Any]:
             run.why
         ],
         "cost (smallest run = 1)": run.cost,
-        "×/÷ (1 SD) after it": None if run.sd is None else _factor(run.sd),
+        f"×/÷ ({ONE_SD}) after it": None if run.sd is None else _factor(run.sd),
     }
 
 
@@ -139,12 +148,12 @@ def _optimum_row(optimum: "Optimum") -> dict[str, Any]:
         | {what: value for what, value in counts.items() if value is not None}
         | {
             "best rate": optimum.lr,
-            "×/÷ (1 SE)": None if optimum.se_ln is None else _factor(optimum.se_ln),
+            f"×/÷ ({ONE_SE})": None if optimum.se_ln is None else _factor(optimum.se_ln),
             "best on the grid": optimum.grid_best,
             "as good": _as_good(optimum),
             "runs": None if given else optimum.n_runs,
             "diverged": None if given else optimum.n_diverged,
-            "optimum": optimum.status,
+            "optimum": optimum.standing,
         }
     )
 

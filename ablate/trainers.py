@@ -2,6 +2,8 @@
 
     Config                        pydantic model of one trial's config: frozen, unknown keys forbidden
     METRICS                       metric name -> what it means and its unit
+    SCALES                        metric name -> `meaning`, `unit`, bounds `low` and `high`, which way is `better`, what `chance` gives;
+                                  pages and figures show it; may be left out
     stages(config) -> [Stage]     what one trial executes, in order, with costs in closed form; imports no torch
     changeable(base) -> (str, ..)  paths into Config that may change while its last stage trains, for `stop_early: pbt`; may be left out
     objections(configs, num_devices=N) -> [((path, message), ..), ..]   of each config in turn, what is wrong with it on so many devices, or

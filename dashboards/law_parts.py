@@ -5,19 +5,24 @@ from math import exp
 from dash import html
 from dash.development.base_component import Component
 
-from ablate.analysis.laws import SYMBOLS, rate_label, size_label
+from ablate.analysis.laws import ONE_SD, ONE_SE, SYMBOLS, rate_label, size_label
 from ablate.analysis.lr_law import LawReport, cell_label
 from ablate.analysis.next_runs import NextRuns
 from ablate.next_study import Next, OpenClaim
 from ablate.quantities import counted, duration_text, scientific
 from dashboards.widgets import DASH, message, number, table
 
-WHY = {"edge": "best rate at the end of the grid", "spread": "too few rates", "gain": "narrows the interval"}
+WHY = {
+    "edge": "best rate at the end of the grid",
+    "spread": "too few rates",
+    "repeat": "its rates disagree",
+    "gain": "narrows the interval",
+}
 RATE = "Peak learning rate η"
 
 
 def optima_table(report: LawReport) -> Component:
-    head = ["Size N", RATE, "×/÷ (1 SE)", "Best of the grid", "Near-optimal set", "Runs", "Diverged", "Optimum"]
+    head = ["Size N", RATE, f"×/÷ ({ONE_SE})", "Best of the grid", "Near-optimal set", "Runs", "Diverged", "Optimum"]
     rows = [
         [
             cell_label(optimum),
@@ -27,7 +32,7 @@ def optima_table(report: LawReport) -> Component:
             ", ".join(map(rate_label, optimum.near_optimal)) or DASH,
             optimum.n_runs,
             optimum.n_diverged,
-            optimum.status,
+            optimum.standing,
         ]
         for optimum in report.optima
     ]
@@ -59,7 +64,7 @@ def next_section(found: Next, *, study: str) -> Component:
 
 
 def _law_runs(law: NextRuns) -> list[Component]:
-    now = f"Now ×/÷ {exp(law.sd):.2f} (1 SD) at the target; " if law.sd is not None else ""
+    now = f"Now ×/÷ {exp(law.sd):.2f} ({ONE_SD}) at the target; " if law.sd is not None else ""
     said = f"{now}{law.reason}." if now or law.stop else f"{law.reason[:1].upper()}{law.reason[1:]}."
     rows = [
         [
@@ -73,10 +78,11 @@ def _law_runs(law: NextRuns) -> list[Component]:
         ]
         for number_, run in enumerate(law.runs, start=1)
     ]
-    head = ["", "Size N", RATE, "Seed", "Why", "Cost (smallest run = 1)", "×/÷ (1 SD) after it"]
+    head = ["", "Size N", RATE, "Seed", "Why", "Cost (smallest run = 1)", f"×/÷ ({ONE_SD}) after it"]
     lead: list[Component | str] = [html.Strong("Stop: "), said] if law.stop else [said]
     after = [html.P("What would narrow it most all the same, and is written to no file:", className="note")] if law.stop and rows else []
-    return [html.P(lead), *after, *([table(head, rows, label="Next runs", numeric=[1, 2, 3, 5, 6])] if rows else [])]
+    why = [html.P(f"{law.criterion[:1].upper()}{law.criterion[1:]}.", className="note")] if law.criterion and rows else []
+    return [html.P(lead), *after, *([table(head, rows, label="Next runs", numeric=[1, 2, 3, 5, 6])] if rows else []), *why]
 
 
 def _claim(claim: OpenClaim) -> Component:

@@ -10,6 +10,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
 from ablate.lesson_match import bears_on_lessons
+from ablate.metric_scales import metric_lines
 from ablate.plot_style import CONFIG, STATES, escape
 from ablate.scaling import mix_axes
 from ablate.stores import StudyRecord
@@ -128,6 +129,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, label: str, num
 def verdict_badge(verdict: str) -> Component:
     sign = {"supported": "✓", "contradicted": "✗", "equivalent": "≈"}.get(verdict, "?")
     return html.Span(f"{sign} {verdict}", className=f"badge verdict-{verdict}")
+
+
+def meanings(record: StudyRecord, metrics: Sequence[str]) -> list[Component]:
+    """Under a metric's chooser: what the chosen ones mean, their unit and bounds, and which way is better, as far as that is declared."""
+    return [html.P(line, className="note") for line in metric_lines(record.spec, metrics)]
 
 
 def chooser(component_id: str, *, label: str, options: Sequence[str], value: str) -> Component:

@@ -15,20 +15,13 @@ from model_zoo.data.mix import Data
 from model_zoo.decoders.decoder import Decoder
 from model_zoo.encoders import Encoder, read_encoder
 from model_zoo.encoders.encoder import Features, Objective, objective_params
-from model_zoo.evaluate.averages import AVERAGES, CAPTION_VQA_MEAN, SHOTS
+from model_zoo.evaluate.metrics import SCALES, in_words
 from model_zoo.evaluate.names import HARNESS
 from model_zoo.evaluate.names import reported as reports
 from model_zoo.lacking import lacks
 from model_zoo.objections import objections
 
-__all__ = ["METRICS", "Config", "StageSpec", "lacks", "objections", "reports", "stages", "train"]
-
-_TASKS = {
-    "caption": "digits of a scene named right, each after the right ones before it",
-    "vqa": "questions about one place of a scene answered right",
-    "in_context": "two-way choice of a label that only the document defines (chance 50, exactly 50 at 0 shots)",
-}
-
+__all__ = ["METRICS", "SCALES", "Config", "StageSpec", "lacks", "objections", "reports", "stages", "train"]
 
 _HARNESS_SCORE = re.compile(HARNESS + r"(/[\w.-]+){2,3}")
 
@@ -40,37 +33,7 @@ class _Metrics(dict[str, str]):
         return super().__contains__(name) or (isinstance(name, str) and _HARNESS_SCORE.fullmatch(name) is not None)
 
 
-_NAMED = {
-    **{f"{task}/{shots}": f"{meaning}, {shots} shots, percent" for task, meaning in _TASKS.items() for shots in SHOTS},
-    **{f"cider/{shots}": f"CIDEr-D of the model's own captions, {shots} shots, 0 to 10 (papers print 100 times it)" for shots in SHOTS},
-    **{
-        f"vqa_accuracy/{shots}": f"accuracy of VQA, of answers the model writes to questions of eval.few_shot, {shots} shots, percent"
-        for shots in SHOTS
-    },
-    **{
-        f"{CAPTION_VQA_MEAN}/{shots}": f"plain mean of 100 x cider/{shots} and vqa_accuracy/{shots}: neither percent nor CIDEr-D"
-        for shots in SHOTS
-    },
-    "lm_eval/TASK/METRIC": "what lm-evaluation-harness gives the decoder: each of eval.harness.scores",
-    "progression_score": "digits of a progression continued right from the third on, no image, percent",
-    "recall_score": "values of keys that came before in the text recalled right, no image, percent",
-    **{average: f"plain mean of {', '.join(parts)}, percent" for average, parts in AVERAGES.items()},
-    "ttft_flops": "FLOPs to the first token of an answer: encoder, connector, decoder and head on one image and a question without shots",
-    "ttft_ms": "time to first token, ttft_encoder_ms + ttft_prefill_ms, milliseconds; only where eval.latency is measured",
-    "ttft_encoder_ms": "of it the encoder: one image, batch size 1, median, milliseconds",
-    "ttft_prefill_ms": "of it all after the encoder: connector, decoder over the prompt, head at the last token, median, milliseconds",
-    "val_loss": "held-out loss, mean over caption, interleaved and text with equal weights, nats",
-    "skipped_rows": "bad rows left out so far, of `data.files` (train, once an epoch, and held_out) and of eval.few_shot",
-    "train_loss": "loss of the trial's own mix, mean over the steps since the last point, nats",
-    "tokens": "tokens that the decoder has read since the stage began, image tokens included, all devices together",
-    "load_balance_loss": "of a decoder with experts at this step, mean over its expert layers: 1 where all experts are used alike, "
-    "up to their number",
-    "router_z_loss": "of the same: squared log of the sum of the exponentials of a router's logits, mean over tokens and expert layers",
-    "encoder_loss": "of the encoder stage: image-caption contrast in nats, or squared error of the next patch's normalised pixels",
-    "encoder_accuracy": "images of a batch that find their own caption, percent; contrastive alone",
-}
-
-METRICS: dict[str, str] = _Metrics(_NAMED)
+METRICS: dict[str, str] = _Metrics({name: in_words(name) for name in SCALES})
 
 _CHANGEABLE = ("learning_rate", "weight_decay", "clip_norm")
 STEP_FIELDS = {"rows_per_step", "optimizer", "accumulate", "precision", "checkpoint_layers", "lora_rank", "sharding"}

@@ -29,6 +29,7 @@ KEYS = {
     "kind",
     "extrapolation_decades",
     "regret",
+    "regret_note",
     "weight_decay",
     "notes",
 }
@@ -115,7 +116,7 @@ def test_next_proposes_runs_for_a_csv(tmp_path: Path, ablate: Ablate) -> None:
     file = tmp_path / "runs.csv"
     file.write_text("\n".join(["n_params,lr,seed,loss", *rows]))
     found = json.loads(ablate("next", str(file), "--runs", "2", "--json"))
-    assert set(found) == {"runs", "stop", "reason", "sd", "warnings", "claims"}
+    assert set(found) == {"runs", "stop", "reason", "sd", "warnings", "criterion", "claims"}
     assert [set(run) for run in found["runs"]] == [{"n_params", "lr", "seed", "why", "cost", "sd", "gain"}] * 2
     assert "narrows the interval" in ablate("next", str(file))
 

@@ -10,6 +10,7 @@ from scipy import stats
 from ablate import figures
 from ablate.analysis.effects import level_effects
 from ablate.errors import InputError
+from ablate.metric_scales import MetricScale
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 ESCAPED = "&lt;img src=x onerror=alert(1)&gt;"
@@ -30,7 +31,7 @@ def named(figure: go.Figure, name: str) -> Any:
 
 
 def test_score_by_level_draws_mean_interval_and_seeds() -> None:
-    figure = figures.score_by_level(results(), axis="image_size", metrics=["score/0"], unit="points")
+    figure = figures.score_by_level(results(), axis="image_size", metrics=["score/0"], scales={"score/0": MetricScale(unit="points")})
     points, mean = figure.data
     assert list(mean.x) == [16.0, 24.0, 32.0]
     assert list(mean.y) == [1.0, 2.0, 3.0]
@@ -54,6 +55,28 @@ def test_score_by_level_several_metrics_are_one_series_each() -> None:
 )
 def test_score_by_level_numbers_are_on_a_numeric_scale(levels: tuple[Any, ...], scale: str) -> None:
     assert figures.score_by_level(results(levels), axis="image_size", metrics=["score/0"]).layout.xaxis.type == scale
+
+
+def test_score_by_level_joins_numbers_alone_by_lines() -> None:
+    for levels, mode in (((16, 24), "lines+markers"), (("45:45:10", "90:0:10"), "markers")):
+        figure = figures.score_by_level(results(levels), axis="image_size", metrics=["score/0", "score/8"])
+        assert [trace.mode for trace in figure.data] == [mode] * 4
+        assert (figure.layout.scattermode == "group") == (mode == "markers")
+    half = float(stats.t.ppf(0.975, 2) / np.sqrt(3))  # of the grouped points, the means 1 and 2 of score/0 have it
+    assert list(figure.layout.yaxis.range) == pytest.approx([1 - half - 0.06 * (1 + 2 * half), 2 + half + 0.06 * (1 + 2 * half)])
+
+
+def test_score_by_level_draws_no_interval_beyond_what_the_metric_can_be() -> None:
+    half = stats.t.ppf(0.975, 2) / np.sqrt(3)
+    bounded = {"score/0": MetricScale(unit="points", low=0.0, high=4.0)}
+    figure = figures.score_by_level(results(), axis="image_size", metrics=["score/0"], scales=bounded)
+    mean = figure.data[1]
+    assert list(mean.error_y.array) == pytest.approx([half, 2.0, 1.0])
+    assert list(mean.error_y.arrayminus) == pytest.approx([1.0, 2.0, half])
+    assert all(said == f"n = 3, ±{half:.3g}" for said in mean.customdata)
+    assert "drawn up to 0 and 4, the metric's bounds" in figure.layout.title.subtitle.text.replace("<br>", " ")
+    free = figures.score_by_level(results(), axis="image_size", metrics=["score/0"])
+    assert (free.data[1].error_y.arrayminus, free.layout.title.subtitle.text) == (None, None)
 
 
 def test_score_by_level_one_seed_has_no_bar() -> None:
@@ -175,7 +198,7 @@ def test_figures_text_from_data_is_escaped() -> None:
     )
     effects = level_effects(frame, axis=HOSTILE, baseline="b", metric=HOSTILE + "0")
     drawn = [
-        figures.score_by_level(frame, axis=HOSTILE, metrics=[HOSTILE + "0"], unit=HOSTILE),
+        figures.score_by_level(frame, axis=HOSTILE, metrics=[HOSTILE + "0"], scales={HOSTILE + "0": MetricScale(unit=HOSTILE)}),
         figures.effects_forest(effects, unit=HOSTILE),
         figures.curves(curve, group_by="arm", metric=HOSTILE, unit=HOSTILE),
         figures.completeness(frame),

@@ -28,12 +28,12 @@ MEANT = Definitions(
 )
 
 
-def report(definitions: Definitions | None = MEANT) -> LawReport:
+def report(definitions: Definitions | None = MEANT, *, tried: tuple[float, float] = (1e-9, 1.0)) -> LawReport:
     sizes = [9e6, 85e6, 302e6, 1.2e9]
     rates = [MM1.lr(size) * exp(shift) for size, shift in zip(sizes, [0.1, -0.1, 0.15, -0.1], strict=True)]
     found = fit_points(pd.DataFrame({"n_params": sizes, "eta": rates, "se_ln": 0.05}), definitions=definitions)
     assert found.fit is not None
-    used = tuple(replace(optimum, curvature=0.02) for optimum in found.fit.used)
+    used = tuple(replace(optimum, curvature=0.02, tried=tried) for optimum in found.fit.used)
     return replace(found, fit=replace(found.fit, used=used), metric="loss")
 
 
@@ -94,6 +94,16 @@ def test_review_has_three_sentences_with_basis_cost_and_what_must_match() -> Non
     assert "95 % prediction interval is" in basis
     assert "in loss" in cost
     assert "20 tokens a parameter" in to_match
+
+
+def test_review_states_no_cost_of_rates_that_nobody_tried() -> None:
+    found = report(tried=(1e-4, 1e-2))
+    assert found.fit is not None
+    asked = fitted_run(found, found.fit.predict(30e9), name="mine", source="study mine", simulated=True)
+    assert asked.review[1] == (
+        "What a wrong rate costs is not known all over that interval: rates there lie outside the rates tried at 1.2B, 1.00e-4 to 1.00e-2."
+    )
+    assert written(asked)["peak_learning_rate"]["regret"] is None
 
 
 def test_law_without_definitions_emits_nothing() -> None:

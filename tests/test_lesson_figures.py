@@ -9,6 +9,7 @@ from scipy import stats
 
 from ablate import lesson_figures
 from ablate.lesson_match import LessonPlot, matching_lessons
+from ablate.metric_scales import MetricScale
 from tests.test_figures import ESCAPED, HOSTILE, named
 
 SHOTS = ("few_shot/0", "few_shot/4", "few_shot/8")
@@ -62,8 +63,7 @@ def test_connector_bars_have_a_panel_a_shot_count_and_intervals() -> None:
     assert list(first.error_y.array) == pytest.approx([HALF] * 4)
     assert [trace.showlegend for trace in figure.data] == [True, True, False, False, False, False]
     assert figure.data[0].marker.pattern.shape != figure.data[1].marker.pattern.shape
-    assert "MM1 (Figure 4): average pool / attention pool / C-Abstractor: no conclusive difference" in notes(figure)
-    assert "arXiv 2403.09611" in notes(figure)
+    assert notes(figure) == "MM1, Figure 4 (arXiv 2403.09611): connector_type, connector_tokens, connector_res"
 
 
 def test_connector_bars_absent_tokens_are_a_bar_of_their_own() -> None:
@@ -87,8 +87,22 @@ def test_data_panel_has_a_bar_a_metric_at_each_mix() -> None:
     figure = lesson_figures.lesson_figure(match, frame)
     text = named(figure, "text_score")
     assert (list(text.x), list(text.y)) == (["45:45:10", "90:0:10"], [301, 311])
-    assert figure.layout.xaxis.title.text == "data.mix (caption:interleaved:text)"
-    assert "interleaved share &gt;= 50 %: needed for good few-shot" in notes(figure)
+    assert figure.layout.xaxis2.title.text == "data.mix (caption:interleaved:text)"
+    assert notes(figure) == "MM1, Figure 5a (arXiv 2403.09611): caption_share_0shot, interleaved_fewshot, interleaved_text"
+    assert (named(figure, SHOTS[0]).yaxis, text.yaxis) == ("y", "y2")  # nobody said that they have one unit
+
+
+def test_data_panel_has_a_panel_a_unit_and_cuts_what_is_out_of_bounds() -> None:
+    metrics = ("cider/0", "vqa/0", "text_score")
+    frame = results({"data.mix": ["45:45:10", "90:0:10"]}, metrics=metrics)
+    percent = MetricScale(unit="percent", low=0.0, high=211.0)
+    scales = {"cider/0": MetricScale(unit="CIDEr-D", low=0.0, high=10.0), "vqa/0": percent, "text_score": percent}
+    figure = lesson_figures.data_panel(frame, axis="data.mix", metrics=metrics, scales=scales)
+    assert [trace.yaxis for trace in figure.data] == ["y", "y2", "y2"]
+    assert [figure.layout[axis].title.text for axis in ("yaxis", "yaxis2")] == ["cider/0 (CIDEr-D)", "score (percent)"]
+    assert list(named(figure, "text_score").error_y.array) == pytest.approx([HALF, 0.0])
+    assert list(named(figure, "vqa/0").error_y.array) == pytest.approx([HALF] * 2)
+    assert "drawn up to 0 and 211" in notes(figure)
 
 
 def test_sft_curve_compares_resolutions_where_the_other_axes_are_shared() -> None:

@@ -37,8 +37,8 @@ SEEDS_FOR_G = 9
 """Paired seeds below which no Hedges g is given: its unit, the seeds' SD, would be known worse than to a factor of 2.
 
 The mean of two paired variances has 2 (n - 1) / (1 + rho²) degrees of freedom (twice its squared mean over its variance, as Satterthwaite
-counts them; variances of a correlation rho covary by rho²), n - 1 at least; n seeds do not say which rho. By chi² the upper end of the SD's 95 % interval is 6.3 times the SD at 3 seeds, 2.04 at
-8 and 1.92 at 9.
+counts them; variances of a correlation rho covary by rho²), n - 1 at least; n seeds do not say which rho. By chi² the upper end of the SD's
+95 % interval is 6.3 times the SD at 3 seeds, 2.04 at 8 and 1.92 at 9.
 """
 
 FEW_FOR_G = f"no Hedges g below {SEEDS_FOR_G} seeds: the SD that it is measured in is not known within a factor of 2"

@@ -6,13 +6,14 @@ holds if the law is log-linear and the scatter between sizes stays as it was; a 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp, log, sqrt
+from math import dist, exp, log, sqrt
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from ablate.analysis.laws import (
     OPTIONS,
+    OUTSIDE,
     SYMBOLS,
     WEIGHT_DECAY_RATIO,
     Definitions,
@@ -22,6 +23,8 @@ from ablate.analysis.laws import (
     decay_for,
     extrapolation_notes,
     positive,
+    rate_label,
+    size_label,
     unread_notes,
 )
 from ablate.analysis.optima import Optimum
@@ -152,6 +155,7 @@ class LawFit:
         given = {quantity: positive(value, what=quantity) for quantity, value in asked.items() if value is not None}
         place = self.place(given)
         rate, interval = self._rate(place), self._interval(place, level=level)
+        regret, regret_note = self._regret(place, rate=rate, interval=interval)
         decades = {
             quantity: decades_outside(exp(ln_value), self.range_of(quantity)) or 0.0
             for quantity, ln_value in zip(self.slopes, place, strict=True)
@@ -165,7 +169,8 @@ class LawFit:
             level=level if interval else None,
             kind="prediction" if interval else None,
             extrapolation_decades=max(decades.values()),
-            regret=self._regret(rate, interval),
+            regret=regret,
+            regret_note=regret_note,
             weight_decay=decay_for(rate),
             notes=(
                 *unread_notes({quantity: given.get(quantity) for quantity in asked}, reads={"n_params", *read}),
@@ -221,13 +226,18 @@ class LawFit:
         low, high = self.line.interval(place, level=level, kind="prediction")
         return (exp(low), exp(high)) if max(abs(low), abs(high)) <= BEYOND else None
 
-    def _regret(self, rate: float, interval: tuple[float, float] | None) -> tuple[float, float] | None:
-        """With the curvature of the largest size, as if it held there and out to the interval's ends."""
-        curvature = max(self.used, key=lambda optimum: (optimum.n_params, optimum.tokens or 0.0)).curvature
-        if interval is None or curvature is None:
-            return None
-        low, high = (curvature * log(bound / rate) ** 2 for bound in interval)
-        return low, high
+    def _regret(
+        self, place: Sequence[float], *, rate: float, interval: tuple[float, float] | None
+    ) -> tuple[tuple[float | None, float | None] | None, str]:
+        """With the curvature of the nearest size, as if it held there, and why an end has none: its curve says nothing of rates, be it the
+        law's own or the interval's end, that were not tried there."""
+        nearest = min(zip(self.used, ln_table(self.used, self.form), strict=True), key=lambda pair: dist(pair[1], place))[0]
+        if interval is None or nearest.curvature is None or nearest.tried is None:
+            return None, ""
+        low, high = nearest.tried
+        ends = [nearest.curvature * log(end / rate) ** 2 if low <= min(end, rate) <= max(end, rate) <= high else None for end in interval]
+        note = f"{OUTSIDE} at {size_label(nearest.n_params)}, {rate_label(low)} to {rate_label(high)}" if None in ends else ""
+        return (None if ends == [None, None] else (ends[0], ends[1])), note
 
 
 def fit_power_law(

@@ -31,6 +31,9 @@ Range = tuple[float | None, float | None]
 NO_CHANGE = "no change"
 """The slope 0 of a rate that is the same at all sizes, as under muP."""
 
+OUTSIDE = "outside the rates tried"
+ONE_SE, ONE_SD = "1 SE, about 68 %", "1 SD, about 68 %"
+"""Beside a factor ×/÷: intervals are of 95 %, these are not."""
 WEIGHT_DECAY_RATIO = 0.1
 """MM1: lambda = 0.1 eta."""
 
@@ -88,8 +91,8 @@ class Prediction:
     """`prediction`: the interval is for the optimum of one new model, not for the mean line."""
     extrapolation_decades: float | None
     """Decades outside the range of the fit, of what lies farthest outside; 0 inside, None where the range is not known."""
-    regret: tuple[float, float] | None
-    """What the metric loses if the true optimum lies at that end of the interval."""
+    regret: tuple[float | None, float | None] | None
+    """What the metric loses if the true optimum lies at that end of the interval; None where `regret_note` says why."""
     weight_decay: WeightDecay | None
     notes: tuple[str, ...] = ()
     tokens: float | None = None
@@ -97,6 +100,15 @@ class Prediction:
     """FLOPs as they were asked, or 6 N D where the law reads them and they were not."""
     batch_tokens: float | None = None
     """Tokens a step, where the law's source has a law for them too."""
+    regret_note: str = ""
+    """Why an end has no regret; empty where both have one, and where there is no curve or no interval to read one from."""
+
+    @property
+    def regret_words(self) -> str:
+        """At the two ends, such as `0.02 and 0.03`; empty where nothing is known."""
+        if self.regret is None:
+            return self.regret_note
+        return " and ".join(OUTSIDE if end is None else f"{end:.2g}" for end in self.regret)
 
     def to_json(self) -> dict[str, Any]:
         record = asdict(self)
@@ -288,5 +300,5 @@ def unread_notes(asked: Mapping[Quantity, float | None], *, reads: Collection[Qu
     return (f"not read by this law: {', '.join(unread)}",) if unread else ()
 
 
-def _listed(pair: tuple[float, float] | None) -> list[float] | None:
+def _listed(pair: tuple[float | None, float | None] | None) -> list[float | None] | None:
     return None if pair is None else list(pair)

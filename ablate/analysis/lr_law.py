@@ -294,10 +294,13 @@ def _optimum_warnings(optimum: Optimum, runs: pd.DataFrame) -> Iterable[str]:
             diverged = (low if optimum.status == "edge_low" else high) or best
             said = f"{size}: {rate_label(best)} {left_out}, because {rate_label(diverged)} beside it diverged"
             yield f"{said}; try {rate_label(sqrt(best * diverged))}"
-        case "interior" if optimum.near_optimal and optimum.near_optimal[0] == rates[0]:
-            yield f"{size}: {_open_end('lowest', rates[0], rates[0] / rate_step(rates))}"
-        case "interior" if optimum.near_optimal and optimum.near_optimal[-1] == rates[-1]:
-            yield f"{size}: {_open_end('highest', rates[-1], rates[-1] * rate_step(rates))}"
+        case "interior" if optimum.open_side:
+            ends = {
+                "lower": ("lowest", rates[0], rates[0] / rate_step(rates)),
+                "upper": ("highest", rates[-1], rates[-1] * rate_step(rates)),
+            }
+            shown = [end for side, end in ends.items() if optimum.open_side in (side, "both")]
+            yield f"{size}: {optimum.standing}: {'; '.join(_open_end(*end) for end in shown)}"
         case "nonconvex":
             said = f"the curve of the other sizes does not fit the rates around its best, {rate_label(best)}, left out of the fit"
             yield f"{size}: {said}; run these again with another seed"

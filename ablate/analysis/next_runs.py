@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.law_fit import Form, LawFit, fit_power_law, ln_table
-from ablate.analysis.laws import positive
+from ablate.analysis.laws import positive, size_label
 from ablate.analysis.local_curve import SharedCurve
 from ablate.analysis.lr_law import TARGET, far_out, left_out, require_sizes
 from ablate.analysis.optima import Cell, Goal, Optimum, cells_of, curve_of, finished_runs, rate_step
@@ -70,10 +70,12 @@ class NextRuns:
     """SD of ln lr at the target by the runs there are."""
     warnings: tuple[str, ...] = ()
     """What is to be known of the runs that this rests on."""
+    criterion: str = ""
+    """By what the runs were chosen, and why they are all of one size where they are; empty where none was chosen by gain."""
 
     def to_json(self) -> dict[str, Any]:
         found = {"runs": [run.to_json() for run in self.runs], "stop": self.stop, "reason": self.reason, "sd": self.sd}
-        return found | {"warnings": list(self.warnings)}
+        return found | {"warnings": list(self.warnings), "criterion": self.criterion}
 
 
 def next_runs(
@@ -181,7 +183,23 @@ class _Plan:
         if (fit.tau or 0.0) < USUAL_SCATTER:
             found = "none was found" if fit.tau is None else f"{fit.tau:.2g} was found"
             reason += f"; planned with a scatter between sizes of {USUAL_SCATTER:g} (ln units), as in public runs, since {found} here"
-        return NextRuns(tuple(chosen[:count]), stop=enough, reason=reason, sd=before)
+        proposed = tuple(chosen[:count])
+        return NextRuns(proposed, stop=enough, reason=reason, sd=before, criterion=self._criterion(proposed, optima))
+
+    def _criterion(self, chosen: Sequence[NextRun], optima: Sequence[Optimum]) -> str:
+        said = "each run is the one that lowers the SD of the target's ln rate most" + (
+            " for its FLOPs, 6 N D" if self.per == "flop" else ""
+        )
+        cells = {run.cell for run in chosen}
+        if len(cells) > 1 or len(optima) < 2:
+            return said
+        (cell,) = cells
+        sizes, errors = [optimum.n_params for optimum in optima], {optimum.cell: optimum.se_ln or 0.0 for optimum in optima}
+        why = ["its best rate is the least certain"] if errors[cell] == max(errors.values()) else []
+        why += ["it stands at an end of the sizes, where it moves the slope most"] if cell.n_params in (min(sizes), max(sizes)) else []
+        cheapest = self.per == "flop" and self.costs[cell] == min(self.costs.values()) < max(self.costs.values())
+        why += ["its runs cost least"] if cheapest else []
+        return f"{said}; here all are at {size_label(cell.n_params)}" + (f": {'; '.join(why)}" if why else "")
 
     def _rates(self, cell: Cell, *, around: float | None = None) -> list[float]:
         """The rates of a cell; with `around` those within reach of it, and the next ones beyond the grid."""

@@ -80,6 +80,24 @@ class Optimum:
     """k of the curve that all sizes share; 0 of a parabola."""
     fitted: tuple[float, float] | None = None
     """Lowest and highest rate that the curve was fitted to."""
+    grid: tuple[float, float] | None = None
+    """Lowest and highest rate that was run, diverged ones among them."""
+    tried: tuple[float, float] | None = None
+    """Lowest and highest rate with a finite metric."""
+
+    @property
+    def open_side(self) -> Literal["", "lower", "upper", "both"]:
+        """Where the end of the grid cannot be told from the best rate, so that an interior optimum may lie beyond it all the same."""
+        if self.status != "interior" or self.grid is None or not self.near_optimal:
+            return ""
+        low, high = self.near_optimal[0] == self.grid[0], self.near_optimal[-1] == self.grid[1]
+        return "both" if low and high else "lower" if low else "upper" if high else ""
+
+    @property
+    def standing(self) -> str:
+        """How sure the optimum's place is, in the words of every table and warning: `interior`, `interior, upper side open`, `edge_low`."""
+        side = {"": "", "lower": ", lower side open", "upper": ", upper side open", "both": ", both sides open"}[self.open_side]
+        return f"{self.status}{side}"
 
     def curve(self, rates: Sequence[float], *, goal: Goal) -> list[float] | None:
         """The metric at these rates by the curve that placed the optimum, mean over seeds; None where there is none."""
@@ -96,7 +114,11 @@ class Optimum:
     def to_json(self) -> dict[str, Any]:
         keys = ("n_params", "lr", "se_ln", "status", "grid_best", "n_runs", "n_diverged")
         given = {column: getattr(self, column) for column in OPTIONAL if getattr(self, column) is not None}
-        return {key: getattr(self, key) for key in keys} | {"bound": list(self.bound), "near_optimal": list(self.near_optimal)} | given
+        return (
+            {key: getattr(self, key) for key in keys}
+            | {"bound": list(self.bound), "near_optimal": list(self.near_optimal), "open": self.open_side or None}
+            | given
+        )
 
 
 def find_optima(runs: pd.DataFrame, *, metric: str, goal: Goal) -> tuple[Optimum, ...]:
@@ -275,7 +297,7 @@ class _Rate(NamedTuple):
 def _optimum(cell: Cell, runs: pd.DataFrame, *, sign: int) -> Optimum:
     rates = _rates(runs, sign=sign)
     finite = [rate for rate in rates if isfinite(rate.loss)]
-    counts: Mapping[str, Any] = cell._asdict() | {"n_runs": len(runs), "n_diverged": int(runs["value"].isna().sum())}
+    counts: Mapping[str, Any] = cell._asdict() | {"n_runs": len(runs), "n_diverged": int(runs["value"].isna().sum()), "grid": _ends(runs)}
     if not finite:
         return Optimum(
             lr=None,
@@ -301,6 +323,7 @@ def _optimum(cell: Cell, runs: pd.DataFrame, *, sign: int) -> Optimum:
         grid_best=best.lr,
         status="too_few",
         n_seeds=best.runs,
+        tried=(finite[0].lr, finite[-1].lr),
         **counts,
     )
     if len(finite) < 3:

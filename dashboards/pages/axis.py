@@ -13,13 +13,28 @@ from ablate import figures
 from ablate.analysis.effects import USABLE, Effect, level_effects
 from ablate.analysis.verdicts import numbers_of
 from ablate.errors import InputError, did_you_mean
+from ablate.metric_scales import scales_of, stem_of
 from ablate.results import KEYS, at_baselines, by_shots, ordered_metrics
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
 from dashboards.reader import Reader
 from dashboards.snapshot import Version
-from dashboards.widgets import DASH, aria, blank, fit_card, graph, heading, level_text, message, number, register_graph, study_links, table
+from dashboards.widgets import (
+    DASH,
+    aria,
+    blank,
+    fit_card,
+    graph,
+    heading,
+    level_text,
+    meanings,
+    message,
+    number,
+    register_graph,
+    study_links,
+    table,
+)
 
 NAMES = (1, 2)
 
@@ -51,6 +66,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             heading(record, page=axis, links=study_links(record, here=href("axis", record.name, axis))),
             _axes(record, here=axis),
             html.Div(html.Div([html.Label("Metrics", htmlFor="axis-metrics"), chooser], className="control wide"), className="controls"),
+            html.Div(id="axis-meanings"),
             html.Div([_row(slot) for slot in range(MAX_FAMILIES)], id="axis-figures"),
             html.Section([html.H2(f"Effects of {axis}"), html.Div(id="axis-effects")], className="card"),
         ]
@@ -69,6 +85,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     slots = [f"axis-{kind}-{slot}" for slot in range(MAX_FAMILIES) for kind in ("scores", "effects")]
 
     @app.callback(
+        Output("axis-meanings", "children"),
         Output("axis-effects", "children"),
         *(Output(f"axis-row-{slot}", "hidden") for slot in range(MAX_FAMILIES)),
         *(Output(f"{name}-made", "data") for name in slots),
@@ -88,7 +105,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         made = [sent.figure(figure, have=had) for figure, had in zip(itertools.chain(*drawn), have, strict=False)]
         unused = MAX_FAMILIES - len(drawn)
         hidden = [False] * len(drawn) + [True] * unused
-        return (effects_table(axis, effects=found), *hidden, *made, *[no_update] * (2 * unused))
+        return (meanings(measured.record, chosen), effects_table(axis, effects=found), *hidden, *made, *[no_update] * (2 * unused))
 
     for name in slots:
         register_graph(app, name=name)
@@ -127,12 +144,7 @@ def metrics_of(measured: Measured) -> list[str]:
 def first_metrics(measured: Measured) -> list[str]:
     """The study's metric with its other shot counts."""
     main = measured.metric
-    return [metric for metric in metrics_of(measured) if family(metric) == family(main)] if family(main) != main else [main]
-
-
-def family(metric: str) -> str:
-    """`score` of `score/4`: what is drawn together, a series a shot count."""
-    return by_shots(metric)[0]
+    return [metric for metric in metrics_of(measured) if stem_of(metric) == stem_of(main)] if stem_of(main) != main else [main]
 
 
 Effects = Mapping[str, tuple[tuple[Effect, ...], str]]
@@ -143,7 +155,7 @@ def axis_figures(measured: Measured, *, axis: str, effects: Effects, dark: bool)
     """Of each family the scores by level, a series a shot count, and the effects beside them."""
     families: dict[str, list[str]] = {}
     for metric in effects:
-        families.setdefault(family(metric), []).append(metric)
+        families.setdefault(stem_of(metric), []).append(metric)
     return [_family(measured, axis=axis, metrics=metrics, effects=effects, dark=dark) for metrics in list(families.values())[:MAX_FAMILIES]]
 
 
@@ -181,7 +193,9 @@ def _family(measured: Measured, *, axis: str, metrics: Sequence[str], effects: E
     shown = [metric for metric in metrics if metric in measured.results]
     if not shown:
         return blank(f"no trial has reported {', '.join(metrics)} yet"), blank()
-    scores = figures.score_by_level(measured.results, axis=axis, metrics=shown, simulated=simulated, dark=dark)
+    scores = figures.score_by_level(
+        measured.results, axis=axis, metrics=shown, scales=scales_of(measured.record.spec), simulated=simulated, dark=dark
+    )
     forest = figures.effects_forest(found, simulated=simulated, dark=dark) if found else blank("no effect yet")
     return fit_card(scores, view=view), fit_card(forest, view=view)
 

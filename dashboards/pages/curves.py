@@ -24,7 +24,7 @@ from dashboards.curve_view import (
 )
 from dashboards.reader import Reader
 from dashboards.snapshot import Version
-from dashboards.widgets import chooser, graph, heading, register_graph, study_links
+from dashboards.widgets import chooser, graph, heading, meanings, register_graph, study_links
 
 NAMES = (1,)
 
@@ -62,6 +62,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                     html.H2("Curves"),
                     html.Div(choosers, className="controls"),
                     html.Div(html.Div([html.Label("Only", htmlFor="curves-only"), only], className="control wide"), className="controls"),
+                    html.Div(id="curves-meanings"),
                     graph("curves-lines", label="Metric while training"),
                     html.Div(id="curves-caption"),
                 ],
@@ -84,6 +85,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
 
     @app.callback(
         Output("curves-lines-made", "data"),
+        Output("curves-meanings", "children"),
         Output("curves-caption", "children"),
         Input("seen", "data"),
         Input("points", "data"),
@@ -92,13 +94,12 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         State("curves-name", "data"),
         State("curves-lines-have", "data"),
     )
-    def _curves(_seen: object, _points: object, dark: object, *rest: object) -> tuple[Any, Any]:
+    def _curves(_seen: object, _points: object, dark: object, *rest: object) -> tuple[Any, ...]:
         *chosen, name, have = rest
         snapshot = reader.snapshot(name)
-        figure, said = drawing(
-            reader, snapshot, view=known_view(reader, snapshot, chosen=dict(zip(CONTROLS, chosen, strict=True))), dark=bool(dark)
-        )
-        return sent.figure(figure, have=have), [html.P(line, className="note") for line in said]
+        view = known_view(reader, snapshot, chosen=dict(zip(CONTROLS, chosen, strict=True)))
+        figure, said = drawing(reader, snapshot, view=view, dark=bool(dark))
+        return sent.figure(figure, have=have), meanings(snapshot.record, [view.metric]), [html.P(line, className="note") for line in said]
 
     register_graph(app, name="curves-lines")
     app.clientside_callback(ClientsideFunction("ablate", "remember"), *controls)

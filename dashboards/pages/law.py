@@ -207,7 +207,8 @@ def numbers(
         try:
             prediction = fit.predict(size, **({} if fit.form == "N" else others))
             rows.append(_prediction_row(html.Strong("This study"), fit.formula, prediction))
-            notes.append(f"This study: {'; '.join(prediction.notes)}.")
+            cost = [f"regret: {prediction.regret_note}"] if prediction.regret and prediction.regret_note else []
+            notes.append(f"This study: {'; '.join([*prediction.notes, *cost])}.")
         except InputError as error:
             notes.append(f"This study: {error}.")
     for law in published:
@@ -288,13 +289,13 @@ def _why_no_rate(law: PublishedLaw, at: Mapping[str, float]) -> str:
 
 
 def _prediction_row(name: Component, formula: str, prediction: Prediction) -> list[object]:
-    decay, interval, regret = prediction.weight_decay, prediction.interval, prediction.regret
+    decay, interval = prediction.weight_decay, prediction.interval
     return [
         name,
         formula,
         number(prediction.lr, 3),
         f"{number(interval[0], 3)} to {number(interval[1], 3)}" if interval else DASH,
-        f"{number(regret[0], 2)} and {number(regret[1], 2)}" if regret else DASH,
+        prediction.regret_words or DASH,
         number(decay.per_step, 3) if decay else DASH,
         number(decay.torch_adamw, 3) if decay else DASH,
     ]

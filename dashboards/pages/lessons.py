@@ -13,6 +13,7 @@ from ablate.analysis.verdicts import Verdict, numbers_of
 from ablate.errors import InputError
 from ablate.lesson_figures import lesson_figure
 from ablate.lesson_match import LessonPlot, Plot, bears_on_lessons, study_lessons
+from ablate.metric_scales import scales_of
 from ablate.mm1_reference import LEARNING_RATES, LESSONS, Lesson
 from ablate.results import KEYS, at_baselines
 from ablate.stores import StudyRecord
@@ -26,6 +27,7 @@ from dashboards.widgets import (
     fit_card,
     graph,
     heading,
+    meanings,
     message,
     number,
     register_graph,
@@ -109,7 +111,9 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         unused = MAX_PLOTS - len(plots)
         hidden, titles = [False] * len(plots) + [True] * unused, [*(plot.title for plot in plots), *[""] * unused]
         verdicts = study_table(reader, snapshot, matches=matches)
-        return (verdicts, said_of_plots(plots, left=left), *hidden, *titles, *made, *[no_update] * unused)
+        told = meanings(snapshot.record, plotted(matches))
+        said = [said_of_plots(plots, left=left), html.Section([html.H2("Metrics"), *told], className="card") if told else None]
+        return (verdicts, said, *hidden, *titles, *made, *[no_update] * unused)
 
     for name in slots:
         register_graph(app, name=name)
@@ -148,14 +152,19 @@ def drawn(reader: Reader, snapshot: Snapshot, *, matches: Sequence[LessonPlot], 
     record = snapshot.record
     law = _law(reader, snapshot, dark=dark)
     frame = at_baselines(reader.results(snapshot), axes=record.axes)
-    found = [law] if law else []
+    found, scales = ([law] if law else []), scales_of(record.spec)
     room = MAX_PLOTS - len(found)
     for match in matches[:room]:
         others = [axis for axis in record.axes if axis not in match.axes]
-        figure = lesson_figure(match, frame, others=others, simulated=record.simulated, dark=dark)
+        figure = lesson_figure(match, frame, others=others, scales=scales, simulated=record.simulated, dark=dark)
         view = f"{record.name} {match.plot} {' '.join(match.columns)}"
         found.append(Drawn(_title(match), fit_card(figure, view=view)))
     return found, len(matches[room:])
+
+
+def plotted(matches: Sequence[LessonPlot]) -> list[str]:
+    """Their metrics, those of the plots that the page has no room for too."""
+    return list(dict.fromkeys(metric for match in matches for metric in match.metrics))
 
 
 def said_of_plots(plots: Sequence[Drawn], *, left: int) -> Component | None:
@@ -232,7 +241,7 @@ def _tested_by(reader: Reader, record: StudyRecord) -> Mapping[str, list[Tested]
 
 def _lesson_rows(lessons: Iterable[Lesson], *, tested: Mapping[str, Sequence[Tested]], label: str, none: str) -> Component:
     """A group of rows a lesson, one for each claim on it."""
-    head = ["Lesson", "What MM1 found", "Study", "Claim", "Verdict", "Difference, 95 % interval"]
+    head = ["Lesson", "What MM1 found (arXiv 2403.09611)", "Study", "Claim", "Verdict", "Difference, 95 % interval"]
     top = html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))
     bodies = [html.Tbody(_group(lesson, tested.get(lesson.id, ()), none=none)) for lesson in lessons]
     return html.Div(html.Table([top, *bodies], className="lessons"), className="scroll", role="region", tabIndex=0, **aria(label=label))

@@ -9,6 +9,7 @@ from dash.development.base_component import Component
 
 from ablate import figures, mix_figures
 from ablate.errors import InputError
+from ablate.metric_scales import scales_of
 from ablate.results import KEYS
 from ablate.scaling import FORMS, mix_axes
 from dashboards.address import Query, choice, href
@@ -191,7 +192,9 @@ def measured_figure(reader: Reader, snapshot: Snapshot, *, view: View, dark: boo
             dark=dark,
         )
     else:
-        figure = figures.score_by_level(results, axis=view.axis, metrics=[view.metric], simulated=record.simulated, dark=dark)
+        figure = figures.score_by_level(
+            results, axis=view.axis, metrics=[view.metric], scales=scales_of(record.spec), simulated=record.simulated, dark=dark
+        )
     return fit_card(figure, view=f"{record.name} {view.axis} {view.metric}")
 
 

@@ -31,6 +31,7 @@ from dashboards.widgets import (
     graph,
     heading,
     level_text,
+    meanings,
     message,
     progress,
     register_graph,
@@ -87,6 +88,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                                 ],
                                 className="controls",
                             ),
+                            html.Div(id="study-meanings"),
                             graph("study-curves", label="Metric against step"),
                             html.Div(id="study-curves-caption"),
                         ],
@@ -153,6 +155,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     @app.callback(
         Output("study-now", "children"),
         Output("study-curves-made", "data"),
+        Output("study-meanings", "children"),
         Output("study-curves-caption", "children"),
         Output("study-log-card", "hidden"),
         Output("study-log", "options"),
@@ -175,7 +178,8 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         figure, said = drawing(reader, snapshot, view=view, dark=bool(dark))
         lines = [html.P(line, className="note") for line in said]
         at_work = now.at_work(reader, snapshot, now=time.time())
-        return at_work, sent.figure(figure, have=have), lines, *logs.study_part(reader, snapshot, wanted=log)
+        told = meanings(snapshot.record, [view.metric])
+        return at_work, sent.figure(figure, have=have), told, lines, *logs.study_part(reader, snapshot, wanted=log)
 
     @app.callback(Output("study-opened", "children"), Input("study-trials", "selectedRows"), State("study-name", "data"))
     def _opened(rows: object, name: object) -> list[Component]:

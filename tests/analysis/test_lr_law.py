@@ -11,7 +11,7 @@ from scipy import stats
 
 from ablate.analysis.law_comparison import compare_forms, compare_slopes
 from ablate.analysis.law_fit import fit_power_law
-from ablate.analysis.laws import Definitions, rate_label
+from ablate.analysis.laws import Definitions, rate_label, size_label
 from ablate.analysis.lr_law import fit_points, fit_runs
 from ablate.analysis.optima import Optimum
 from ablate.analysis.published import MM1
@@ -200,19 +200,47 @@ def test_fit_runs_answer_has_exactly_the_documented_keys() -> None:
     answer = json.loads(json.dumps(answer, allow_nan=False))
     assert set(answer) == JSON_KEYS
     assert set(answer["law"]) == {"slopes", "intercept", "se", "tau", "df", "method", "prior"}
-    optimum_keys = {"n_params", "lr", "se_ln", "status", "bound", "near_optimal", "grid_best", "n_runs", "n_diverged"}
+    optimum_keys = {"n_params", "lr", "se_ln", "status", "bound", "near_optimal", "grid_best", "n_runs", "n_diverged", "open"}
     assert all(set(optimum) == optimum_keys for optimum in answer["optima"])
-    prediction = {"n_params", "lr", "interval", "level", "kind", "regret", "weight_decay"}
+    prediction = {"n_params", "lr", "interval", "level", "kind", "regret", "regret_note", "weight_decay"}
     assert prediction <= set(answer["prediction"])
     assert len(answer["prediction"]["regret"]) == len(answer["prediction"]["interval"]) == 2
 
 
 def test_fit_runs_regret_is_the_parabola_at_the_ends_of_the_interval() -> None:
-    prediction = fit_runs(runs(scatter=0.1), metric="loss", goal="min").prediction
+    prediction = fit_runs(runs(scatter=0.1), metric="loss", goal="min", target=1e9).prediction
     assert prediction is not None
     assert prediction.interval is not None
     expected = 0.01 * log(prediction.interval[1] / prediction.lr) ** 2
     assert prediction.regret == pytest.approx((expected, expected))
+    assert (prediction.regret_note, prediction.regret_words) == ("", f"{expected:.2g} and {expected:.2g}")
+
+
+def test_fit_runs_regret_is_none_where_no_such_rate_was_tried_at_the_nearest_size() -> None:
+    noisy = runs(seeds=3, noise=0.001, scatter=0.1)
+    for target, expected in ((30e9, [True, False]), (3e12, [True, True])):
+        answer = fit_runs(noisy, metric="loss", goal="min", target=target)
+        assert answer.prediction is not None
+        assert answer.prediction.interval is not None
+        assert [end < 1.39e-5 or answer.prediction.lr < 1.39e-5 for end in answer.prediction.interval] == expected
+        assert [end is None for end in answer.prediction.regret or (None, None)] == expected
+        said = json.loads(json.dumps(answer.to_json()))["prediction"]
+        assert said["regret_note"] == "outside the rates tried at 1.2B, 1.39e-5 to 8.93e-4"
+        assert (said["regret"] is None) == all(expected)
+        assert "outside the rates tried" in answer.prediction.regret_words
+
+
+def test_optimum_beside_an_open_end_of_its_grid_has_one_word_everywhere() -> None:
+    flat = runs(seeds=1, noise=0.002, steps=2, scatter=0.6, seed=3)
+    report = fit_runs(flat, metric="loss", goal="min")
+    found = [optimum for optimum in report.optima if optimum.open_side]
+    assert found
+    for optimum in found:
+        sides = {"lower": "lower side", "upper": "upper side", "both": "both sides"}[optimum.open_side]
+        assert optimum.standing == f"interior, {sides} open"
+        assert optimum.to_json()["open"] == optimum.open_side
+        assert any(warning.startswith(f"{size_label(optimum.n_params)}: {optimum.standing}: the ") for warning in report.warnings)
+    assert all(optimum.standing == optimum.status for optimum in report.optima if optimum not in found)
 
 
 @pytest.mark.parametrize(

@@ -142,3 +142,21 @@ def test_edge_by_the_shared_curve_gets_the_rate_beyond_the_grid() -> None:
     tried = frame["lr"][frame["n_params"] == run.n_params]
     assert (run.why, run.seed) == ("edge", 0)
     assert run.lr < tried.min() / 1.9 or run.lr > tried.max() * 1.9
+
+
+def test_criterion_says_by_what_runs_are_chosen_and_why_all_are_of_one_size() -> None:
+    """The smallest size is the least certain of its best rate, stands at an end, and costs least."""
+    rng = np.random.default_rng(0)
+    sizes, steps = (1e6, 1e7, 1e8), range(-3, 4)
+    rows = [
+        (size, MM1.lr(size) * 2.0**step, 0, 3 + bend * step**2 + 0.01 * rng.normal())
+        for size, bend in zip(sizes, (0.01, 0.1, 1.0), strict=True)
+        for step in steps
+    ]
+    found = next_runs(pd.DataFrame(rows, columns=["n_params", "lr", "seed", "loss"]), metric="loss", goal="min", count=3)
+    assert {run.n_params for run in found.runs} == {1e6}
+    assert found.criterion == (
+        "each run is the one that lowers the SD of the target's ln rate most for its FLOPs, 6 N D; here all are at 1M: its best rate is "
+        "the least certain; it stands at an end of the sizes, where it moves the slope most; its runs cost least"
+    )
+    assert found.to_json()["criterion"] == found.criterion

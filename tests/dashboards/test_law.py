@@ -50,11 +50,12 @@ def test_every_published_law_says_its_rate_or_what_it_lacks(reader: Reader) -> N
 def test_regret_of_the_intervals_ends_is_the_fits_own(reader: Reader) -> None:
     report = reader.law(reader.snapshot("rates"))
     assert report.fit is not None
-    regret = report.fit.predict(3e10).regret
+    regret = report.fit.predict(1e8).regret
     assert regret is not None
-    shown = text(law.numbers(report, size=3e10))
+    shown = text(law.numbers(report, size=1e8))
     assert "Regret at its ends, loss" in shown
     assert f"{regret[0]:.2g} and {regret[1]:.2g}" in shown
+    assert "outside the rates tried at 100M, 1.20e-4 to 1.92e-3" in text(law.numbers(report, size=3e10))
 
 
 def test_figure_draws_the_chosen_laws_that_have_a_rate(reader: Reader) -> None:
@@ -101,6 +102,7 @@ def test_next_runs_are_those_of_the_command(reader: Reader) -> None:
     found = reader.read(lambda store: study_next(store, "rates", Asked(), count=NEXT_RUNS, per="flop"))
     assert found.law is not None
     assert found.law.reason[1:] in shown
+    assert found.law.criterion[1:] in shown
     assert "ablate next rates -o rates-next.yaml" in shown
     assert reader.next_runs(reader.snapshot("rates")) is reader.next_runs(reader.snapshot("rates"))
 

@@ -89,7 +89,8 @@ def test_study_has_the_plots_that_its_axes_match(reader: Reader) -> None:
     bars = plots[0].figure
     assert {trace.name for trace in bars.data} == {"avg_pool", "c_abstractor"}
     assert bars.layout.title.text.startswith("simulated: ")
-    assert "no conclusive<br>difference" in bars.layout.title.subtitle.text
+    assert "no<br>conclusive difference" in bars.layout.title.subtitle.text
+    assert lessons.plotted(matches) == ["score/0", "score/4", "score/8"]
     assert text(lessons.study_table(reader, snapshot, matches=matches)).count("no claim of this study") == 1
 
 
