@@ -29,7 +29,7 @@ from ablate.history import trained_with, versions_text
 from ablate.metric_scales import scales_of
 from ablate.report import MAX_CURVE_ARMS, Smallest, StudyDesign, StudyReport
 from ablate.results import at_baselines, curves_frame, law_runs, results_frame
-from ablate.spent import spent
+from ablate.spent import study_spent
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
 from ablate.study_law import law_so_far
@@ -162,7 +162,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         verdicts=conclusion.verdicts,
         law=conclusion.law,
         states=states,
-        spent=spent(study, jobs=jobs, attempts=store.attempts([job.id for job in jobs]), since=record.created),
+        spent=study_spent(store, study, trials=store.standings(name), since=record.created),
         provenance=_provenance(conclusion, made_with=trained_with(store, [job.id for job in jobs])),
         fingerprint=fingerprint(dict(record.spec)),
         updated=moment(record.updated),

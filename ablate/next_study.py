@@ -92,14 +92,9 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
             if not conclusion.verdicts:
                 raise
             note = str(error)
-    kept = trials_where(study, trials)
-    open_ = [verdict for verdict in conclusion.verdicts if verdict.verdict == "inconclusive"]
-    if law is None and not open_:
+    claims = open_claims(study, conclusion.verdicts, trials=trials, axes=conclusion.record.axes)
+    if law is None and not claims:
         raise InputError(NOTHING.format(name=name, claims=len(conclusion.verdicts) or "no"))
-    claims = tuple(
-        _open_claim(verdict, need, trials=trials, kept=kept, axes=conclusion.record.axes)
-        for verdict, need in zip(open_, settling(open_, metric=study.metric.name), strict=True)
-    )
     runs = () if law is None or law.stop else law.runs
     if not runs and not any(claim.seeds for claim in claims):
         file = ""
@@ -108,6 +103,18 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
     else:
         file = _study_file(conclusion.record.spec, conclusion.record.axes, trials, law=study.law, runs=runs, claims=claims)
     return Next(law, note, claims, file)
+
+
+def open_claims(
+    study: Study, verdicts: Sequence[Verdict], *, trials: Sequence[TrialRecord], axes: Mapping[str, list[Level]]
+) -> tuple[OpenClaim, ...]:
+    """What each inconclusive claim would take. `axes`: axis -> its levels, the baseline first."""
+    open_ = [verdict for verdict in verdicts if verdict.verdict == "inconclusive"]
+    kept = trials_where(study, trials) if open_ else {}
+    return tuple(
+        _open_claim(verdict, need, trials=trials, kept=kept, axes=axes)
+        for verdict, need in zip(open_, settling(open_, metric=study.metric.name), strict=True)
+    )
 
 
 def csv_next(path: Path, asked: Asked, *, metric: str, goal: str, count: int, per: str) -> Next:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ablate.cost import devices_of
-from ablate.stores import AttemptRecord, JobRecord
+from ablate.standing import seconds_spent
+from ablate.stores import AttemptRecord, JobRecord, Store, TrialStanding
 from ablate.study import Study
 
 
@@ -35,12 +36,40 @@ class Spent:
     currency: str = ""
 
 
-def spent(study: Study, *, jobs: Sequence[JobRecord], attempts: Sequence[AttemptRecord], since: float) -> Spent:
-    """`attempts`: those of the jobs whose end is recorded; `since`: Unix time at which the study came into the store."""
-    done = [job for job in jobs if job.state == "done"]
-    seconds = _seconds(jobs, attempts)
+@dataclass(frozen=True)
+class Bill:
+    """What the time of all attempts comes to."""
+
+    seconds: float | None
+    device_hours: float | None
+    """Hours of one GPU; None for a study that asks for none."""
+    money: float | None
+    """At the price that the study declares, in `currency`."""
+    currency: str
+
+
+def bill(study: Study, *, seconds: float | None) -> Bill:
     hours = None if seconds is None else seconds / 3600 * devices_of(study.resources)
     price = study.hardware.price_per_hour if study.hardware else None
+    return Bill(
+        seconds=seconds,
+        device_hours=hours if study.resources.gpus else None,
+        money=None if price is None or hours is None else price * hours,
+        currency=study.hardware.currency if study.hardware else "",
+    )
+
+
+def study_spent(store: Store, study: Study, *, trials: Sequence[TrialStanding], since: float) -> Spent:
+    """`trials`: the study's; `since`: Unix time at which it came into the store."""
+    jobs = store.jobs(study.name)
+    attempts = store.attempts([job.id for job in jobs])
+    return spent(study, jobs=jobs, attempts=attempts, seconds=seconds_spent(store, trials), since=since)
+
+
+def spent(study: Study, *, jobs: Sequence[JobRecord], attempts: Sequence[AttemptRecord], seconds: float | None, since: float) -> Spent:
+    """`attempts`: those of the jobs whose end is recorded; `seconds`: as `seconds_spent` has them; `since`: Unix time at which the study
+    came into the store."""
+    done, billed = [job for job in jobs if job.state == "done"], bill(study, seconds=seconds)
     before = {attempt.job for attempt in attempts if attempt.state == "done" and 0 < attempt.started < since}
     begun = sum(job.attempts for job in jobs)
     return Spent(
@@ -54,17 +83,10 @@ def spent(study: Study, *, jobs: Sequence[JobRecord], attempts: Sequence[Attempt
         seconds_lost=sum(attempt.seconds or 0.0 for attempt in attempts if attempt.state != "done"),
         train_flops=sum(job.train_flops for job in done) if done and all(job.train_flops for job in done) else None,
         wall_seconds=_wall(attempt for attempt in attempts if attempt.started >= since),
-        device_hours=hours if study.resources.gpus else None,
-        money=None if price is None or hours is None else price * hours,
-        currency=study.hardware.currency if study.hardware else "",
+        device_hours=billed.device_hours,
+        money=billed.money,
+        currency=billed.currency,
     )
-
-
-def _seconds(jobs: Sequence[JobRecord], attempts: Sequence[AttemptRecord]) -> float | None:
-    """A store from before attempts were kept, or one that was imported, knows its jobs' time alone."""
-    known = [attempt.seconds for attempt in attempts if attempt.seconds is not None]
-    known = known or [job.seconds for job in jobs if job.seconds is not None]
-    return sum(known) if known else None
 
 
 def _wall(attempts: Iterable[AttemptRecord]) -> float | None:

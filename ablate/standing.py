@@ -1,7 +1,7 @@
 """Where studies stand in the store: how far each is, its trials one by one, whether its run died, and what `retry` queues again."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ LISTED = 200
 
 
 def study_rows(store: Store) -> list[dict[str, Any]]:
-    """One row a study: what was asked, how far it is, what it cost in seconds of its jobs, shared ones included."""
+    """One row a study: what was asked, how far it is, what it cost in seconds of all attempts, a shared job's counted once."""
     return [study_row(store, record) for record in store.studies()]
 
 
@@ -26,8 +26,6 @@ def study_row(store: Store, record: StudyRecord, *, trials: Sequence[TrialStandi
     """`trials`: the study's, where they were read already."""
     trials = store.standings(record.name) if trials is None else trials
     states = Counter(trial.state for trial in trials)
-    last = {trial.chain[-1]: trial.seconds or 0.0 for trial in trials}
-    upstream = {job for trial in trials for job in trial.chain[:-1]} - last.keys()
     return {
         "study": record.name,
         "question": record.spec.get("question", ""),
@@ -37,9 +35,14 @@ def study_row(store: Store, record: StudyRecord, *, trials: Sequence[TrialStandi
         "done": states["done"],
         "running": states["running"],
         "failed": states["failed"] + states["lost"],
-        "seconds": sum(last.values()) + (sum(store.durations(upstream).values()) if upstream else 0.0),
+        "seconds": seconds_spent(store, trials),
         "updated": datetime.fromtimestamp(record.updated, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
+
+
+def seconds_spent(store: Store, trials: Iterable[TrialStanding]) -> float | None:
+    """The one number that pages, verbs and reports give as compute: of all attempts, a shared job's once; None where it is not known."""
+    return store.seconds_used({job for trial in trials for job in trial.chain})
 
 
 def status_rows(store: Store, study: str, *, trials: Sequence[TrialStanding]) -> list[dict[str, Any]]:

@@ -8,8 +8,12 @@ from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 import plotly.graph_objects as go
+from dash import html
+from dash.development.base_component import Component
 
 from ablate import figures
+from ablate.analysis.columns import plain
+from ablate.arm_names import base_note, shown_names
 from ablate.curve_points import Band, flops_per_step, placed, seconds_per_step
 from ablate.errors import InputError
 from ablate.stores import TrialRecord
@@ -58,6 +62,18 @@ def first_metric(metrics: Mapping[str, int]) -> str:
     """The study's metric where it has a curve, or else the one with the most points; what was read so far is no result."""
     main = next(iter(metrics))
     return main if metrics[main] > 1 else max(metrics, key=lambda metric: (metric != TOKENS and metrics[metric] > 1, metrics[metric]))
+
+
+def with_names(frame: pd.DataFrame, *, snapshot: Snapshot) -> pd.DataFrame:
+    """The arms by the names they are shown by."""
+    names = shown_names(snapshot.trials, axes=snapshot.record.axes)
+    return frame.assign(arm=[names.get(arm, arm) for arm in plain(frame["arm"])]) if names else frame
+
+
+def base_lines(snapshot: Snapshot) -> list[Component]:
+    """What the arm `base` stands for, where several axes say it."""
+    note = base_note(snapshot.trials, axes=snapshot.record.axes)
+    return [html.P(note, className="note")] if note else []
 
 
 def first_group(snapshot: Snapshot, groups: Sequence[str]) -> str:
@@ -113,9 +129,8 @@ def drawing(reader: Reader, snapshot: Snapshot, *, view: View, dark: bool) -> tu
     left = placed(frame, metric=view.metric, x=view.x, per_step=per_step)
     if left.empty or left.groupby("trial")["step"].nunique().max() < 2:
         return blank(f"fewer than two points of {view.metric} against {view.x}: a curve needs two"), []
-    if view.group != "arm":
-        levels = {trial.id: level_text(trial.levels.get(view.group)) for trial in drawn}
-        frame = frame.assign(**{view.group: frame["trial"].map(levels)})
+    levels = {trial.id: level_text(trial.levels.get(view.group)) for trial in drawn}
+    frame = with_names(frame, snapshot=snapshot) if view.group == "arm" else frame.assign(**{view.group: frame["trial"].map(levels)})
     figure = figures.curves(
         frame,
         group_by=view.group,

@@ -57,7 +57,7 @@ def forms_table(report: LawReport) -> Component:
 def next_section(found: Next, *, study: str) -> Component:
     """What `ablate next` prints, and the command that writes it to a file."""
     law = [html.P(f"No runs for the law: {found.law_note}.")] if found.law is None else _law_runs(found.law)
-    open_ = [html.H3("Open claims"), *map(_claim, found.claims)] if found.claims else []
+    open_ = [html.H3("Open claims"), *map(open_claim, found.claims)] if found.claims else []
     writes = bool(found.claims) or (found.law is not None and not found.law.stop)
     file = [message("To write the study with these runs in it:", command=f"ablate next {study} -o {study}-next.yaml")] if writes else []
     return html.Div([*law, *open_, *file])
@@ -85,7 +85,8 @@ def _law_runs(law: NextRuns) -> list[Component]:
     return [html.P(lead), *after, *([table(head, rows, label="Next runs", numeric=[1, 2, 3, 5, 6])] if rows else []), *why]
 
 
-def _claim(claim: OpenClaim) -> Component:
+def open_claim(claim: OpenClaim) -> Component:
+    """How many seeds would settle it, and what those cost."""
     need = claim.settling
     if not claim.seeds:
         return html.P([html.Strong(need.what), f": {counted(need.seeds_now, 'seed')}; {need.note}."])

@@ -20,13 +20,14 @@ from ablate.conclude import conclude, judge_claims, study_factors, study_importa
 from ablate.curve_points import StageCost
 from ablate.deviations import Registration, registration
 from ablate.errors import EnvironmentMissing, InputError
+from ablate.guards import Guards
 from ablate.identity import stale_reasons
 from ablate.log_tail import LogTail, log_size, read_log_tail
-from ablate.next_study import Next, study_next
+from ablate.next_study import Next, OpenClaim, open_claims, study_next
 from ablate.results import at_baselines, results_frame
 from ablate.scaling import MIX_RESAMPLES, MixtureReport, mixture_report, study_mixes
-from ablate.spent import Spent, spent
-from ablate.standing import study_row
+from ablate.spent import Spent, study_spent
+from ablate.standing import seconds_spent, study_row
 from ablate.stores import EventRecord, Store, StudyRecord, TrialRecord, TrialStanding, find_study, open_store
 from ablate.study_law import Asked, fit_study_law
 from ablate.study_runs import study_runs
@@ -143,17 +144,20 @@ class Reader:
         def named(_store: Store) -> tuple[Verdict, ...]:
             return tuple(verdict for verdict in self.verdicts(self.snapshot(record.name)) if verdict.claim.lesson)
 
-        return self._once("lesson verdicts", [record.name, record.updated, record.active], named)
+        return self._once_apart("lesson verdicts", [record.name, record.updated, record.active], named)
 
-    def warnings(self, snapshot: Snapshot) -> tuple[str, ...]:
+    def guards(self, snapshot: Snapshot) -> Guards:
         """What to read the study's effects with. Raises InputError where its own claims do not fit what was measured."""
+        name = snapshot.record.name
+        return self._once_apart("guards", snapshot.version, lambda store: conclude(store, name, trials=snapshot.trials).guards)
 
-        def found(store: Store) -> tuple[str, ...]:
-            guards = conclude(store, snapshot.record.name, trials=snapshot.trials).guards
-            curse = guards.signal.curse if guards.signal else None
-            return (*guards.warnings, *([f"winner's curse: {curse.advice}"] if curse else []))
+    def open_claims(self, snapshot: Snapshot) -> tuple[OpenClaim, ...]:
+        """What each inconclusive claim would take, as `ablate next` says it. Raises InputError as `verdicts` does."""
 
-        return self._once_apart("warnings", snapshot.version, found)
+        def asked(_store: Store) -> tuple[OpenClaim, ...]:
+            return open_claims(snapshot.study, self.verdicts(snapshot), trials=snapshot.trials, axes=dict(snapshot.record.axes))
+
+        return self._once_apart("open claims", snapshot.version, asked)
 
     def factors(self, snapshot: Snapshot) -> FactorEffects | None:
         """None where no two axes vary together, or too little has finished."""
@@ -198,10 +202,13 @@ class Reader:
         """What the study has cost so far."""
 
         def asked(store: Store) -> Spent:
-            jobs = store.jobs(snapshot.record.name)
-            return spent(snapshot.study, jobs=jobs, attempts=store.attempts([job.id for job in jobs]), since=snapshot.record.created)
+            return study_spent(store, snapshot.study, trials=snapshot.trials, since=snapshot.record.created)
 
         return self._once("spent", snapshot.version, asked)
+
+    def seconds_spent(self, snapshot: Snapshot) -> float | None:
+        """The same number of compute alone, which of a large study takes a twentieth of the time."""
+        return self._once("seconds", snapshot.version, lambda store: seconds_spent(store, snapshot.trials))
 
     def study_names(self) -> list[str]:
         return [record.name for record in self.read(lambda store: store.studies())]

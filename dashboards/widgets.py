@@ -136,9 +136,10 @@ def meanings(record: StudyRecord, metrics: Sequence[str]) -> list[Component]:
     return [html.P(line, className="note") for line in metric_lines(record.spec, metrics)]
 
 
-def chooser(component_id: str, *, label: str, options: Sequence[str], value: str) -> Component:
-    """One of several, with its label."""
-    listed = dcc.Dropdown(id=component_id, options=list(options), value=value, clearable=False, searchable=len(options) > 8)
+def chooser(component_id: str, *, label: str, options: Sequence[str] | Mapping[str, str], value: str) -> Component:
+    """One of several, with its label. `options`: values, or value -> what is read for it."""
+    shown = dict(options) if isinstance(options, Mapping) else list(options)
+    listed = dcc.Dropdown(id=component_id, options=shown, value=value, clearable=False, searchable=len(options) > 8)
     return html.Div([html.Label(label, htmlFor=component_id), listed], className="control")
 
 

@@ -1,4 +1,4 @@
-from ablate.spent import spent
+from ablate.spent import Bill, bill, spent
 from ablate.stores import AttemptRecord, JobRecord
 from tests.conftest import make_study
 
@@ -22,7 +22,7 @@ def test_spent_counts_every_attempt_and_no_pause_twice() -> None:
         attempt("a", started=1_100.0, number=2),
         attempt("b", started=1_105.0, seconds=2.0, state="failed"),
     ]
-    found = spent(make_study(), jobs=jobs, attempts=attempts, since=BEFORE)
+    found = spent(make_study(), jobs=jobs, attempts=attempts, seconds=26.0, since=BEFORE)
     assert (found.jobs, found.jobs_done, found.jobs_before) == (3, 2, 1)
     assert (found.attempts, found.retries, found.attempts_without_end) == (4, 1, 0)
     assert (found.seconds, found.seconds_lost) == (26.0, 6.0)
@@ -32,15 +32,17 @@ def test_spent_counts_every_attempt_and_no_pause_twice() -> None:
 
 
 def test_spent_unknown_numbers_are_none() -> None:
-    found = spent(make_study(), jobs=[job("a", seconds=None, flops=0.0)], attempts=[], since=BEFORE)
+    found = spent(make_study(), jobs=[job("a", seconds=None, flops=0.0)], attempts=[], seconds=None, since=BEFORE)
     assert (found.seconds, found.train_flops, found.wall_seconds) == (None, None, None)
     assert found.attempts_without_end == 1
-    nothing = spent(make_study(), jobs=[], attempts=[], since=BEFORE)
+    nothing = spent(make_study(), jobs=[], attempts=[], seconds=None, since=BEFORE)
     assert (nothing.seconds, nothing.train_flops) == (None, None)
 
 
 def test_spent_gpu_hours_and_money_are_of_the_devices_a_job_holds() -> None:
     hardware = {"peak_flops": 1e12, "utilisation": 0.4, "price_per_hour": 2.0, "currency": "EUR"}
     study = make_study(resources={"gpus": 4}, hardware=hardware)
-    found = spent(study, jobs=[job("a", seconds=1800.0)], attempts=[], since=BEFORE)
+    found = spent(study, jobs=[job("a", seconds=1800.0)], attempts=[], seconds=1800.0, since=BEFORE)
     assert (found.device_hours, found.money, found.currency) == (2.0, 4.0, "EUR")
+    assert bill(study, seconds=1800.0) == Bill(1800.0, 2.0, 4.0, "EUR")
+    assert bill(study, seconds=None) == Bill(None, None, None, "EUR")

@@ -37,6 +37,8 @@ class LawReport:
     metric: str | None = None
     """None where the optima were given, not found."""
     goal: Goal | None = None
+    edges: tuple[str, ...] = ()
+    """Those of the warnings that ask for a rate beyond a size's grid, because its optimum is at an end or may lie beyond it."""
 
     @cached_property
     def leave_largest_out(self) -> LeftOut | None:
@@ -102,7 +104,10 @@ def fit_runs(
     require_sizes(table)
     optima = curve_of(table, goal=goal).optima
     request = _Request(target, at or {}, form, definitions, tau_prior)
-    return _report(optima, request, metric=metric, goal=goal, warnings=_run_warnings(runs, table, optima))
+    cells = cells_of(table)
+    edges = chain.from_iterable(_edge_warnings(optimum, cells[optimum.cell]) for optimum in optima)
+    report = _report(optima, request, metric=metric, goal=goal, warnings=_run_warnings(runs, table, optima))
+    return replace(report, edges=tuple(edges))
 
 
 def fit_points(
@@ -276,6 +281,19 @@ def _run_warnings(runs: pd.DataFrame, table: pd.DataFrame, optima: Sequence[Opti
 
 
 def _optimum_warnings(optimum: Optimum, runs: pd.DataFrame) -> Iterable[str]:
+    yield from _edge_warnings(optimum, runs)
+    size, best = cell_label(optimum), optimum.grid_best or 0.0
+    match optimum.status:
+        case "nonconvex":
+            said = f"the curve of the other sizes does not fit the rates around its best, {rate_label(best)}, left out of the fit"
+            yield f"{size}: {said}; run these again with another seed"
+        case "flat":
+            yield f"{size}: the metric does not change around the best rate, left out of the fit; try a wider grid"
+        case "too_few":
+            yield f"{size}: fewer than three rates with a finite metric, left out of the fit"
+
+
+def _edge_warnings(optimum: Optimum, runs: pd.DataFrame) -> Iterable[str]:
     size = cell_label(optimum)
     rates = sorted(runs["lr"].unique())
     low, high = optimum.bound
@@ -301,13 +319,6 @@ def _optimum_warnings(optimum: Optimum, runs: pd.DataFrame) -> Iterable[str]:
             }
             shown = [end for side, end in ends.items() if optimum.open_side in (side, "both")]
             yield f"{size}: {optimum.standing}: {'; '.join(_open_end(*end) for end in shown)}"
-        case "nonconvex":
-            said = f"the curve of the other sizes does not fit the rates around its best, {rate_label(best)}, left out of the fit"
-            yield f"{size}: {said}; run these again with another seed"
-        case "flat":
-            yield f"{size}: the metric does not change around the best rate, left out of the fit; try a wider grid"
-        case "too_few":
-            yield f"{size}: fewer than three rates with a finite metric, left out of the fit"
 
 
 def _beyond(where: str, rate: float) -> str:

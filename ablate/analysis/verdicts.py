@@ -72,6 +72,11 @@ class Verdict:
     p_holm: float | None = None
     """The same over all claims of the study, of which those that are open count as 1 (Holm 1979)."""
 
+    @property
+    def beside(self) -> str:
+        """What the reason says beside the effect's own numbers, for whoever shows these already."""
+        return self.reason.removeprefix(numbers_of(self.effect)).lstrip(";, ") if self.effect else self.reason
+
 
 class Decision(NamedTuple):
     """What a test of one claim comes to."""

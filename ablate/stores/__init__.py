@@ -211,6 +211,10 @@ class Store(Protocol):
     def durations(self, jobs: Iterable[str]) -> dict[str, float]:
         """Job -> seconds it took, for those that are done."""
 
+    def seconds_used(self, jobs: Iterable[str]) -> float | None:
+        """Of all attempts of these jobs, whatever became of them; where none has a known time, as of imported jobs, of the jobs themselves.
+        None where nothing is known."""
+
     def recorded_attempts(self, jobs: Iterable[str]) -> set[tuple[str, int]]:
         """(job, number) of every attempt whose end is recorded."""
 

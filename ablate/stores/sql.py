@@ -190,6 +190,10 @@ class SqlStore:
         found = self._read(lambda connection: list(_jobs_of(connection, wanted, columns)))
         return {job: seconds for job, state, seconds in found if state == "done" and seconds is not None}
 
+    def seconds_used(self, jobs_: Iterable[str]) -> float | None:
+        wanted = sorted(set(jobs_))
+        return self._read(lambda connection: sql_rows.seconds_used(connection, wanted))
+
     def recorded_attempts(self, jobs_: Iterable[str]) -> set[tuple[str, int]]:
         return {(row["job"], row["number"]) for row in self._rows_of(attempts, list(jobs_), columns=("job", "number"))}
 

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from ablate.planned import Job, Trial, job_identity, trial_state
 from ablate.stores import TrialRecord, TrialStanding
-from ablate.stores.tables import points
+from ablate.stores.sql_insert import chunks
+from ablate.stores.tables import attempts, jobs, points
 
 
 def job_row(job: Job) -> dict[str, Any]:
@@ -109,6 +110,16 @@ def newest_points(wanted: Sequence[str]) -> sa.Select[Any]:
     end = step.group_by(points.c.job, points.c.attempt).subquery()
     at_end = (points.c.job == end.c.job) & (points.c.attempt == end.c.attempt) & (points.c.step == end.c.step)
     return sa.select(points.c.job, points.c.step, points.c.key, points.c.value).join(end, at_end).order_by(points.c.job, points.c.key)
+
+
+def seconds_used(connection: sa.Connection, wanted: Sequence[str]) -> float | None:
+    """Of all attempts of these jobs; where none has a known time, of the jobs."""
+    for table, job in ((attempts, attempts.c.job), (jobs, jobs.c.id)):
+        queries = [sa.select(sa.func.sum(table.c.seconds)).where(job.in_(chunk)) for chunk in chunks(wanted)]
+        known = [total for total in map(connection.scalar, queries) if total is not None]
+        if known:
+            return float(sum(known))
+    return None
 
 
 def storable(text: str) -> str:

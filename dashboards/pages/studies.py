@@ -19,13 +19,14 @@ NAMES = (0,)
 PART = 25
 """Studies at a time: the browser's part of Dash looks at all components of a page again and again, and a row has two dozen."""
 FIRST = "from 1"
+QUESTION = "Every study in this store, the last changed first: what it asks, how far it is, what it says so far and what it cost."
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
-    words = html.P("Every study in this store: what it asks, how far it is, what it says so far and what it cost.", className="question")
+    words = html.P(QUESTION, className="question")
     studies, find = reader.studies(), query.get("find", [""])[0]
     found = matching(studies, find=find)
-    part = choice(query, "part", allowed=parts_of(found), default=FIRST)
+    part = choice(query, "part", allowed=list(parts_of(found)), default=FIRST)
     text = dcc.Input(id="studies-find", type="search", value=find, debounce=True, placeholder="part of a name or question")
     controls = [
         html.Div([html.Label("Find", htmlFor="studies-find"), text], className="control"),
@@ -56,7 +57,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         Input("studies-find", "value"),
         Input("studies-part", "value"),
     )
-    def _update(_seen: object, find: object, part: object) -> tuple[Component, list[str]]:
+    def _update(_seen: object, find: object, part: object) -> tuple[Component, dict[str, str]]:
         studies, text = reader.studies(), find if isinstance(find, str) else ""
         if any(study.verdicts is None for study in studies):
             reader.judge()  # what it finds is news for the next look
@@ -70,8 +71,11 @@ def matching(studies: Sequence[StudyRow], *, find: str) -> list[StudyRow]:
     return [study for study in studies if wanted in f"{study.name} {study.standing['question']}".casefold()]
 
 
-def parts_of(studies: Sequence[StudyRow]) -> list[str]:
-    return [f"from {start + 1}" for start in range(0, max(1, len(studies)), PART)]
+def parts_of(studies: Sequence[StudyRow]) -> dict[str, str]:
+    """Part, as the address has it -> what is in it: the last changed first."""
+    total = len(studies)
+    starts = range(0, max(1, total), PART)
+    return {f"from {start + 1}": f"studies {min(start + 1, total)} to {min(start + PART, total)} of {total}" for start in starts}
 
 
 def studies_table(studies: Sequence[StudyRow], *, find: str = "", part: object = FIRST) -> Component:
@@ -80,14 +84,10 @@ def studies_table(studies: Sequence[StudyRow], *, find: str = "", part: object =
     found = matching(studies, find=find)
     if not found:
         return message(f"None of {len(studies)} studies has '{find[:100]}' in its name or question.")
-    parts = parts_of(found)
+    parts = list(parts_of(found))
     start = PART * parts.index(part) if part in parts else 0
     head = ["Study", "Question", "Trials", "State", "Verdicts", "Compute", "Last event"]
-    shown = table(head, map(_row, found[start : start + PART]), label="Studies", numeric=[5])
-    if len(found) <= PART:
-        return shown
-    said = f"{start + 1} to {min(start + PART, len(found))} of {len(found)} studies, the last changed first."
-    return html.Div([html.P(said, className="note"), shown])
+    return table(head, map(_row, found[start : start + PART]), label="Studies", numeric=[5])
 
 
 def _row(study: StudyRow) -> list[Any]:

@@ -13,14 +13,13 @@ from dash.development.base_component import Component
 from ablate import figures
 from ablate.analysis.columns import plain
 from ablate.deviations import Registration, moment
-from ablate.errors import InputError
 from ablate.plot_style import STATES
 from ablate.results import KEYS, ordered_metrics
 from ablate.stores import EventRecord, StudyRecord
-from dashboards import control, logs, now
+from dashboards import answer, control, logs, now
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
-from dashboards.curve_view import drawing, first_group, first_metric, groups_of, known_view, metrics_of
+from dashboards.curve_view import base_lines, drawing, first_group, first_metric, groups_of, known_view, metrics_of, with_names
 from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (
@@ -32,21 +31,17 @@ from dashboards.widgets import (
     heading,
     level_text,
     meanings,
-    message,
     progress,
     register_graph,
     register_grid,
     state_badge,
     study_links,
     table,
-    verdict_badge,
 )
 
 NAMES = (1,)
 
 EVENTS = 40
-MOST_COMPARED = 2_000
-"""Trials whose effects are looked through for warnings at each update."""
 MOST_LINKS = 8
 """Selected trials that are linked."""
 STALE = 50
@@ -70,15 +65,15 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
         [
             dcc.Store(id="study-name", data=record.name),
             heading(record, page="study", links=study_links(record, here=href("study", record.name))),
+            answer.place(),
             html.Div(id="study-progress", className="strip"),
             control.place(),
             now.place(),
             logs.study_place(reader, snapshot, query=query),
-            html.Section([html.H2("Verdicts"), html.Div(id="study-verdicts"), html.Div(id="study-care")], className="card"),
             html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
                 [
-                    html.Section(graph("study-matrix", label="Trials by state"), className="card matrix"),
+                    html.Section([*base_lines(snapshot), graph("study-matrix", label="Trials by state")], className="card matrix"),
                     html.Section(
                         [
                             html.Div(
@@ -135,7 +130,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     )
     def _overview(_seen: object, dark: object, name: object, matrix_have: object, trials_have: object) -> tuple[Any, ...]:
         snapshot = reader.snapshot(name)
-        results = reader.results(snapshot)
+        results = with_names(reader.results(snapshot), snapshot=snapshot)
         columns, rows = trial_table(results, snapshot=snapshot)
         return (
             progress_strip(snapshot),
@@ -144,13 +139,6 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
             sent.figure(matrix(results, record=snapshot.record, dark=bool(dark)), have=matrix_have),
             sent.rows(columns, rows, key="trial", have=trials_have),
         )
-
-    @app.callback(
-        Output("study-verdicts", "children"), Output("study-care", "children"), Input("seen", "data"), State("study-name", "data")
-    )
-    def _verdicts(_seen: object, name: object) -> tuple[Component, Component | None]:
-        snapshot = reader.snapshot(name)
-        return verdict_table(reader, snapshot), care(reader, snapshot)
 
     @app.callback(
         Output("study-now", "children"),
@@ -185,6 +173,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     def _opened(rows: object, name: object) -> list[Component]:
         return trial_links(reader.snapshot(name), rows=rows)
 
+    answer.register(app, reader=reader)
     now.register(app, reader=reader, sent=sent)
     register_graph(app, name="study-matrix")
     register_graph(app, name="study-curves")
@@ -202,29 +191,6 @@ def progress_strip(snapshot: Snapshot) -> list[Component]:
     for trial in snapshot.trials:
         counts[trial.state] = counts.get(trial.state, 0) + 1
     return [state_badge(snapshot.record.active), progress(counts)]
-
-
-def verdict_table(reader: Reader, snapshot: Snapshot) -> Component:
-    if not snapshot.study.claims:
-        return message("This study claims nothing. A claim written before the runs gets a verdict:", command=_claim_example(snapshot))
-    try:
-        verdicts = reader.verdicts(snapshot)
-    except InputError as error:
-        return message(f"No verdict: {error}")
-    rows = [[verdict.statement, verdict_badge(verdict.verdict), verdict.reason] for verdict in verdicts]
-    return table(["Claim", "Verdict", "Reason"], rows, label="Verdicts")
-
-
-def care(reader: Reader, snapshot: Snapshot) -> Component | None:
-    """What `ablate effects` warns of; None where there is nothing."""
-    if len(snapshot.trials) > MOST_COMPARED:
-        said = f"What to read the effects of more than {MOST_COMPARED:,} trials with care for takes a while to find:"
-        return message(said, command=f"ablate effects {snapshot.record.name}")
-    try:
-        warnings = reader.warnings(snapshot)
-    except InputError:
-        return None  # the table says why
-    return html.Div([html.H3("Read with care"), html.Ul([html.Li(warning) for warning in warnings])]) if warnings else None
 
 
 def declaration(registration: Registration, *, stale: Mapping[str, str]) -> list[Component]:
@@ -333,8 +299,3 @@ def _grid(*, num_trials: int) -> Component:
         style={"height": f"{min(420, 60 + 32 * max(3, num_trials))}px"},
     )
     return grid
-
-
-def _claim_example(snapshot: Snapshot) -> str:
-    axis = next(iter(snapshot.record.axes), "the.axis")
-    return f"claims:\n  - {{axis: {axis}, expect: increases}}   # or decreases, equivalent with a margin `within`, best_level"

@@ -176,6 +176,18 @@ def test_durations_are_those_of_jobs_that_are_done(store: Store, plan: Plan) -> 
     assert store.durations([*plan.jobs, "unknown"]) == {first: 2.0}
 
 
+def test_seconds_used_are_of_all_attempts_and_of_a_shared_job_once(store: Store, plan: Plan) -> None:
+    first, second, *_ = plan.jobs
+    assert store.seconds_used(plan.jobs) is None
+    store.finish("small", replace(done(first), state="lost", cause="lost", seconds=5.0), final=False)
+    store.finish("small", replace(done(first), attempt=2))
+    store.finish("small", replace(done(second), state="failed", cause="user"))
+    assert store.seconds_used([*plan.jobs, *plan.jobs, "unknown"]) == 9.0
+    store.finish("small", replace(done(first), attempt=3))  # an artefact is built again
+    assert store.seconds_used(plan.jobs) == 11.0
+    assert store.seconds_used([]) is None
+
+
 def test_result_stays_what_it_was_when_its_job_runs_again(store: Store, plan: Plan) -> None:
     """An artefact was damaged, and is built again."""
     job = plan.trials[0].chain[-1]
