@@ -14,8 +14,8 @@ from ablate.errors import InputError, did_you_mean
 from ablate.fields import ConfigNames, lookup_in
 from ablate.forms import Written, overlap, six_digits
 from ablate.levels import MISSING, Choice, kind_of, label_of, misread, one_field, repeated, same
+from ablate.marked_yaml import Fault, Path, shown, visible
 from ablate.model import Level
-from ablate.reader import Fault, Path, shown, visible
 
 RESERVED = ("trial", "arm", "seed", "state")
 """Columns of the results."""

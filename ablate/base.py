@@ -23,7 +23,7 @@ from ablate.errors import did_you_mean
 from ablate.explain import fields_in, fitting, models_in_fields
 from ablate.fields import config_names
 from ablate.levels import MISSING
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 
 
 @dataclass(frozen=True)

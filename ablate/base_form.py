@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, create_model, model_validator
 
-from ablate.reader import Fault, Path, visible
+from ablate.marked_yaml import Fault, Path, visible
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _SETTINGS = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

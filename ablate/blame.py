@@ -10,7 +10,7 @@ from ablate.axes import Axis
 from ablate.base import Base
 from ablate.explain import explain
 from ablate.levels import Choice
-from ablate.reader import Fault, Path
+from ablate.marked_yaml import Fault, Path
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from ablate.marked_yaml import shown
 from ablate.model import MAX_SEED, MAX_TRIALS, Level, Number, StudyModel, Whole
-from ablate.reader import shown
 
 Seed = Annotated[Whole, Field(ge=0, le=MAX_SEED)]
 

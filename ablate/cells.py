@@ -13,8 +13,8 @@ from ablate.blocks import Block, Cumulative, Fractional, Grid, LatinHypercube, L
 from ablate.errors import did_you_mean
 from ablate.fractional import FractionalDesign, fractional_factorial
 from ablate.levels import ABSENT, Choice
+from ablate.marked_yaml import Fault, Path, visible
 from ablate.model import Level
-from ablate.reader import Fault, Path, visible
 from ablate.sampling import latin_hypercube, sample_indices, sobol
 
 Cell = tuple[Choice, ...]

@@ -11,8 +11,8 @@ from ablate.conditions import Condition, ConditionError, Unknown, parse_conditio
 from ablate.draft import Arm, Draft
 from ablate.errors import did_you_mean
 from ablate.fields import config_names, lookup_in
+from ablate.marked_yaml import Fault, Path, visible
 from ablate.model import Level
-from ablate.reader import Fault, Path, visible
 from ablate.study import Claim, Contrast, Study
 from ablate.trainers import Trainer
 

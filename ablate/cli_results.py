@@ -116,7 +116,7 @@ def dashboard(
     store: StoreUrl = None,
 ) -> None:
     """Serve the live pages: to this machine only, unless --host and a token say otherwise."""
-    from ablate.pages import check_access, pages_command, pages_environment
+    from ablate.dashboard import check_access, pages_command, pages_environment
 
     check_access(host, port=port, token=token)
     open_store_of(workspace, store).close()

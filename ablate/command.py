@@ -23,8 +23,8 @@ from ablate.causes import MEMORY_TEXTS
 from ablate.errors import did_you_mean
 from ablate.fields import config_names
 from ablate.fingerprint import canonical
+from ablate.marked_yaml import Fault, shown, visible
 from ablate.own_stage import Costs, OwnStage, own_stage, read_costs
-from ablate.reader import Fault, shown, visible
 from ablate.rows import Rows
 from ablate.sources import refuse_changed
 from ablate.study import Study

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ablate.errors import InputError, Problem, did_you_mean
-from ablate.reader import MAX_BYTES, MAX_DEPTH, Fault, Marks, dotted, read, shown, visible
-from ablate.reader import Path as KeyPath
+from ablate.marked_yaml import MAX_BYTES, MAX_DEPTH, Fault, Marks, dotted, read, shown, visible
+from ablate.marked_yaml import Path as KeyPath
 
 MAX_EXTENDS = 10
 SUITE_KEYS = ("schema", "name", "question", "studies")

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.reader import shown, visible
+from ablate.marked_yaml import shown, visible
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 30

@@ -23,8 +23,8 @@ from ablate.draft import MAX_SPACE, Arm, Draft, Drafting, Until, block_at, too_m
 from ablate.errors import InputError, did_you_mean
 from ablate.explain import explain
 from ablate.forms import read_axes
+from ablate.marked_yaml import Fault
 from ablate.model import Level
-from ablate.reader import Fault
 from ablate.study import Study
 from ablate.trainers import trainer_of
 

@@ -35,8 +35,8 @@ from ablate.errors import InputError, Problem
 from ablate.fields import config_names, lookup_in, lookup_in_parts
 from ablate.forms import Written, read_axes
 from ablate.levels import ABSENT, Choice, label_text
+from ablate.marked_yaml import Fault, Marks, Path
 from ablate.model import MAX_TRIALS, Level
-from ablate.reader import Fault, Marks, Path
 from ablate.study import Study
 
 MAX_REFUSED = 5_000

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ablate.errors import did_you_mean
-from ablate.reader import Fault, Path, shown, visible
+from ablate.marked_yaml import Fault, Path, shown, visible
 
 _EXPECTED = {
     "bool": "true or false",

@@ -15,8 +15,8 @@ from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, fi
 from ablate.errors import did_you_mean
 from ablate.explain import explain
 from ablate.levels import Choice, kind_of, one_field, repeated, same, unquoted
+from ablate.marked_yaml import Fault, Path, shown, visible
 from ablate.model import Number, StudyModel
-from ablate.reader import Fault, Path, shown, visible
 from ablate.simplex import Simplex, mixes
 
 MAX_POINTS = 10_000

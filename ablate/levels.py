@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ablate.marked_yaml import Fault, Path, resolve, shown, visible
 from ablate.model import Level
-from ablate.reader import Fault, Path, resolve, shown, visible
 
 MISSING = object()
 """In the place of a value: nobody wrote one, or the trainer takes none."""

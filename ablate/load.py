@@ -21,9 +21,9 @@ from ablate.errors import InputError, Problem
 from ablate.explain import explain
 from ablate.forms import nested_at, read_axes
 from ablate.levels import MISSING, misread
+from ablate.marked_yaml import Fault, visible
 from ablate.objections import objections
 from ablate.overrides import override
-from ablate.reader import Fault, visible
 from ablate.sources import own_trainer, with_sources
 from ablate.study import Study
 from ablate.trainers import IMPORTED, TRAINERS, Trainer, TrainerFaults, trainer_of

@@ -9,7 +9,7 @@ from collections.abc import Collection, Container, Iterator, Sequence
 from ablate.axes import Axis
 from ablate.design import example_arms, search_space
 from ablate.draft import Arm, block_at
-from ablate.reader import Fault, Path
+from ablate.marked_yaml import Fault, Path
 from ablate.study import Study
 from ablate.trainers import trainer_of
 

@@ -12,7 +12,7 @@ from ablate.compose import Composed
 from ablate.errors import Problem, did_you_mean
 from ablate.forms import FORMS, nested_at
 from ablate.levels import same
-from ablate.reader import ARGUMENT, Document, Marks, Path, Place, dotted, read, shown, visible
+from ablate.marked_yaml import ARGUMENT, Document, Marks, Path, Place, dotted, read, shown, visible
 from ablate.study import Study
 
 KEPT = ("when", "simplex", "min", "repeats")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ablate.conditions import Condition, ConditionError, Lookup, Unknown, parse_condition
 from ablate.fields import config_names, lookup_in
-from ablate.reader import Fault, shown
+from ablate.marked_yaml import Fault, shown
 from ablate.trainer_settings import Amount, OwnTrainer
 
 COSTS = ("num_params", "train_flops", "memory_bytes")

@@ -19,9 +19,9 @@ from pydantic import BaseModel
 from ablate.base_form import form_faults, form_of
 from ablate.errors import did_you_mean
 from ablate.fingerprint import canonical
+from ablate.marked_yaml import Fault, visible
 from ablate.modules import modules_of
 from ablate.own_stage import Costs, OwnStage, own_stage, read_costs
-from ablate.reader import Fault, visible
 from ablate.sources import refuse_changed
 from ablate.study import Study
 from ablate.trainer_settings import PythonTrainer

@@ -7,6 +7,7 @@ curves    `trial, arm, seed, metric, step, value`
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -32,7 +33,8 @@ def results_frame(store: Store, study: str, *, trials: Sequence[TrialRecord] | N
     for axis in record.axes:
         levels = [row.levels.get(axis) for row in rows]  # None: the axis does not apply there; its other levels stay what they are
         held[axis] = pd.Series(levels, dtype=object) if any(level is None for level in levels) else levels
-    held |= {metric: [_final(row, metric) for row in rows] for metric in metrics}
+    final = [row.metrics if row.state in FINAL else {} for row in rows]  # `_final` of each would take twice as long
+    held |= {metric: [nan if (value := values.get(metric)) is None else value for values in final] for metric in metrics}
     return pd.DataFrame(held, columns=columns)
 
 
@@ -139,11 +141,11 @@ def _level_or_metric(row: TrialRecord, name: str) -> float:
 
 def _final(row: TrialRecord, metric: str) -> float:
     """A trial that broke half-way has a curve and no final value."""
-    return _number(row.metrics.get(metric)) if row.state in FINAL else float("nan")
+    return _number(row.metrics.get(metric)) if row.state in FINAL else nan
 
 
 def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+    return nan if value is None else value
 
 
 def _no_formula(value: Any) -> Any:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 
 NO_KEYWORD = "self"
 """The one name that `report(step, **metrics)` cannot take."""

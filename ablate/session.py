@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from ablate.dashboard import pages_of_run
 from ablate.errors import InputError
 from ablate.lacking import refuse_lacks
 from ablate.mirroring import Mirroring, mirror_order
-from ablate.pages import pages_of_run
 from ablate.progress import Progress
 from ablate.record import Summary
 from ablate.run import own_handlers, run_study, stop_on_signals

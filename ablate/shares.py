@@ -11,8 +11,8 @@ from pydantic import Field, WithJsonSchema
 
 from ablate.errors import did_you_mean
 from ablate.levels import kind_of
+from ablate.marked_yaml import Fault, Path, shown, visible
 from ablate.model import Number, StudyModel
-from ablate.reader import Fault, Path, shown, visible
 
 _RATIO_PART = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
 _LARGEST_PART = 1e12

@@ -14,8 +14,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, Field
 
 from ablate.levels import label_of
+from ablate.marked_yaml import Fault, Path, shown
 from ablate.model import MAX_SEED, Number, StudyModel, Whole
-from ablate.reader import Fault, Path, shown
 from ablate.shares import (
     Limits,
     OneOrPerSource,

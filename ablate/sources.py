@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ablate.errors import InputError
+from ablate.marked_yaml import ARGUMENT, Fault, visible
 from ablate.modules import module_file
-from ablate.reader import ARGUMENT, Fault, visible
 from ablate.repository import git
 from ablate.study import Study
 from ablate.trainer_settings import CommandTrainer, OwnTrainer, PythonTrainer

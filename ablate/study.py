@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from ablate.blocks import Design, Grid, Search, Seeds
+from ablate.marked_yaml import Marks, shown
 from ablate.model import Level, Number, StudyModel, Whole
-from ablate.reader import Marks, shown
 from ablate.trainer_settings import CommandTrainer, PythonTrainer
 
 DEVICES = frozenset(("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))))

@@ -11,7 +11,7 @@ from ablate.analysis.laws import COUNTS, Definitions, Recipe
 from ablate.analysis.lr_law import TARGET, LawReport, fit_points, fit_runs
 from ablate.errors import InputError, did_you_mean
 from ablate.explain import explain
-from ablate.reader import read
+from ablate.marked_yaml import read
 from ablate.results import LawRuns, law_runs
 from ablate.stores import Store, find_study
 from ablate.study import LawDefinitions, Study

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ablate import warden
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 from ablate.rows import Rows
 
 MAX_LINE_BYTES = 65_536

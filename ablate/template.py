@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 
 GIVEN = ("seed", "dir", "checkpoint_dir", "config_file", "python")
 """Names beside those of the config's fields: the seed, the trial's folder, the one that outlives an attempt, the config as a JSON file, the

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from ablate.marked_yaml import shown, visible
 from ablate.model import Number, StudyModel
-from ablate.reader import shown, visible
 
 METRIC_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:+-]*(?:/[A-Za-z0-9_@:+-][A-Za-z0-9_.@:+-]*)*")
 MAX_METRIC_NAME = 100

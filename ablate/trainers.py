@@ -28,7 +28,7 @@ from typing import Any, Protocol, cast
 from pydantic import BaseModel
 
 from ablate.errors import InputError, did_you_mean
-from ablate.reader import Fault, dotted
+from ablate.marked_yaml import Fault, dotted
 from ablate.study import Study
 
 TRAINERS = {

@@ -1,4 +1,4 @@
-"""Values become YAML that a person can read and `ablate.reader` reads back as they were."""
+"""Values become YAML that a person can read and `ablate.marked_yaml` reads back as they were."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -24,22 +24,22 @@ from flask import request
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ablate.collector import collect_rarely
+from ablate.dashboard import AUTO, TOKEN_VARIABLE, check_access
 from ablate.errors import AblateError, EnvironmentMissing, InputError
-from ablate.pages import AUTO, TOKEN_VARIABLE, check_access
 from ablate.stores import open_store
 from ablate.workspace import Workspace
-from dashboards import control
 from dashboards.access import Access
 from dashboards.address import read_query
 from dashboards.changes import Sent
 from dashboards.live import LOOK_SECONDS, Looks, serve_looks, versions
 from dashboards.pages import PAGES, find_page
+from dashboards.parts import control
 from dashboards.reader import Reader
 from dashboards.security import protect
 from dashboards.sharing import share_answers
 from dashboards.widgets import aria, legend, message
 
-PLACES = (("Studies", "/"), ("Lessons", "/lessons"), ("Compare", "/compare"))
+TABS = (("Studies", "/"), ("Lessons", "/lessons"), ("Compare", "/compare"))
 """In the header of every page."""
 
 SWITCH_SECONDS = 0.0005
@@ -144,7 +144,7 @@ def _shell() -> Component:
             html.Header(
                 [
                     dcc.Link("ablate", href="/", className="brand"),
-                    html.Nav([dcc.Link(label, href=path) for label, path in PLACES], **aria(label="Main")),
+                    html.Nav([dcc.Link(label, href=path) for label, path in TABS], **aria(label="Main")),
                     legend(),
                     html.Div(theme, className="theme", role="group", **aria(label="Colours")),
                 ]

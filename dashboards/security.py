@@ -14,7 +14,7 @@ from dash.exceptions import DependencyException
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, NotFound
 
-from ablate.pages import is_loopback
+from ablate.dashboard import is_loopback
 from dashboards.access import Access, ask_for_token
 
 MAX_REQUEST_BYTES = 1_000_000

@@ -29,7 +29,7 @@ HOMES = {
     "rich": ("ablate.terminal", "ablate.plan_screen"),
     "typer": ("ablate.cli", "ablate.arguments"),
     "kaleido": ("ablate.figure_files",),
-    "yaml": ("ablate.reader", "ablate.yaml_text"),
+    "yaml": ("ablate.marked_yaml", "ablate.yaml_text"),
 }
 """Library -> the modules that may import it."""
 

@@ -18,7 +18,7 @@ from ablate.base import Base
 from ablate.design import arm_for, count_removed, draft_design, make_arms, search_space
 from ablate.draft import Drafting
 from ablate.errors import InputError
-from ablate.reader import Marks, Place
+from ablate.marked_yaml import Marks, Place
 from ablate.study import Study
 
 TWO = {"image_size": [224, 336], "num_tokens": [64, 144]}

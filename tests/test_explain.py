@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ablate.explain import explain
-from ablate.reader import Fault
+from ablate.marked_yaml import Fault
 
 
 class Small(BaseModel):

@@ -14,7 +14,7 @@ from ablate.analysis.lr_law import LawReport, fit_points
 from ablate.analysis.published import MM1, PUBLISHED, predict
 from ablate.errors import InputError
 from ablate.large_run import LargeRun, fitted_run, published_run
-from ablate.reader import read
+from ablate.marked_yaml import read
 
 MEANT = Definitions(
     n_params="non-embedding parameters",

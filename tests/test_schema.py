@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ablate.compose import shipped_studies, suite_members
-from ablate.reader import read
+from ablate.marked_yaml import read
 from ablate.schema import TITLE, json_schema
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ablate.explain import explain
-from ablate.reader import Fault
+from ablate.marked_yaml import Fault
 from ablate.simplex import Mixes, Simplex, mixes
 
 SOURCES = ["caption", "interleaved", "text"]

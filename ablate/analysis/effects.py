@@ -204,7 +204,7 @@ def _trials(frame: pd.DataFrame, *, axis: str, others: Sequence[str], metric: st
     cells = frame.groupby(list(others), dropna=False, sort=False).ngroup() if others else 0
     table = pd.DataFrame({"level": frame[axis].map(_plain), "cell": cells, "seed": frame["seed"], "value": values}, index=frame.index)
     table["value"] = table["value"].where(usable & (table["value"].abs() <= LARGEST))
-    table["why"] = np.where(np.isfinite(values), f"beyond {LARGEST:g}", "without a finite value")
+    table["why"] = np.where(np.isfinite(values), f"beyond {LARGEST:g}", "without a finite value").astype(object)
     if "state" in frame:
         table["why"] = table["why"].where(usable, frame["state"].where(frame["state"].isin(ENDED), "unfinished"))
     repeated = table.duplicated(["level", "cell", "seed"], keep=False) & table["value"].notna()

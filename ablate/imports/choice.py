@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ablate.errors import did_you_mean
 from ablate.imports.runs import listed
+from ablate.marked_yaml import visible
 from ablate.model import Level
 from ablate.quantities import counted
-from ablate.reader import visible
 
 MANY = 20
 """Numbers up to which a column may have one of its own in most runs and still have levels."""

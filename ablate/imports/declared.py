@@ -16,9 +16,9 @@ from ablate.imports.names import axis_name, nested
 from ablate.imports.placed import MAX_CONFIG, SIZES, Trial, make_trials, metric_names, unpaired
 from ablate.imports.runs import Asked, Found, Run, clean, levels_of, listed, number_of, said
 from ablate.imports.seeding import Resolved, seeded
+from ablate.marked_yaml import visible
 from ablate.model import Level
 from ablate.quantities import counted
-from ablate.reader import visible
 from ablate.study import Study
 from ablate.trainers import IMPORTED
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlparse
 
 from ablate.errors import EnvironmentMissing, InputError, did_you_mean
 from ablate.imports.runs import Asked, Found, Run, clean, listed, said, state_of, without_credentials
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_ALLOW_FILE_STORE": "true"}
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}

@@ -11,7 +11,7 @@ import optuna
 from ablate.errors import EnvironmentMissing, InputError, did_you_mean
 from ablate.imports.choice import MANY
 from ablate.imports.runs import STATES, Asked, Found, Run, State, clean, listed, said, without_credentials
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 
 GOALS = {optuna.study.StudyDirection.MINIMIZE: "min", optuna.study.StudyDirection.MAXIMIZE: "max"}
 ENDS: dict[Any, tuple[State, str]] = {

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ablate.errors import InputError
+from ablate.marked_yaml import visible
 from ablate.model import Level
-from ablate.reader import visible
 from ablate.repository import redacted
 
 KINDS = ("csv", "mlflow", "optuna", "wandb")

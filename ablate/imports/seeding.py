@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ablate.imports.runs import Asked, Run, listed
+from ablate.marked_yaml import visible
 from ablate.model import MAX_SEED, Level
 from ablate.quantities import counted
-from ablate.reader import visible
 
 REPEATS = ("refuse", "last", "number")
 """What may be done about finished runs with the same levels and seed."""

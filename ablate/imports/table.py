@@ -30,7 +30,7 @@ from ablate.imports.runs import (
     text_of,
     unique_ids,
 )
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 
 MAX_CELL = 10_000_000
 """Characters of one cell."""

@@ -10,8 +10,8 @@ from ablate.imports.declared import Declared, declare, goal_problems
 from ablate.imports.runs import KINDS, Asked, Found, listed
 from ablate.imports.seeding import REPEATS
 from ablate.imports.sources import read_runs
+from ablate.marked_yaml import visible
 from ablate.quantities import counted
-from ablate.reader import visible
 from ablate.stores import open_store
 from ablate.workspace import Workspace
 

@@ -15,7 +15,7 @@ from typing import Any
 from ablate.errors import InputError, did_you_mean
 from ablate.imports.runs import STATES, Asked, Found, Run, clean, listed, number_of, read_bytes, said, sha256, state_of, text_of, unique_ids
 from ablate.imports.table import Table, read_table, runs_of
-from ablate.reader import visible
+from ablate.marked_yaml import visible
 
 WRAPPED = ({"value"}, {"value", "desc"})
 """Keys of a config value as the service stores it."""

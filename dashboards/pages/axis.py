@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,10 +14,11 @@ from ablate.analysis.effects import USABLE, Effect, level_effects
 from ablate.analysis.verdicts import numbers_of
 from ablate.errors import InputError, did_you_mean
 from ablate.metric_scales import scales_of, stem_of
-from ablate.results import KEYS, at_baselines, by_shots, ordered_metrics
+from ablate.results import at_baselines, by_shots
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
+from dashboards.parts.measured import Measured, measure, metrics_of
 from dashboards.reader import Reader
 from dashboards.snapshot import Version
 from dashboards.widgets import (
@@ -41,14 +42,6 @@ NAMES = (1, 2)
 MAX_METRICS = 12
 MAX_FAMILIES = 6
 """Rows of figures that the page has room for; what else is chosen is in the table alone."""
-
-
-class Measured(NamedTuple):
-    """What the page draws: a study's results, and its own metric."""
-
-    record: StudyRecord
-    metric: str
-    results: pd.DataFrame
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
@@ -112,11 +105,6 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     app.clientside_callback(ClientsideFunction("ablate", "remember"), Input("axis-metrics", "value"))
 
 
-def measure(reader: Reader, name: object) -> Measured:
-    snapshot = reader.snapshot(name)
-    return Measured(snapshot.record, snapshot.study.metric.name, reader.results(snapshot))
-
-
 def known_axis(measured: Measured, *, axis: object) -> str:
     axes = list(measured.record.axes)
     if axis not in axes:
@@ -133,12 +121,6 @@ def known_metrics(measured: Measured, metrics: object) -> list[str]:
     if unknown:
         raise InputError(f"no metric '{unknown[0]}' in {measured.record.name} (there: {', '.join(allowed)})")
     return [str(metric) for metric in metrics][:MAX_METRICS]
-
-
-def metrics_of(measured: Measured) -> list[str]:
-    """The study's metric first; it is there before any trial reported it."""
-    found = [str(column) for column in measured.results.columns if column not in (*KEYS, *measured.record.axes)]
-    return ordered_metrics({measured.metric, *found}, first=measured.metric)
 
 
 def first_metrics(measured: Measured) -> list[str]:

@@ -8,20 +8,20 @@ from dash.development.base_component import Component
 
 from dashboards.address import Query, choice, choices, href
 from dashboards.changes import Sent
-from dashboards.curve_view import (
+from dashboards.parts.curve_view import (
+    AGAINST,
     BANDS,
     CONTROLS,
-    PLACES,
     SCALES,
     View,
     base_lines,
+    curve_metrics,
     drawing,
     first_group,
     first_metric,
     groups_of,
     known_view,
     level_choices,
-    metrics_of,
 )
 from dashboards.reader import Reader
 from dashboards.snapshot import Version
@@ -32,12 +32,12 @@ NAMES = (1,)
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     snapshot = reader.snapshot(names[0])
-    record, metrics, groups = snapshot.record, metrics_of(reader, snapshot), groups_of(snapshot)
+    record, metrics, groups = snapshot.record, curve_metrics(reader, snapshot), groups_of(snapshot)
     first = View(first_metric(metrics), first_group(snapshot, groups))
     one_of: list[tuple[str, str, Sequence[str]]] = [
         ("metric", "Metric", list(metrics)),
         ("group", "Group by", groups),
-        ("x", "Against", PLACES),
+        ("x", "Against", AGAINST),
         ("band", "Band", BANDS),
         ("xscale", "Scale of x", SCALES),
         ("yscale", "Scale of y", SCALES),

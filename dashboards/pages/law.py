@@ -17,7 +17,7 @@ from ablate.results import law_runs
 from ablate.stores import StudyRecord
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
-from dashboards.law_parts import RATE, forms_table, next_section, optima_table
+from dashboards.parts.law_parts import RATE, forms_table, next_section, optima_table
 from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import DASH, blank, fit_card, graph, heading, message, number, register_graph, study_links, table

@@ -49,7 +49,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     if not axes:
         how = "This study has no axis of data mixes. Write one as shares of its sources:"
         return html.Div([*parts, message(how, command="axes:\n  data.mix: {simplex: [caption, interleaved, text], lattice: 4}")])
-    own, metrics = snapshot.study.metric, metrics_of(reader, snapshot)
+    own, metrics = snapshot.study.metric, mix_metrics(reader, snapshot)
     first = next(iter(axes))
     controls = [
         _dropdown("axis", "Mix", {axis: f"{axis}: {', '.join(sources)}" for axis, sources in axes.items()}, query, default=first),
@@ -150,7 +150,7 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
     app.clientside_callback(ClientsideFunction("ablate", "remember"), *(Input(f"mix-{key}", "value") for key in keys))
 
 
-def metrics_of(reader: Reader, snapshot: Snapshot) -> list[str]:
+def mix_metrics(reader: Reader, snapshot: Snapshot) -> list[str]:
     """The study's metric first; it is there before any trial reported it."""
     found = [str(column) for column in reader.results(snapshot).columns if column not in (*KEYS, *snapshot.record.axes)]
     return list(dict.fromkeys([snapshot.study.metric.name, *found]))
@@ -163,7 +163,7 @@ def known_view(reader: Reader, snapshot: Snapshot, asked: object) -> View:
     axes = mix_axes(snapshot.study.axes)
     known: dict[str, Collection[str]] = {
         "axis of data mixes": axes,
-        "metric": metrics_of(reader, snapshot),
+        "metric": mix_metrics(reader, snapshot),
         "goal": GOALS,
         "form": SHOWN_FORMS,
     }

@@ -15,8 +15,8 @@ from ablate.errors import InputError
 from ablate.parallel_figures import Ranges
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
-from dashboards.pages.axis import Measured, measure, metrics_of
-from dashboards.pages.study import trial_table
+from dashboards.parts.measured import Measured, measure, metrics_of
+from dashboards.parts.trial_table import trial_table
 from dashboards.reader import Reader
 from dashboards.snapshot import Version
 from dashboards.widgets import (

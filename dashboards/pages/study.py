@@ -11,15 +11,14 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
 
 from ablate import figures
-from ablate.analysis.columns import plain
 from ablate.deviations import Registration, moment
 from ablate.plot_style import STATES
-from ablate.results import KEYS, ordered_metrics
 from ablate.stores import EventRecord, StudyRecord
-from dashboards import answer, control, logs, now
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
-from dashboards.curve_view import base_lines, drawing, first_group, first_metric, groups_of, known_view, metrics_of, with_names
+from dashboards.parts import answer, control, logs, now
+from dashboards.parts.curve_view import base_lines, curve_metrics, drawing, first_group, first_metric, groups_of, known_view, with_names
+from dashboards.parts.trial_table import trial_table
 from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (
@@ -29,7 +28,6 @@ from dashboards.widgets import (
     fit_card,
     graph,
     heading,
-    level_text,
     meanings,
     progress,
     register_graph,
@@ -46,19 +44,12 @@ MOST_LINKS = 8
 """Selected trials that are linked."""
 STALE = 50
 """Stale trials that are listed."""
-LETTER = 8.8
-"""Pixels of a letter of the grid in a wide font."""
-NUMBER = 8
-"""Letters of most numbers."""
-WIDEST_ID, WIDEST = 480, 240
-"""Pixels of a column before anybody widens it; a longer text is whole in its tooltip."""
-FILTERED = ("trial", "arm", "state")
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     snapshot = reader.snapshot(names[0])
     record = snapshot.record
-    metrics, groups = metrics_of(reader, snapshot), groups_of(snapshot)
+    metrics, groups = curve_metrics(reader, snapshot), groups_of(snapshot)
     metric = choice(query, "metric", allowed=list(metrics), default=first_metric(metrics))
     group = choice(query, "group", allowed=groups, default=first_group(snapshot, groups))
     return html.Div(
@@ -239,53 +230,12 @@ def trial_links(snapshot: Snapshot, *, rows: object) -> list[Component]:
     return [html.Span("Open"), *links, *([html.Span(f"and {more} more selected", className="note")] if more > 0 else [])]
 
 
-def trial_table(results: pd.DataFrame, *, snapshot: Snapshot) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Columns and rows of the grid: the trial, its levels, the study's metric, the others by family; its arm, which the levels say as well,
-    stands last. Fields are numbered, because the grid reads a dot in a field's name as a path."""
-    axes = snapshot.record.axes
-    metrics = [str(column) for column in results.columns if column not in (*KEYS, *axes)]
-    first, last = (["trial", "state", *axes, "seed"], ["arm"]) if axes else (["trial", "state", "arm", "seed"], [])
-    names = [*first, *ordered_metrics(metrics, first=snapshot.study.metric.name), *last]
-    fields = {name: name if name in KEYS else f"column{index}" for index, name in enumerate(names)}
-    longest = {axis: max((len(level_text(level)) for level in levels), default=0) for axis, levels in axes.items()}
-    longest |= {"trial": max((len(trial.id) for trial in snapshot.trials), default=0)}  # of all, so that a brush changes no column
-    longest |= {"arm": max((len(trial.arm) for trial in snapshot.trials), default=0)}
-    kinds = dict.fromkeys(KEYS, "key") | dict.fromkeys(axes, "axis")
-    columns = [_column(name, field=fields[name], kind=kinds.get(name, "metric"), longest=longest.get(name, NUMBER)) for name in names]
-    columns.append({"field": "reason", "headerName": "reason", "tooltipField": "reason", "minWidth": 180, "flex": 2})
-    reasons = {trial.id: trial.reason for trial in snapshot.trials}
-    cells = [[None if value != value else value for value in plain(results[name])] for name in names]
-    rows = [dict(zip(fields.values(), row, strict=True)) for row in zip(*cells, strict=True)]
-    return columns, [row | {"reason": reasons.get(row["trial"], "")} for row in rows]
-
-
 def _trial_link(study: str, trial: str) -> Component:
     return dcc.Link(trial, href=href("trial", study, trial))
 
 
 def _subject(event: EventRecord, *, trial: str | None) -> Component:
     return html.Span(_trial_link(event.study, trial) if trial else event.subject, className="subject")
-
-
-def _column(name: str, *, field: str, kind: str, longest: int) -> dict[str, Any]:
-    """`longest`: characters of the longest cell, as far as they are known beforehand."""
-    room = 36 + round(LETTER * max(len(name) + (3 if name in FILTERED else 0), longest))
-    column: dict[str, Any] = {
-        "field": field,
-        "headerName": name,
-        "headerTooltip": name,
-        "minWidth": min(max(room, 80), WIDEST_ID if name == "trial" else WIDEST),
-        "flex": 1,
-    }
-    if name in FILTERED:
-        column["filter"] = True
-    if name == "state":
-        return column | {"cellClassRules": {f"state-text-{state}": f"params.value == '{state}'" for state in STATES}}
-    if kind == "metric" or name == "seed":
-        return column | {"type": "rightAligned", "valueFormatter": {"function": "shown(params.value)"}}
-    if kind == "axis":
-        return column | {"valueFormatter": {"function": "level(params.value)"}, "tooltipField": field}
-    return column | {"flex": 2, "tooltipField": field}
 
 
 def _grid(*, num_trials: int) -> Component:

@@ -19,9 +19,9 @@ from ablate.quantities import counted, duration_text, large, scientific
 from ablate.results import FINAL, ordered_metrics
 from ablate.stores import TrialRecord
 from ablate.trial_view import StageUse, drawable, moved_from_base, stages_of, trial_curves
-from dashboards import logs, samples
 from dashboards.address import Query, choices, href
 from dashboards.changes import Sent
+from dashboards.parts import logs, samples
 from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Page, sync_playwright
 
-from ablate.pages import pages_environment
+from ablate.dashboard import pages_environment
 from ablate.scaling import mix_axes
 from ablate.stores import open_store
 from dashboards.address import href

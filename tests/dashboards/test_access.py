@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
+from ablate.dashboard import check_access, is_loopback
 from ablate.errors import InputError
-from ablate.pages import check_access, is_loopback
 from dashboards.access import COOKIE_SECONDS, REMEMBERED_SECONDS, TRIES, TRIES_SECONDS, Access
 from dashboards.app import make_app, start_line
 from dashboards.security import is_known, server_names

@@ -10,8 +10,8 @@ from ablate.errors import InputError
 from ablate.journal import make_point
 from ablate.stores.sql import SqlStore
 from ablate.workspace import Workspace
-from dashboards import curve_view
 from dashboards.pages import curves
+from dashboards.parts import curve_view
 from dashboards.reader import Reader
 from tests.dashboards.conftest import by_id
 from tests.dashboards.filled import LIVE, Writer

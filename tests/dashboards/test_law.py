@@ -9,8 +9,8 @@ from ablate.analysis.published import PUBLISHED, predict
 from ablate.errors import InputError
 from ablate.next_study import study_next
 from ablate.study_law import Asked
-from dashboards.law_parts import forms_table, optima_table
 from dashboards.pages import find_page, law
+from dashboards.parts.law_parts import forms_table, optima_table
 from dashboards.reader import NEXT_RUNS, Reader
 from tests.dashboards.conftest import by_id, text
 

@@ -9,10 +9,10 @@ from ablate.errors import InputError
 from ablate.stores import open_store
 from ablate.trial_view import stages_of, trial_curves
 from ablate.workspace import Workspace
-from dashboards import logs
 from dashboards.address import href
 from dashboards.live import versions
 from dashboards.pages import find_page, study, trial
+from dashboards.parts import logs
 from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot
 from tests.dashboards.conftest import by_id, parts, text

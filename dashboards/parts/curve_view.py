@@ -22,7 +22,7 @@ from dashboards.snapshot import Snapshot
 from dashboards.widgets import blank, fit_card, level_text
 
 TOKENS = "tokens"
-PLACES = ("step", TOKENS, "FLOPs", "time")
+AGAINST = ("step", TOKENS, "FLOPs", "time")
 UNITS = {"time": "s", "FLOPs": "of this stage"}
 SCALES = ("linear", "log")
 BANDS: tuple[Band, ...] = get_args(Band)
@@ -46,7 +46,7 @@ class View(NamedTuple):
     """`axis=level`, as `level_choices` has them."""
 
 
-def metrics_of(reader: Reader, snapshot: Snapshot) -> dict[str, int]:
+def curve_metrics(reader: Reader, snapshot: Snapshot) -> dict[str, int]:
     """Metric -> points in one trial's curve; the study's metric first, then every other that a trial reported."""
     final = {key for trial in snapshot.trials for key in trial.metrics}
     started = [trial.chain[-1] for trial in snapshot.trials if trial.state in ("done", "running")][:1]
@@ -91,9 +91,9 @@ def level_choices(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
 def known_view(reader: Reader, snapshot: Snapshot, *, chosen: Mapping[str, object]) -> View:
     """What is not chosen is as at first. Raises InputError for what no control offers."""
     allowed: dict[str, Sequence[str]] = {
-        "metric": list(metrics_of(reader, snapshot)),
+        "metric": list(curve_metrics(reader, snapshot)),
         "group": groups_of(snapshot),
-        "x": PLACES,
+        "x": AGAINST,
         "band": BANDS,
         "xscale": SCALES,
         "yscale": SCALES,

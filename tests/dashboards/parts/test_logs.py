@@ -6,8 +6,8 @@ import pytest
 
 from ablate.errors import InputError
 from ablate.workspace import Workspace
-from dashboards import logs
 from dashboards.pages import find_page
+from dashboards.parts import logs
 from dashboards.reader import Reader
 from tests.dashboards.conftest import by_id, text
 from tests.dashboards.filled import LIVE, Writer

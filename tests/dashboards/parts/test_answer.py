@@ -11,9 +11,9 @@ from ablate.standing import study_row, study_rows
 from ablate.stores import open_store
 from ablate.study_law import Asked
 from ablate.workspace import Workspace
-from dashboards import answer
-from dashboards.curve_view import drawing, known_view, with_names
 from dashboards.pages import study
+from dashboards.parts import answer
+from dashboards.parts.curve_view import drawing, known_view, with_names
 from dashboards.reader import Reader
 from tests.dashboards.conftest import by_id, parts, text
 from tests.dashboards.filled import LAW, LIVE, MIX, Writer

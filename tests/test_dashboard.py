@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ablate.dashboard import TOKEN_VARIABLE, pages_environment, pages_of_run
 from ablate.errors import InputError
-from ablate.pages import TOKEN_VARIABLE, pages_environment, pages_of_run
 from ablate.stores import open_store
 from ablate.workspace import Workspace
 from tests.conftest import make_small_plan
@@ -67,7 +67,8 @@ def test_pages_of_a_run_show_its_study_and_end_with_it(workspace: Workspace, cap
 def test_pages_of_a_run_end_when_it_dies(workspace: Workspace) -> None:
     make_store(workspace)
     code = (
-        "import os, signal, sys; from pathlib import Path; from ablate.pages import pages_of_run; from ablate.workspace import Workspace\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from ablate.dashboard import pages_of_run; from ablate.workspace import Workspace\n"
         "with pages_of_run(Workspace(Path(sys.argv[1])), studies=['small', 'other']):\n"
         "    sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
     )

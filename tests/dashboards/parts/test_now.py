@@ -8,7 +8,7 @@ from ablate.planner import make_plan
 from ablate.stores import open_store
 from ablate.study import Study
 from ablate.workspace import Workspace
-from dashboards import now
+from dashboards.parts import now
 from dashboards.reader import Reader
 from tests.dashboards.conftest import text
 from tests.dashboards.filled import LIVE, Writer

@@ -12,9 +12,9 @@ from PIL import Image
 from ablate.errors import InputError
 from ablate.samples import Picture, Samples
 from ablate.workspace import Workspace
-from dashboards import samples
 from dashboards.address import href
 from dashboards.pages import find_page
+from dashboards.parts import samples
 from dashboards.reader import Reader
 from tests.dashboards.conftest import by_id, parts, text
 from tests.dashboards.filled import EVIL, LIVE, Writer

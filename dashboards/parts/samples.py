@@ -13,7 +13,7 @@ from ablate.results import FINAL
 from ablate.samples import Picture, Sample, Samples, trial_samples
 from ablate.stores import TrialRecord
 from dashboards.address import Query, choice
-from dashboards.logs import KnownTrial
+from dashboards.parts.logs import KnownTrial
 from dashboards.reader import Reader
 from dashboards.widgets import aria, chooser, message
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ablate.reader import Fault, Marks, Place, dotted, read, resolve, shown
+from ablate.marked_yaml import Fault, Marks, Place, dotted, read, resolve, shown
 
 
 def values(text: str) -> Any:

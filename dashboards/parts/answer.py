@@ -16,7 +16,7 @@ from ablate.guards import Guards
 from ablate.quantities import counted, duration_text, money_text
 from ablate.spent import bill
 from ablate.trainers import IMPORTED
-from dashboards.law_parts import open_claim
+from dashboards.parts.law_parts import open_claim
 from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot
 from dashboards.widgets import DASH, message, number, table, verdict_badge

@@ -16,9 +16,9 @@ from flask.testing import FlaskClient
 from ablate.holding import held
 from ablate.stores import open_store
 from ablate.workspace import Workspace
-from dashboards import control
 from dashboards.access import Access
 from dashboards.app import make_app
+from dashboards.parts import control
 from dashboards.reader import Reader
 from tests.dashboards.conftest import parts, text
 from tests.dashboards.filled import LIVE, Writer
