@@ -14,7 +14,7 @@ from dashboards.reader import Reader
 from dashboards.sharing import UPDATE
 from tests.browser.screenshots import served, wait_until_drawn
 from tests.dashboards.filled import EVIL, LIVE, MIX, Writer
-from tests.dashboards.test_samples import LINES, write_samples
+from tests.dashboards.parts.test_samples import LINES, write_samples
 
 pytestmark = pytest.mark.browser
 
