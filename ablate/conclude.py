@@ -176,7 +176,7 @@ def study_report(store: Store, name: str) -> StudyReport:
         stale=len(store.stale_trials(name)),
         smallest=_smallest(conclusion.guards) if conclusion.effects else None,
         factors=study_factors(conclusion.results, axes=record.axes, metric=study.metric.name),
-        warnings=conclusion.guards.warnings,
+        warnings=conclusion.guards.cautions,
     )
 
 

@@ -46,6 +46,12 @@ class Guards:
     """In words, the study's own metric only."""
 
     @property
+    def cautions(self) -> tuple[str, ...]:
+        """The warnings, and what choosing the best of several arms does to its lead."""
+        curse = self.signal.curse if self.signal else None
+        return (*self.warnings, *([f"winner's curse: {curse.advice}"] if curse else []))
+
+    @property
     def signal(self) -> SignalToNoise | None:
         """Of the study's metric; None where no trial has reported it."""
         return next((signal for signal in self.signals if signal.metric == self.metric), None)

@@ -1,6 +1,6 @@
 """Finished trials become means over seeds with Student-t intervals, one for each combination of levels of some axes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,12 @@ def comparable(frame: pd.DataFrame, *, by: Sequence[str], others: Sequence[str])
     if not shared.any():
         return frame, f"mean over {told}, which differ between what is compared"
     return frame[shared], f"{int(shared.sum())} of {len(frame)} finished trials: those at levels of {told} that all have"
+
+
+def averaged_over(results: pd.DataFrame, *, axis: str, axes: Iterable[str]) -> list[str]:
+    """A note for a figure of one axis where others vary beside it; none where none does."""
+    others = [other for other in axes if other != axis and results[other].nunique(dropna=False) > 1]
+    return [f"Each point is a mean over what else varies: {', '.join(others)}."] if others else []
 
 
 def per_seed(values: pd.DataFrame, *, by: Sequence[str | int], sort: bool = False) -> pd.DataFrame:

@@ -92,7 +92,8 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
             if not conclusion.verdicts:
                 raise
             note = str(error)
-    claims = open_claims(study, conclusion.verdicts, trials=trials, axes=conclusion.record.axes)
+    flops = {job.id: job.train_flops for job in store.jobs(name)}
+    claims = open_claims(study, conclusion.verdicts, trials=trials, axes=conclusion.record.axes, flops=flops)
     if law is None and not claims:
         raise InputError(NOTHING.format(name=name, claims=len(conclusion.verdicts) or "no"))
     runs = () if law is None or law.stop else law.runs
@@ -106,13 +107,18 @@ def study_next(store: Store, name: str, asked: Asked, *, count: int, per: str) -
 
 
 def open_claims(
-    study: Study, verdicts: Sequence[Verdict], *, trials: Sequence[TrialRecord], axes: Mapping[str, list[Level]]
+    study: Study,
+    verdicts: Sequence[Verdict],
+    *,
+    trials: Sequence[TrialRecord],
+    axes: Mapping[str, list[Level]],
+    flops: Mapping[str, float],
 ) -> tuple[OpenClaim, ...]:
-    """What each inconclusive claim would take. `axes`: axis -> its levels, the baseline first."""
+    """What each inconclusive claim would take. `axes`: axis -> its levels, the baseline first; `flops`: of each job."""
     open_ = [verdict for verdict in verdicts if verdict.verdict == "inconclusive"]
     kept = trials_where(study, trials) if open_ else {}
     return tuple(
-        _open_claim(verdict, need, trials=trials, kept=kept, axes=axes)
+        _open_claim(verdict, need, trials=trials, kept=kept, axes=axes, flops=flops)
         for verdict, need in zip(open_, settling(open_, metric=study.metric.name), strict=True)
     )
 
@@ -138,22 +144,37 @@ def _open_claim(
     trials: Sequence[TrialRecord],
     kept: Mapping[str, set[str]],
     axes: Mapping[str, list[Level]],
+    flops: Mapping[str, float],
 ) -> OpenClaim:
     claim = verdict.claim
     about = _compared(claim, [trial for trial in trials if claim.when is None or trial.id in kept[claim.when]], axes)
     arms = {trial.arm: _levels(trial) for trial in about}
     waiting = {trial.seed for trial in about if trial.state not in ENDED}  # their ends may settle it
     seeds = _unused({trial.seed for trial in about}, max(0, (need.more or 0) - len(waiting)))
-    flops = {trial.arm: trial.train_flops for trial in about}
-    known = all(flops.values())
+    each = _flops_of_a_seed(about, all_trials=trials, flops=flops)
     seconds = [trial.seconds for trial in about if trial.state in FINAL and trial.seconds is not None]
     return OpenClaim(
         need,
         tuple(arms.values()),
         seeds,
-        train_flops=len(seeds) * sum(flops.values()) if known and seeds else None,
+        train_flops=len(seeds) * each if each and seeds else None,
         seconds=len(seeds) * len(arms) * sum(seconds) / len(seconds) if seconds and seeds else None,
     )
+
+
+def _flops_of_a_seed(trials: Sequence[TrialRecord], *, all_trials: Sequence[TrialRecord], flops: Mapping[str, float]) -> float | None:
+    """What a new seed of these arms trains, each job once: not what seeds share, which is there. None where a job's FLOPs are not known."""
+    seeds_of: dict[str, set[int]] = {}
+    for trial in all_trials:
+        for job in trial.chain:
+            seeds_of.setdefault(job, set()).add(trial.seed)
+    found = []
+    for seed in {trial.seed for trial in trials}:
+        own = [flops[job] for job in {job for trial in trials if trial.seed == seed for job in trial.chain} if len(seeds_of[job]) == 1]
+        if not all(own):
+            return None
+        found.append(sum(own))
+    return max(found, default=None)
 
 
 def _compared(claim: Claim, trials: Sequence[TrialRecord], axes: Mapping[str, list[Level]]) -> list[TrialRecord]:

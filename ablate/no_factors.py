@@ -71,5 +71,7 @@ def _no_noise(record: StudyRecord, found: FactorEffects) -> Gap | None:
         return None
     if found.seeds > 1:
         return Gap(f"No term has a share: {'; '.join(found.warnings) or 'none can be tested'}.", "")
-    said = "One seed, and as many terms as combinations: nothing is left to tell a term from noise, so no share and no interval is given."
-    return Gap(f"{said}\nA second seed measures the noise; finished trials stay:", "seeds: 2")
+    said = "One seed, and as many terms as combinations: nothing is left to tell a term from noise, so no term has a share or an interval."
+    return Gap(
+        f"{said} A forest (fANOVA) splits the scores all the same.\nA second seed measures the noise; finished trials stay:", "seeds: 2"
+    )

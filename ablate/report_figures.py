@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import plotly.graph_objects as go
 
 from ablate import figures, law_figures
 from ablate.analysis.published import MM1
 from ablate.fingerprint import slug
+from ablate.level_means import averaged_over
 from ablate.report import StudyReport
 
 
@@ -32,7 +34,9 @@ def drawings(report: StudyReport) -> tuple[Drawing, ...]:
         drawn.append(Drawing("effects", caption, partial(figures.effects_forest, report.effects, unit=unit, simulated=simulated)))
     for axis in report.axes if metrics else ():
         caption = f"Mean and 95 % interval over seeds at each level of {axis}; small points are seeds."
-        draw = partial(figures.score_by_level, report.results, axis=axis, metrics=metrics, scales=report.scales, simulated=simulated)
+        notes = averaged_over(report.results, axis=axis, axes=report.axes)
+        shared: dict[str, Any] = {"scales": report.scales, "notes": notes, "simulated": simulated}
+        draw = partial(figures.score_by_level, report.results, axis=axis, metrics=metrics, **shared)
         drawn.append(Drawing(f"by-{slug(axis)}", caption, draw))
     if (metric := _curve_metric(report)) is not None:
         drawn.append(

@@ -155,7 +155,8 @@ class Reader:
         """What each inconclusive claim would take, as `ablate next` says it. Raises InputError as `verdicts` does."""
 
         def asked(_store: Store) -> tuple[OpenClaim, ...]:
-            return open_claims(snapshot.study, self.verdicts(snapshot), trials=snapshot.trials, axes=dict(snapshot.record.axes))
+            verdicts, axes, flops = self.verdicts(snapshot), dict(snapshot.record.axes), self.job_flops(snapshot)
+            return open_claims(snapshot.study, verdicts, trials=snapshot.trials, axes=axes, flops=flops)
 
         return self._once_apart("open claims", snapshot.version, asked)
 
@@ -267,13 +268,15 @@ class Reader:
 
     def stage_costs(self, snapshot: Snapshot) -> dict[str, StageCost]:
         """Trial -> what its own last stage took; only of trials that are done, whose last step is known."""
+        flops = self.job_flops(snapshot)
+        found = {trial.id: trial for trial in snapshot.trials if trial.state == "done"}
+        return {name: StageCost(trial.arm, flops[trial.chain[-1]], trial.seconds, trial.attempts) for name, trial in found.items()}
 
+    def job_flops(self, snapshot: Snapshot) -> dict[str, float]:
         def asked(store: Store) -> dict[str, float]:
             return {job.id: job.train_flops for job in store.jobs(snapshot.record.name)}
 
-        flops = self._once("stage flops", snapshot.version, asked)
-        found = {trial.id: trial for trial in snapshot.trials if trial.state == "done"}
-        return {name: StageCost(trial.arm, flops[trial.chain[-1]], trial.seconds, trial.attempts) for name, trial in found.items()}
+        return self._once("job flops", snapshot.version, asked)
 
     def num_points(self, name: str) -> int:
         """Of the running trials' curves, which grow without an event."""

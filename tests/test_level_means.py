@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from ablate.errors import InputError
-from ablate.level_means import level_means
+from ablate.level_means import averaged_over, level_means
 
 
 def grid(kinds: str = "ab", sizes: tuple[int, ...] = (16, 32)) -> pd.DataFrame:
@@ -67,3 +67,8 @@ def test_level_means_unfinished_and_missing_are_left_out_and_one_seed_has_no_int
 def test_level_means_unknown_axis_is_refused() -> None:
     with pytest.raises(InputError, match="did you mean 'kind'"):
         level_means(grid(), by=["kin"], metric="score")
+
+
+def test_averaged_over_names_the_other_axes_that_vary() -> None:
+    assert averaged_over(grid(), axis="kind", axes=["kind", "size"]) == ["Each point is a mean over what else varies: size."]
+    assert averaged_over(grid(sizes=(16,)), axis="kind", axes=["kind", "size"]) == []

@@ -1,6 +1,7 @@
 """What `next` proposes for a study, and that the file it writes is the study going on: only what is new is still to be run."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ablate.design import make_arms
 from ablate.errors import InputError
 from ablate.load import load_study
-from ablate.next_study import Next, csv_next, study_next
+from ablate.next_study import Next, _flops_of_a_seed, csv_next, study_next
 from ablate.planner import make_plan
 from ablate.stores import open_store
 from ablate.study_law import Asked
@@ -105,6 +106,20 @@ def test_open_claims_get_the_seeds_that_settle_them_for_their_own_arms_alone(tmp
     new = set(trials_of(tmp_path / "next.yaml").values()) - {(arm, seed) for arm, seed in trials_of_study(claims_study()).values()}
     named = {tuple(arm.levels.items()): arm.name for arm in make_arms(claims_study())}
     assert new == {(named[tuple(arm.items())], seed) for claim in found.claims for arm in claim.arms for seed in claim.seeds}
+
+
+def test_new_seeds_of_a_claim_cost_no_stage_that_all_seeds_share(tmp_path: Path) -> None:
+    chains = {
+        ("a", 0): ("shared", "a0"),
+        ("a", 1): ("shared", "a1"),
+        ("b", 0): ("shared", "both0", "b0"),
+        ("b", 1): ("shared", "both1", "b1"),
+    }
+    chains[("a", 0)], chains[("a", 1)] = ("shared", "both0", "a0"), ("shared", "both1", "a1")
+    trials = [SimpleNamespace(id=f"{arm}{seed}", arm=arm, seed=seed, chain=chain) for (arm, seed), chain in chains.items()]
+    flops = {"shared": 100.0} | dict.fromkeys(("both0", "both1"), 10.0) | dict.fromkeys(("a0", "a1", "b0", "b1"), 1.0)
+    assert _flops_of_a_seed(trials, all_trials=trials, flops=flops) == 12.0  # type: ignore[arg-type]
+    assert _flops_of_a_seed(trials, all_trials=trials, flops=flops | {"b0": 0.0}) is None  # type: ignore[arg-type]
 
 
 def trials_of_study(study: Any) -> dict[str, tuple[str, int]]:

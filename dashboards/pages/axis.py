@@ -13,6 +13,7 @@ from ablate import figures
 from ablate.analysis.effects import USABLE, Effect, level_effects
 from ablate.analysis.verdicts import numbers_of
 from ablate.errors import InputError, did_you_mean
+from ablate.level_means import averaged_over
 from ablate.metric_scales import scales_of, stem_of
 from ablate.results import at_baselines, by_shots
 from ablate.stores import StudyRecord
@@ -175,9 +176,9 @@ def _family(measured: Measured, *, axis: str, metrics: Sequence[str], effects: E
     shown = [metric for metric in metrics if metric in measured.results]
     if not shown:
         return blank(f"no trial has reported {', '.join(metrics)} yet"), blank()
-    scores = figures.score_by_level(
-        measured.results, axis=axis, metrics=shown, scales=scales_of(measured.record.spec), simulated=simulated, dark=dark
-    )
+    notes = averaged_over(measured.results, axis=axis, axes=measured.record.axes)
+    scales = scales_of(measured.record.spec)
+    scores = figures.score_by_level(measured.results, axis=axis, metrics=shown, scales=scales, notes=notes, simulated=simulated, dark=dark)
     forest = figures.effects_forest(found, simulated=simulated, dark=dark) if found else blank("no effect yet")
     return fit_card(scores, view=view), fit_card(forest, view=view)
 

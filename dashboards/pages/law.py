@@ -222,7 +222,7 @@ def numbers(
             rows.append([name, formula, *[DASH] * 5])
             notes.append(f"{law.name.upper()}: {_why_no_rate(law, others) or error}.")
     regret = f"Regret at its ends{f', {metric}' if metric else ''}"
-    head = ["Law", "Formula", RATE, "95 % prediction interval", regret, "Weight decay λ = 0.1 η", "the same for torch AdamW"]
+    head = ["Law", "Formula", RATE, "95 % prediction interval", regret, "Decay λ = 0.1 η", "in torch's AdamW"]
     said = [f" ({size:,.0f} parameters)", *([f", D = {size_label(others['tokens'])} tokens"] if "tokens" in others else [])]
     return html.Div(
         [

@@ -104,9 +104,8 @@ def care(snapshot: Snapshot, guards: Guards | None) -> Component | None:
         return message(said, command=f"ablate effects {snapshot.record.name}")
     if guards is None:
         return None  # the place of the claims says why
-    curse = guards.signal.curse if guards.signal else None
-    warnings = [*guards.warnings, *([f"winner's curse: {curse.advice}"] if curse else [])]
-    return html.Div([html.H3("Read with care"), html.Ul([html.Li(warning) for warning in warnings])]) if warnings else None
+    cautions = [html.Li(caution) for caution in guards.cautions]
+    return html.Div([html.H3("Read with care"), html.Ul(cautions)]) if cautions else None
 
 
 def best_text(best: BestArm, *, goal: str, guards: Guards | None) -> str:
