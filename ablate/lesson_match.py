@@ -1,7 +1,8 @@
 """Which of MM1's lesson plots a study can draw, told from the names of its axes and metrics.
 
 An axis is known by its last parts, as the trainer's config names them: `encoder.image_size`, `connector.num_tokens`, `connector.kind`,
-`data.mix`, `train.steps`, whatever stands under `encoder.` and under `sft.`. Scores after 0, 4 and 8 shots are metrics `name/0` and so on.
+`data.mix`, `data.alt_text.synthetic`, `train.steps`, whatever stands under `encoder.` and under `sft.`. Scores after 0, 4 and 8 shots are
+metrics `name/0` and so on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +13,15 @@ from ablate.mm1_reference import LESSONS
 from ablate.shares import read_shares
 
 Plot = Literal["encoder_table", "connector_bars", "data_panel", "sft_curve", "sft_connectors"]
-Role = Literal["resolution", "tokens", "connector", "mix", "encoder", "steps"]
+Role = Literal["resolution", "tokens", "connector", "mix", "synthetic", "encoder", "steps"]
 
 SHOTS = (0, 4, 8)
 TEXT_SCORES = ("text_score", "text_core")
 """Metrics that stand for MM1's TextCore."""
 _RESOLUTIONS = ("image_size", "resolution", "image_res", "image_resolution")
 _MIXES = ("mix", "mixture")
+_SYNTHETIC = "synthetic"
+"""Share of captions that are rewritten, as VeCap does."""
 _SIZES = ("size", "width", "depth", "num_layers", "num_params")
 _SET_ASIDE = ("seed", "learning_rate", "batch_size", "steps", "features", "training", "tiles")
 """Fields of an encoder that are no arm of MM1's Table 1."""
@@ -56,6 +59,8 @@ def role_of(axis: str) -> Role | None:
         return "mix"
     if last == "encoder" or "encoder" in before:
         return None if last in _SET_ASIDE else "encoder"
+    if last == _SYNTHETIC and "sft" not in before:
+        return "synthetic"
     if last == "steps" and "sft" not in before:
         return "steps"
     return None
@@ -76,11 +81,14 @@ def matching_lessons(
             roles.setdefault(role, []).append(axis)
     after_sft = sft or any("sft" in axis.split(".")[:-1] for axis in axes)
     found = _after_sft(roles, metrics[:1]) if after_sft else _pretrained(roles, metrics)
+    shown = [(*family, *_text_scores(metrics)) for family in shot_families(metrics)] or [tuple(metrics[:1])]
+    panels = [tuple(dict.fromkeys(each)) for each in shown if each]
     for axis in roles.get("mix", []):
         order = tuple(named.get(axis, ()))
         lessons = mix_lessons(axes[axis], sources=order, text=bool(_text_scores(metrics)), sft=after_sft)
-        shown = [(*family, *_text_scores(metrics)) for family in shot_families(metrics)] or [tuple(metrics[:1])]
-        found += [LessonPlot("data_panel", (axis,), tuple(dict.fromkeys(each)), lessons, order) for each in shown if each]
+        found += [LessonPlot("data_panel", (axis,), each, lessons, order) for each in panels]
+    if not after_sft:  # MM1 shows it of pre-training alone
+        found += [LessonPlot("data_panel", (axis,), each, ("vecap_fewshot",)) for axis in roles.get("synthetic", []) for each in panels]
     return found
 
 
@@ -167,7 +175,7 @@ def _encoder_lessons(axes: Sequence[str]) -> tuple[str, ...]:
             found.append("encoder_resolution")
         elif last in _SIZES:
             found.append("encoder_size")
-        elif "data" in axis.split("."):
+        elif "data" in axis.split(".") or last == _SYNTHETIC:
             found.append("encoder_vecap")
     return tuple(dict.fromkeys(found))
 

@@ -72,9 +72,17 @@ def _reads_scenes(config: Config) -> bool:
     return config.data.files is None
 
 
+def _is_noisy(*path: str) -> Callable[[Config], bool]:
+    """Whether the alt-text there has noise that a rewriting would mend."""
+    return lambda config: bool(_value_at(config, (*path, "alt_text", "noise")))
+
+
 _SOMETIMES_READ: tuple[tuple[tuple[str, ...], str, Callable[[Config], bool]], ...] = (
     (("data", "num_scenes"), "without data.files", _reads_scenes),
     (("eval", "num_documents"), "without data.files", _reads_scenes),
+    (("data", "alt_text", "synthetic"), "with noise above 0", _is_noisy("data")),
+    (("sft", "data", "alt_text", "synthetic"), "with noise above 0", _is_noisy("sft", "data")),
+    (("encoder", "pretrain", "alt_text", "synthetic"), "with noise above 0", _is_noisy("encoder", "pretrain")),
     (("train", "decay_fraction"), "with schedule wsd", lambda config: config.train.schedule is Schedule.WSD),
     (
         ("sft", "train", "decay_fraction"),

@@ -47,8 +47,15 @@ class Scenes:
         config = self._config
         if step not in self._ahead:
             steps = range(step, min(step + STEPS_AHEAD, config.train.steps))
-            rows, tokens = config.train.rows_per_step, config.tokens_per_image
-            drawn = draw_steps(self._pool, mix=config.data.mix, seed=self._seed, steps=steps, num_rows=rows, num_tokens=tokens)
+            drawn = draw_steps(
+                self._pool,
+                mix=config.data.mix,
+                seed=self._seed,
+                steps=steps,
+                num_rows=config.train.rows_per_step,
+                num_tokens=config.tokens_per_image,
+                alt_text=config.data.alt_text,
+            )
             self._ahead = dict(zip(steps, drawn, strict=True))
         parts = deal(self._ahead[step], parts=config.train.accumulate)
         return [(batch, batch.pictures) for batch in (collate(part, device=self._device) for part in parts)]

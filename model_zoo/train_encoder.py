@@ -16,10 +16,11 @@ from model_zoo.checkpoint import pack, save_weights, unpack
 from model_zoo.config import Train
 from model_zoo.context import Context
 from model_zoo.data import vocabulary
-from model_zoo.data.pictures import draw_scenes, resample, training_digits, training_pool
+from model_zoo.data.alt_text import as_alt_text
+from model_zoo.data.pictures import Ints, draw_scenes, resample, training_digits, training_pool
 from model_zoo.encoders import Encoder
 from model_zoo.encoders.contrast import Contrast
-from model_zoo.encoders.encoder import Objective
+from model_zoo.encoders.encoder import EncoderPretrain, Objective
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
 from model_zoo.evaluate.held_out import held_out_pool
 from model_zoo.features import encode_pools, save_features
@@ -31,7 +32,7 @@ from model_zoo.train import CONFIG_FILE, REPORT_EVERY, is_old, set_first_weights
 ENCODER_FILE = "encoder.safetensors"
 FEATURES_FILE = "features.safetensors"
 
-_PICTURES = 4  # second word of a seed, so that no two uses of one seed share random numbers
+_PICTURES, _ALT_TEXT = 4, 1  # words of a seed, so that no two uses of one seed share random numbers: the second, and after the step
 
 
 class EncoderTraining(nn.Module):
@@ -44,7 +45,7 @@ class EncoderTraining(nn.Module):
         self.contrast: Contrast | None = None
         self.reconstruction: Reconstruction | None = None
         if config.pretrain.objective is Objective.CONTRASTIVE:
-            self.contrast = Contrast(config.width, caption_length=vocabulary.NUM_PLACES)
+            self.contrast = Contrast(config.width, caption_length=vocabulary.NUM_PLACES, num_words=config.pretrain.num_caption_words)
         else:
             self.reconstruction = Reconstruction(config)
 
@@ -77,7 +78,7 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
             rng = np.random.default_rng((settings.seed, _PICTURES, step))
             chosen = rng.integers(len(digits.labels), size=(settings.batch_size, vocabulary.NUM_PLACES))
             pixels = resample(draw_scenes(digits, chosen=chosen), image_size=config.image_size).to(context.device)
-            captions = torch.from_numpy(digits.labels[chosen]).to(context.device)
+            captions = torch.from_numpy(_captions(digits.labels[chosen], settings=settings, step=step)).to(context.device)
         with context.phase("step"):
             error, also = model(pixels, captions=captions, rng=rng)
             error.backward()
@@ -97,6 +98,14 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
     save_weights(model.encoder, context.dir / ENCODER_FILE)
     record = config.model_dump(mode="json", exclude={"training": True, "features": True, "pretrain": {"resolution"}})
     write_json(record, context.dir / CONFIG_FILE)
+
+
+def _captions(words: Ints, *, settings: EncoderPretrain, step: int) -> Ints:
+    """words [N, 4], the digits of each scene, as this stage's captions have them."""
+    if settings.alt_text is None:
+        return words
+    rng = np.random.default_rng((settings.seed, _PICTURES, step, _ALT_TEXT))
+    return as_alt_text(words, alt_text=settings.alt_text, rng=rng)
 
 
 def compute_features(config: Encoder, *, num_scenes: int, encoder_weights: Path | None, context: Context) -> None:

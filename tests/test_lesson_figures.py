@@ -105,6 +105,15 @@ def test_data_panel_has_a_panel_a_unit_and_cuts_what_is_out_of_bounds() -> None:
     assert "drawn up to 0 and 211" in notes(figure)
 
 
+def test_data_panel_has_a_group_a_share_of_rewritten_captions_and_says_what_mm1_found() -> None:
+    axes = {"data.alt_text.synthetic": [0.0, 0.07]}
+    (match,) = matching_lessons(axes, SHOTS)
+    figure = lesson_figures.lesson_figure(match, results(axes))
+    assert [list(trace.x) for trace in figure.data] == [["0.0", "0.07"]] * 3
+    assert figure.layout.xaxis.title.text == "data.alt_text.synthetic"
+    assert "add VeCap to captions: increase by 2.4 and 4 points [4/8-shot]" in notes(figure)
+
+
 def test_sft_curve_compares_resolutions_where_the_other_axes_are_shared() -> None:
     frame = results({"sft.encoder.image_size": [8, 16], "sft.encoder.tiles": [1, 2]}, metrics=("caption/0",))
     frame = frame[(frame["sft.encoder.image_size"] == 8) | (frame["sft.encoder.tiles"] == 1)]

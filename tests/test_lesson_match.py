@@ -19,6 +19,10 @@ SOURCES = ("caption", "interleaved", "text")
         ("connector.kind", "connector"),
         ("connector", "connector"),
         ("data.mix", "mix"),
+        ("data.alt_text.synthetic", "synthetic"),
+        ("sft.data.alt_text.synthetic", None),
+        ("data.alt_text.noise", None),
+        ("encoder.pretrain.alt_text.synthetic", "encoder"),
         ("encoder.pretrain.objective", "encoder"),
         ("encoder.width", "encoder"),
         ("encoder.kind", "encoder"),
@@ -61,6 +65,20 @@ def test_matching_mix_study_has_figure_5_with_texts() -> None:
     assert found.metrics == (*SHOTS, "text_score")
     assert found.lessons == ("caption_share_0shot", "interleaved_fewshot", "interleaved_text")
     assert found.sources == SOURCES
+
+
+def test_matching_rewritten_captions_has_figure_5d_and_table_1() -> None:
+    shares = [0.0, 0.07]
+    assert matching_lessons({"data.alt_text.synthetic": shares}, ["caption/0", *SHOTS, "loss"]) == [
+        LessonPlot("data_panel", ("data.alt_text.synthetic",), tuple(SHOTS), ("vecap_fewshot",))
+    ]
+    (table,) = matching_lessons({"encoder.pretrain.alt_text.synthetic": shares}, SHOTS)
+    assert (table.plot, table.lessons) == ("encoder_table", ("encoder_vecap",))
+
+
+@pytest.mark.parametrize("axis", ["data.alt_text.synthetic", "sft.data.alt_text.synthetic"])
+def test_matching_rewritten_captions_after_sft_is_nothing_that_mm1_asked(axis: str) -> None:
+    assert matching_lessons({axis: [0.0, 0.07]}, SHOTS, sft=True) == []
 
 
 def test_matching_after_sft_has_figures_7_and_10() -> None:

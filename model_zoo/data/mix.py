@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from model_zoo.data.settings import Files
+from model_zoo.data.settings import AltText, Files
 from model_zoo.data.vocabulary import SIZE
 from model_zoo.fields import Count, Fraction, Settings
 
@@ -85,6 +85,8 @@ class Data(Settings):
     """Scenes drawn once per trial from the 1,400 training digits; documents pick theirs from this pool."""
     files: Files | None = Field(default=None, exclude_if=lambda value: value is None)
     """Files of your own in place of the digit scenes, for each source that has a share."""
+    alt_text: AltText | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Noise in the captions of digit scenes, and how many are rewritten; left out, every caption says what is in its picture."""
 
     @property
     def vocabulary_size(self) -> int:
@@ -107,4 +109,11 @@ class Data(Settings):
         missing = [name for name in SOURCES if getattr(mix, name) > 0 and getattr(value, name) is None]
         if missing:
             raise ValueError(f"no files for {', '.join(missing)}, which the mix has a share of: name some, or set the share to 0")
+        return value
+
+    @field_validator("alt_text")
+    @classmethod
+    def _captions_are_of_scenes(cls, value: AltText | None, info: ValidationInfo) -> AltText | None:
+        if value and info.data.get("files"):
+            raise ValueError("alt_text is of the captions of digit scenes, and files has captions of its own: leave out alt_text, or files")
         return value

@@ -1,4 +1,7 @@
-"""Data of one's own in place of the digit scenes: which files, and how they become sequences. Planning opens none of them."""
+"""Other data than the digit scenes as they are: captions as the web has them, or which files of one's own, and how they become sequences.
+
+Planning opens none of them.
+"""
 
 from pathlib import PurePath
 from typing import Annotated
@@ -10,6 +13,17 @@ from model_zoo.fields import Count, Fraction, Settings
 SUFFIXES = {"caption": (".tar", ".json"), "interleaved": (".parquet",), "text": (".parquet", ".jsonl")}
 """Source -> what its files may be: WebDataset shards or LLaVA conversations, OBELICS documents, texts."""
 Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class AltText(Settings):
+    """Captions of digit scenes as the alt-text of web pages is, of which some are rewritten by what is in the picture (VeCap, arXiv
+    2310.07699). Training alone reads them: what is measured is measured on captions that are right."""
+
+    noise: Fraction
+    """Probability that an irrelevant word stands where a caption names a digit: one of the eight nonce words, drawn anew each time."""
+    synthetic: Fraction = 0.0
+    """Share of captions that are dense rewritings: all four digits as they are. Of MM1's image-caption data VeCap is 7 % (arXiv 2403.09611,
+    section 3.2)."""
 
 
 class FileSource(Settings):

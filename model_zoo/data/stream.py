@@ -3,6 +3,7 @@
 Nothing is carried from step to step: row r of step s of a source has a generator of its own, seeded by (seed, 1, s, r,
 source). So a resumed trial reads what an undisturbed one would have read, and two arms with one seed pair: rows that
 both take from a source are the same documents, and a row goes to the source that its one uniform number falls on.
+What alt-text makes of a row's captions has a generator of its own too, so that nothing else moves with it.
 """
 
 import math
@@ -12,6 +13,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model_zoo.data.alt_text import with_alt_text
 from model_zoo.data.documents import (
     Documents,
     caption_documents,
@@ -24,9 +26,11 @@ from model_zoo.data.mix import SOURCES, Mix
 from model_zoo.data.pictures import Ints, Pool
 from model_zoo.data.rows import LABEL_SHARE, NUM_PICTURES, ROWS
 from model_zoo.data.seeding import generators
+from model_zoo.data.settings import AltText
 
-_STREAM, _CHOICE = 1, 3
-"""Words of seeds, so that no two uses of one seed share random numbers: documents, not pictures (2); sources, not one of the three."""
+_STREAM, _CHOICE, _ALT_TEXT = 1, 3, 4
+"""Words of seeds, so that no two uses of one seed share random numbers: documents, not pictures (2); which source, and what its captions
+say, neither of them one of the three sources."""
 
 
 def row_sources(mix: Mix, *, seed: int, steps: Sequence[int], num_rows: int) -> list[list[str]]:
@@ -40,13 +44,17 @@ def row_sources(mix: Mix, *, seed: int, steps: Sequence[int], num_rows: int) -> 
     return [[SOURCES[index] for index in step] for step in chosen.tolist()]
 
 
-def draw_step(pool: Pool, *, mix: Mix, seed: int, step: int, num_rows: int, num_tokens: int) -> list[Documents]:
+def draw_step(
+    pool: Pool, *, mix: Mix, seed: int, step: int, num_rows: int, num_tokens: int, alt_text: AltText | None = None
+) -> list[Documents]:
     """All documents of one step, equal kinds together."""
-    (documents,) = draw_steps(pool, mix=mix, seed=seed, steps=[step], num_rows=num_rows, num_tokens=num_tokens)
+    (documents,) = draw_steps(pool, mix=mix, seed=seed, steps=[step], num_rows=num_rows, num_tokens=num_tokens, alt_text=alt_text)
     return documents
 
 
-def draw_steps(pool: Pool, *, mix: Mix, seed: int, steps: Sequence[int], num_rows: int, num_tokens: int) -> list[list[Documents]]:
+def draw_steps(
+    pool: Pool, *, mix: Mix, seed: int, steps: Sequence[int], num_rows: int, num_tokens: int, alt_text: AltText | None = None
+) -> list[list[Documents]]:
     """The documents of each step, as if drawn alone; together they take a fraction of the time."""
     sources = row_sources(mix, seed=seed, steps=steps, num_rows=num_rows)
     rows = [(position, row, source) for position, chosen in enumerate(sources) for row, source in enumerate(chosen)]
@@ -60,6 +68,9 @@ def draw_steps(pool: Pool, *, mix: Mix, seed: int, steps: Sequence[int], num_row
     drawn: list[list[Documents]] = [[] for _ in steps]
     for kind in sorted(of_kind):  # of the two that share a generator, `caption` and `progression` come first
         documents = draw_rows(pool, kind=kind, drawn_by=of_kind[kind], num_tokens=num_tokens)
+        if alt_text and kind == "caption":
+            own = [(_STREAM, steps[position], row, _ALT_TEXT) for position, row, source in rows if source == "caption"]
+            documents = with_alt_text(documents, alt_text=alt_text, rng=RowGenerators(generators(seed, own)))
         per_row, start = len(documents.tokens) // len(of_kind[kind]), 0
         for position, count in enumerate(counts[kind]):
             if count:

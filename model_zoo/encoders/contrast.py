@@ -1,6 +1,6 @@
 """The encoder stage's objective: each image should find its own caption among those of the batch, and the reverse.
 
-B images, P patches, D width, N digits in a caption.
+B images, P patches, D width, N words in a caption.
 """
 
 import math
@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model_zoo.initial import embedding
-
-NUM_CLASSES = 10
 
 
 class ContrastScore(NamedTuple):
@@ -30,16 +28,16 @@ class Contrast(nn.Module):
     It is thrown away after the stage; only the image encoder goes on.
     """
 
-    def __init__(self, width: int, *, caption_length: int) -> None:
+    def __init__(self, width: int, *, caption_length: int, num_words: int) -> None:
         super().__init__()
-        self.caption_embedding = embedding(caption_length, NUM_CLASSES, width)
+        self.caption_embedding = embedding(caption_length, num_words, width)
         self.caption_in = nn.Linear(width, 2 * width)
         self.caption_out = nn.Linear(2 * width, width)
         self.image_out = nn.Linear(width, width)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # CLIP's initial temperature
 
     def forward(self, features: Tensor, *, captions: Tensor) -> ContrastScore:
-        """features [B, P, D], captions [B, N] of digits"""
+        """features [B, P, D], captions [B, N] of word numbers"""
         place = torch.arange(captions.shape[1], device=captions.device)
         words = self.caption_embedding[place, captions].sum(1)  # [B, N, D] -> [B, D]
         text = F.normalize(self.caption_out(F.gelu(self.caption_in(words))), dim=-1)

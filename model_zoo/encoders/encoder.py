@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES
+from model_zoo.data.settings import AltText
+from model_zoo.data.vocabulary import NUM_DIGITS, NUM_PLACES, NUM_WORDS
 from model_zoo.fields import Count, NonNegativeInt, Pixels, Positive, Settings, Training, nearest_multiples
 from model_zoo.linear import LinearMap
 
@@ -54,6 +55,23 @@ class EncoderPretrain(Settings):
     """Seed of weights and images of this stage."""
     resolution: Pixels | None = None
     """Side of its images in pixels where that is another one; position embeddings, where there are any, are interpolated afterwards."""
+    alt_text: AltText | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Of `contrastive`: noise in its captions, and how many are rewritten; left out, every caption says what is in its picture."""
+
+    @field_validator("alt_text")
+    @classmethod
+    def _captions_are_read(cls, value: AltText | None, info: ValidationInfo) -> AltText | None:
+        objective = info.data.get("objective")
+        if value and objective not in (None, Objective.CONTRASTIVE):
+            raise ValueError(
+                f"alt_text is of captions, and objective {objective} reads none: leave it out, or set objective to contrastive"
+            )
+        return value
+
+    @property
+    def num_caption_words(self) -> int:
+        """Words that the captions are made of: digits, and what alt-text says in place of them."""
+        return NUM_DIGITS + (NUM_WORDS if self.alt_text else 0)
 
 
 class EncoderSettings(Settings):
@@ -203,7 +221,7 @@ def objective_params(encoder: EncoderSettings) -> int:
     e = encoder.width
     match encoder.pretrain.objective:
         case Objective.CONTRASTIVE:
-            return NUM_PLACES * NUM_DIGITS * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
+            return NUM_PLACES * encoder.pretrain.num_caption_words * e + (4 * e**2 + 3 * e) + (e**2 + e) + 1
         case Objective.RECONSTRUCTIVE:
             return HEAD_BLOCKS * (8 * e**2 + 7 * e) + 2 * e + (e + 1) * encoder.num_channels * encoder.patch_size**2
         case Objective.NONE:

@@ -67,7 +67,7 @@ def test_stages_count_what_they_hold(shape):
     encoder, pretrain = stages(config)
     model, objective = (
         build_model(config, vocabulary_size=SIZE, image_token=IMAGE),
-        Contrast(config.encoder.width, caption_length=4),
+        Contrast(config.encoder.width, caption_length=4, num_words=10),
     )
     assert encoder.total_params == sum(p.numel() for part in (model.encoder, objective) for p in part.parameters())
     assert (encoder.num_params, encoder.embedding_params, encoder.active_params) == (0, 0, 0)

@@ -238,7 +238,7 @@ def test_train_encoder_that_diverges_says_what_to_do(tiny, make_worker):
 
 
 def test_contrast_before_training_is_a_guess(tiny):
-    model = torch.nn.ModuleDict({"encoder": build_encoder(tiny.encoder), "contrast": Contrast(16, caption_length=4)})
+    model = torch.nn.ModuleDict({"encoder": build_encoder(tiny.encoder), "contrast": Contrast(16, caption_length=4, num_words=10)})
     initialise(model, seed=0)
     with torch.no_grad():
         model["contrast"].log_scale.fill_(-20.0)  # every pair alike
