@@ -18,9 +18,10 @@ from model_zoo.context import Context
 from model_zoo.data import vocabulary
 from model_zoo.data.alt_text import as_alt_text
 from model_zoo.data.pictures import Ints, draw_scenes, resample, training_digits, training_pool
+from model_zoo.data.settings import AltText
 from model_zoo.encoders import Encoder
 from model_zoo.encoders.contrast import Contrast
-from model_zoo.encoders.encoder import EncoderPretrain, Objective
+from model_zoo.encoders.encoder import Objective
 from model_zoo.encoders.reconstruct import Reconstruction, prefix_mask
 from model_zoo.evaluate.held_out import held_out_pool
 from model_zoo.features import encode_pools, save_features
@@ -63,9 +64,10 @@ class EncoderTraining(nn.Module):
 def train_encoder(config: Encoder, *, context: Context) -> None:
     """Scenes to the encoder's weights, by its objective. Raises FloatingPointError if it diverges."""
     settings = config.pretrain
+    seed = context.seed if settings.seed is None else settings.seed
     schedule = Train(steps=settings.steps, learning_rate=settings.learning_rate, warmup_steps=min(40, settings.steps // 2))
     model = EncoderTraining(config)
-    initialise(model, seed=settings.seed)
+    initialise(model, seed=seed)
     load_pretrained(model.encoder, config)
     model.to(context.device)
     optimizer, trained = make_optimizer(parameter_groups(model, weight_decay=schedule.weight_decay)), trained_parameters(model)
@@ -75,10 +77,11 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
         first = unpack(state, module=model, optimizer=optimizer).step
     for step in range(first, schedule.steps):
         with context.phase("data"):
-            rng = np.random.default_rng((settings.seed, _PICTURES, step))
+            rng = np.random.default_rng((seed, _PICTURES, step))
             chosen = rng.integers(len(digits.labels), size=(settings.batch_size, vocabulary.NUM_PLACES))
             pixels = resample(draw_scenes(digits, chosen=chosen), image_size=config.image_size).to(context.device)
-            captions = torch.from_numpy(_captions(digits.labels[chosen], settings=settings, step=step)).to(context.device)
+            words = _captions(digits.labels[chosen], alt_text=settings.alt_text, seed=seed, step=step)
+            captions = torch.from_numpy(words).to(context.device)
         with context.phase("step"):
             error, also = model(pixels, captions=captions, rng=rng)
             error.backward()
@@ -100,12 +103,11 @@ def train_encoder(config: Encoder, *, context: Context) -> None:
     write_json(record, context.dir / CONFIG_FILE)
 
 
-def _captions(words: Ints, *, settings: EncoderPretrain, step: int) -> Ints:
+def _captions(words: Ints, *, alt_text: AltText | None, seed: int, step: int) -> Ints:
     """words [N, 4], the digits of each scene, as this stage's captions have them."""
-    if settings.alt_text is None:
+    if alt_text is None:
         return words
-    rng = np.random.default_rng((settings.seed, _PICTURES, step, _ALT_TEXT))
-    return as_alt_text(words, alt_text=settings.alt_text, rng=rng)
+    return as_alt_text(words, alt_text=alt_text, rng=np.random.default_rng((seed, _PICTURES, step, _ALT_TEXT)))
 
 
 def compute_features(config: Encoder, *, num_scenes: int, encoder_weights: Path | None, context: Context) -> None:

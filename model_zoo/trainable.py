@@ -165,7 +165,7 @@ def _encoder_stage(encoder: Encoder) -> StageSpec:
         config={"encoder": encoder.model_dump(mode="json", exclude={"training": True, "features": True, "pretrain": {"resolution"}})},
         needs=(),
         version="1",
-        seeded=False,
+        seeded=encoder.pretrain.seed is None,
         num_params=0,
         embedding_params=0,
         active_params=0,

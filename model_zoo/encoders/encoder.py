@@ -41,7 +41,7 @@ class Features(StrEnum):
 
 
 class EncoderPretrain(Settings):
-    """The encoder stage. Its seed is its own, so that all trials that agree on the encoder share one."""
+    """The encoder stage. Its seed is its own unless said otherwise, so that all trials that agree on the encoder share one."""
 
     objective: Objective = Objective.CONTRASTIVE
     """`contrastive`, `reconstructive` or `none`."""
@@ -51,8 +51,9 @@ class EncoderPretrain(Settings):
     """Images a step; `contrastive` sets each against the captions of all the others."""
     learning_rate: Positive = 2e-3
     """Peak rate of AdamW."""
-    seed: NonNegativeInt = 0
-    """Seed of weights and images of this stage."""
+    seed: NonNegativeInt | None = 0
+    """Seed of weights and images of this stage; `null`: the trial's own, so that each seed has an encoder of its own and what encoders
+    differ by is in the intervals."""
     resolution: Pixels | None = None
     """Side of its images in pixels where that is another one; position embeddings, where there are any, are interpolated afterwards."""
     alt_text: AltText | None = Field(default=None, exclude_if=lambda value: value is None)

@@ -54,6 +54,17 @@ def test_stages_share_the_encoder_unless_it_differs():
     assert trainable.stages(change(base, encoder={"image_size": 24}))[0].config != encoder.config
 
 
+def test_encoder_of_the_trials_own_seed_is_that_of_the_same_seed_written_out(tiny, make_worker):
+    own, written = (change(tiny, encoder={"pretrain": {"seed": seed}}) for seed in (None, 3))
+    assert [trainable.stages(config)[0].seeded for config in (own, written)] == [True, False]
+    found = []
+    for name, config, seed in (("own", own, 3), ("written", written, 1), ("another", own, 1)):
+        worker = run(config, make_worker, name=name, seed=seed)
+        found.append(load_file(worker.dir.parent / f"{name}-encoder" / "encoder.safetensors")["position_embedding"])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
 def test_stages_share_an_encoder_that_is_used_at_several_resolutions():
     base = Config()
     for size in (16, 24, 48):
