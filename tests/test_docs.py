@@ -62,7 +62,8 @@ def test_shipped_study_loads_by_name_and_has_its_golden_plan(name: str) -> None:
 
 
 def test_shipped_studies_are_in_the_package() -> None:
-    assert {path.name for path in resources.files("studies").iterdir()} >= {f"{name}.yaml" for name in (*SHIPPED, *SUITES)}
+    package = resources.files("studies")
+    assert [name for name in (*SHIPPED, *SUITES) if not package.joinpath(f"{name}.yaml").is_file()] == []
 
 
 @pytest.mark.parametrize("name", SUITES)

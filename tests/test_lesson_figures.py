@@ -111,7 +111,7 @@ def test_data_panel_has_a_group_a_share_of_rewritten_captions_and_says_what_mm1_
     figure = lesson_figures.lesson_figure(match, results(axes))
     assert [list(trace.x) for trace in figure.data] == [["0.0", "0.07"]] * 3
     assert figure.layout.xaxis.title.text == "data.alt_text.synthetic"
-    assert "add VeCap to captions: increase by 2.4 and 4 points [4/8-shot]" in notes(figure)
+    assert "add VeCap to captions: increase by 2.4 and 4 points" in notes(figure)
 
 
 def test_sft_curve_compares_resolutions_where_the_other_axes_are_shared() -> None:
