@@ -54,8 +54,8 @@ class _Audience:
 
 def console(*, stderr: bool = False) -> Console:
     """Names and reasons are data: no markup, no highlighting. A file or a pipe has no width, so nothing is folded there."""
-    made = Console(stderr=stderr, markup=False, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, markup=False, highlight=False, width=PIPE_WIDTH)
+    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=PIPE_WIDTH)
 
 
 class RunScreen:

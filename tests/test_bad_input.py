@@ -654,7 +654,12 @@ ZOO_LEVELS = [
 BASES = [
     row(
         "missing base",
-        ("4:7", "no file 'bases/tny.yaml'", "among the shipped bases (bases/mm1_paper.yaml, bases/mm1_tiny.yaml, bases/tiny.yaml", "did you mean 'bases/tiny.yaml'?"),
+        (
+            "4:7",
+            "no file 'bases/tny.yaml'",
+            "among the shipped bases (bases/mm1_paper.yaml, bases/mm1_tiny.yaml, bases/tiny.yaml",
+            "did you mean 'bases/tiny.yaml'?",
+        ),
         edit={4: "base: bases/tny.yaml"},
     ),
     row("base outside the folder", ("4:7", "'../secret.yaml' lies outside the study's folder"), edit={4: "base: ../secret.yaml"}),

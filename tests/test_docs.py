@@ -130,7 +130,7 @@ def test_files_are_an_axis_as_the_guide_to_data_says() -> None:
 
 if __name__ == "__main__":
     GUIDE.write_text(fields_guide(), encoding="utf-8")
-    GOLDEN.mkdir(parents=True, exist_ok=True)
     for shipped in SHIPPED:
-        loaded = load_study(shipped)
-        (GOLDEN / f"{shipped}.txt").write_text(plan_text(make_plan(loaded, make_arms(loaded))), encoding="utf-8")
+        loaded, golden = load_study(shipped), GOLDEN / f"{shipped}.txt"
+        golden.parent.mkdir(parents=True, exist_ok=True)
+        golden.write_text(plan_text(make_plan(loaded, make_arms(loaded))), encoding="utf-8")

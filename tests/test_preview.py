@@ -70,6 +70,12 @@ def test_screen_says_what_is_compared_run_and_spent(show: Show) -> None:
         assert expected in text
 
 
+def test_screen_shows_a_mix_as_it_is_written(show: Show) -> None:
+    """`:100:` between two numbers is the name of an emoji to the terminal library."""
+    mixes = {"simplex": ["caption", "interleaved", "text"], "list": ["50:50:0", "0:100:0"]}
+    assert "0:100:0" in show(axes={"mix": mixes})
+
+
 def test_screen_without_hardware_says_how_to_declare_it(show: Show) -> None:
     text = show()
     assert "Hours are unknown" in text
