@@ -1,9 +1,9 @@
 """What the pages cost on a large store: first answers, updates, memory, and twenty people who watch one running study.
 
 The store is made by the synthetic trainer: 10,000 trials and 5 million metric points, in one study and in a hundred. A real browser opens
-every page of a server that has answered nothing yet; five trials then end, one by one, and the answers that follow are timed. The twenty
-viewers ask what a page asks of a study whose trials report while they look; what the server then uses of a processor is its own processor
-time.
+every page, in a window of 1280 by 900, of a server that has answered nothing yet; five trials then end, one by one, and the answers that
+follow are timed. The twenty viewers ask what a page asks of a study whose trials report while they look; what the server then uses of a
+processor is its own processor time.
 Run it with
 
     python benchmarks/dashboard.py [--trials 10000] [--points 500] [--keep FOLDER]
@@ -263,10 +263,13 @@ class Viewer:
         """A look each second, and what a page asks for after one that found news."""
         while (began := time.monotonic()) < until:
             found = json.loads(self._ask("GET", self._path))
-            seen, grown = self._values["seen.data"], found["points"] != self._values.get("points.data")
-            news = {"seen"} if found["version"] != seen["version"] else set()
-            self._values["seen.data"], self._values["points.data"] = seen | {"version": found["version"]}, found["points"]
-            news |= {"points"} if grown else set()
+            news = set()
+            for name in [name for name in self._values if name == "seen.data" or name.endswith("-seen.data")]:
+                before = self._values[name]
+                self._values[name] = before | {key: found[key] for key in before.keys() & found.keys()}
+                news |= {name.removesuffix(".data")} if self._values[name] != before else set()
+            news |= {"points"} if found["points"] != self._values.get("points.data") else set()
+            self._values["points.data"] = found["points"]
             for body in self._bodies:
                 if news & {part["id"] for part in body["inputs"]}:
                     self._update(body)
@@ -303,7 +306,7 @@ def bodies_of(browser: Browser, address: str) -> list[dict[str, Any]]:
     def note(request: Any) -> None:
         if UPDATE in request.url:
             body = request.post_data_json
-            if any(part["id"] == "seen" for part in body["inputs"]):
+            if any(part["id"] == "seen" or part["id"].endswith("-seen") for part in body["inputs"]):
                 found[body["output"]] = body
 
     page = browser.new_page()

@@ -118,6 +118,8 @@ def _register(app: Dash, reader: Reader) -> None:
         State("outage", "children"),
     ]
     app.clientside_callback(ClientsideFunction("ablate", "look"), *news, *looks, prevent_initial_call=True)
+    page = [Input("seen", "data"), Input("points", "data"), Input("content", "children")]
+    app.clientside_callback(ClientsideFunction("ablate", "sight"), *page)
     app.clientside_callback(ClientsideFunction("ablate", "forget"), Output("failure", "children"), Input("seen", "data"))
     app.clientside_callback(ClientsideFunction("ablate", "theme"), Output("dark", "data"), Input("theme", "value"))
     app.clientside_callback(ClientsideFunction("ablate", "title"), Input("url", "pathname"))
@@ -125,7 +127,8 @@ def _register(app: Dash, reader: Reader) -> None:
 
 def _shared(app: Dash) -> set[str]:
     """Callbacks whose requests say which version they ask about."""
-    return {output for output, callback in app.callback_map.items() if any(each["id"] == "seen" for each in callback["inputs"])}
+    versioned = {output: {each["id"] for each in callback["inputs"]} for output, callback in app.callback_map.items()}
+    return {output for output, inputs in versioned.items() if any(one == "seen" or one.endswith("-seen") for one in inputs)}
 
 
 def _shell() -> Component:

@@ -154,6 +154,13 @@ def graph_config() -> Any:
     return CONFIG
 
 
+def card_in_sight(name: str, children: Sequence[Component], *, grows: bool = False, **attributes: Any) -> Component:
+    """A card whose callbacks are asked only while it is near the window: their input is `<name>-seen`, which the browser keeps as the
+    page's `seen`, with its `points` where the card `grows` without an event. There is no initial call of them."""
+    marks = {"data-seen": f"{name}-seen", **({"data-grows": "yes"} if grows else {})}
+    return html.Section([dcc.Store(id=f"{name}-seen"), *children], **{"className": "card", **attributes, **marks})
+
+
 def register_graph(app: Dash, *, name: str) -> None:
     """Dash 4.4 writes a zoom into the figure itself, which undoes plotly's uirevision: the browser carries it over instead."""
     filled = [Output(name, "figure"), Output(f"{name}-have", "data"), Output(name, "style")]

@@ -73,6 +73,47 @@
     return Object.assign({}, made, { layout: layout });
   }
 
+  // Cards that are near the window are asked for what the page has seen, the others when they come near: `card_in_sight` in widgets.py.
+  let seen = null;
+  let points = 0;
+  const near = new Set();
+  const watched = new WeakSet();
+  const given = new WeakMap(); // card -> what it was asked for last
+  const sight = new IntersectionObserver(
+    function (entries) {
+      for (const entry of entries) {
+        if (entry.isIntersecting) {
+          near.add(entry.target);
+          give(entry.target);
+        } else {
+          near.delete(entry.target);
+        }
+      }
+    },
+    { rootMargin: "120px" },
+  );
+
+  function give(card) {
+    if (!card.isConnected) {
+      near.delete(card);
+    } else if (seen && seen.shown && seen.path === window.location.pathname) {
+      const wanted = card.dataset.grows ? Object.assign({}, seen, { points: points }) : seen;
+      if (!same(given.get(card), wanted)) {
+        given.set(card, wanted);
+        window.dash_clientside.set_props(card.dataset.seen, { data: wanted });
+      }
+    }
+  }
+
+  function watchCards() {
+    for (const card of document.querySelectorAll("[data-seen]")) {
+      if (!watched.has(card)) {
+        watched.add(card);
+        sight.observe(card);
+      }
+    }
+  }
+
   const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
   const figures = {}; // name of an answer -> the figure, the last few
   const nothing = () => window.dash_clientside.no_update;
@@ -82,6 +123,7 @@
       // Asks whether there is news of the page, one question at a time; a page that nobody sees does not ask.
       look: async function (_ticks, path, seen, points, outage) {
         const quiet = [nothing(), nothing(), nothing(), nothing()];
+        watchCards();
         if (looking || document.hidden || !seen || seen.path !== path) {
           return quiet;
         }
@@ -118,6 +160,13 @@
           isNew && !seen.shown ? found.version : nothing(),
           outage ? "" : nothing(),
         ];
+      },
+
+      sight: function (pageSeen, pagePoints) {
+        [seen, points] = [pageSeen, pagePoints];
+        near.forEach(give);
+        setTimeout(watchCards); // once the page is there
+        return nothing();
       },
 
       // News and another page have answers of their own: what failed before is not said any more.

@@ -8,6 +8,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
 from ablate import law_figures
+from ablate.analysis.lr_law import LawReport
 from ablate.analysis.published import predict
 from ablate.analysis.verdicts import Verdict, numbers_of
 from ablate.errors import InputError
@@ -24,6 +25,7 @@ from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (
     DASH,
     aria,
+    card_in_sight,
     fit_card,
     graph,
     heading,
@@ -56,11 +58,8 @@ NO_PLOT = (
 )
 
 
-class Drawn(NamedTuple):
-    """One plot of a study's page."""
-
-    title: str
-    figure: go.Figure
+StudyPlot = LessonPlot | LawReport
+"""Of a study's page: what one figure of MM1's shows, or the study's law."""
 
 
 class Tested(NamedTuple):
@@ -84,8 +83,6 @@ def points(reader: Reader, *, names: Sequence[str]) -> int:
 
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
-    slots = [f"lessons-plot-{slot}" for slot in range(MAX_PLOTS)]
-
     @app.callback(
         Output("lessons-table", "children"), Output("lessons-studies", "children"), Input("seen", "data"), prevent_initial_call=True
     )
@@ -97,26 +94,41 @@ def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
         Output("lessons-said", "children"),
         *(Output(f"lessons-card-{slot}", "hidden") for slot in range(MAX_PLOTS)),
         *(Output(f"lessons-title-{slot}", "children") for slot in range(MAX_PLOTS)),
-        *(Output(f"{name}-made", "data") for name in slots),
         Input("seen", "data"),
-        Input("dark", "data"),
         State("lessons-study", "data"),
-        *(State(f"{name}-have", "data") for name in slots),
     )
-    def _one(_seen: object, dark: object, name: object, *have: object) -> tuple[Any, ...]:
+    def _one(_seen: object, name: object) -> tuple[Any, ...]:
         snapshot = reader.snapshot(name)
         matches = study_plots(reader, snapshot)
-        plots, left = drawn(reader, snapshot, matches=matches, dark=bool(dark))
-        made = [sent.figure(plot.figure, have=had) for plot, had in zip(plots, have, strict=False)]
+        plots, left = chosen_plots(reader, snapshot, matches=matches)
         unused = MAX_PLOTS - len(plots)
-        hidden, titles = [False] * len(plots) + [True] * unused, [*(plot.title for plot in plots), *[""] * unused]
+        hidden, titles = [False] * len(plots) + [True] * unused, [*map(title_of, plots), *[""] * unused]
         verdicts = study_table(reader, snapshot, matches=matches)
         told = meanings(snapshot.record, plotted(matches))
         said = [said_of_plots(plots, left=left), html.Section([html.H2("Metrics"), *told], className="card") if told else None]
-        return (verdicts, said, *hidden, *titles, *made, *[no_update] * unused)
+        return (verdicts, said, *hidden, *titles)
 
-    for name in slots:
-        register_graph(app, name=name)
+    for slot in range(MAX_PLOTS):
+        _register_plot(app, slot, reader=reader, sent=sent)
+
+
+def _register_plot(app: Dash, slot: int, *, reader: Reader, sent: Sent) -> None:
+    name = f"lessons-plot-{slot}"
+
+    @app.callback(
+        Output(f"{name}-made", "data"),
+        Input(f"{name}-seen", "data"),
+        Input("dark", "data"),
+        State("lessons-study", "data"),
+        State(f"{name}-have", "data"),
+        prevent_initial_call=True,
+    )
+    def _drawn(_seen: object, dark: object, study: object, have: object) -> Any:
+        snapshot = reader.snapshot(study)
+        plots, _ = chosen_plots(reader, snapshot, matches=study_plots(reader, snapshot))
+        return sent.figure(drawn(reader, snapshot, plots[slot], dark=bool(dark)), have=have) if slot < len(plots) else no_update
+
+    register_graph(app, name=name)
 
 
 def lessons_table(reader: Reader) -> Component:
@@ -147,19 +159,26 @@ def study_plots(reader: Reader, snapshot: Snapshot) -> list[LessonPlot]:
     return study_lessons(record.spec, record.axes, metrics)
 
 
-def drawn(reader: Reader, snapshot: Snapshot, *, matches: Sequence[LessonPlot], dark: bool) -> tuple[list[Drawn], int]:
+def chosen_plots(reader: Reader, snapshot: Snapshot, *, matches: Sequence[LessonPlot]) -> tuple[list[StudyPlot], int]:
     """The study's law first where it has one, then its lesson plots, as many as the page has room for; and how many are left out."""
+    law = _law(reader, snapshot)
+    found: list[StudyPlot] = [*([law] if law else []), *matches]
+    return found[:MAX_PLOTS], len(found[MAX_PLOTS:])
+
+
+def drawn(reader: Reader, snapshot: Snapshot, plot: StudyPlot, *, dark: bool) -> go.Figure:
     record = snapshot.record
-    law = _law(reader, snapshot, dark=dark)
+    if isinstance(plot, LawReport):
+        law = snapshot.study.law
+        assert plot.fit  # or `chosen_plots` had left it out
+        figure = law_figures.law(
+            plot.fit, target=law.target if law else None, excluded=plot.excluded, simulated=record.simulated, dark=dark
+        )
+        return fit_card(figure, view=f"{record.name} law")
     frame = at_baselines(reader.results(snapshot), axes=record.axes)
-    found, scales = ([law] if law else []), scales_of(record.spec)
-    room = MAX_PLOTS - len(found)
-    for match in matches[:room]:
-        others = [axis for axis in record.axes if axis not in match.axes]
-        figure = lesson_figure(match, frame, others=others, scales=scales, simulated=record.simulated, dark=dark)
-        view = f"{record.name} {match.plot} {' '.join(match.columns)}"
-        found.append(Drawn(_title(match), fit_card(figure, view=view)))
-    return found, len(matches[room:])
+    others = [axis for axis in record.axes if axis not in plot.axes]
+    figure = lesson_figure(plot, frame, others=others, scales=scales_of(record.spec), simulated=record.simulated, dark=dark)
+    return fit_card(figure, view=f"{record.name} {plot.plot} {' '.join(plot.columns)}")
 
 
 def plotted(matches: Sequence[LessonPlot]) -> list[str]:
@@ -167,7 +186,7 @@ def plotted(matches: Sequence[LessonPlot]) -> list[str]:
     return list(dict.fromkeys(metric for match in matches for metric in match.metrics))
 
 
-def said_of_plots(plots: Sequence[Drawn], *, left: int) -> Component | None:
+def said_of_plots(plots: Sequence[StudyPlot], *, left: int) -> Component | None:
     if not plots:
         return message(NO_PLOT)
     return html.P(f"{left} more plots, of further metrics, are not drawn.", className="note") if left else None
@@ -266,26 +285,25 @@ def _claim_cells(tested: Tested) -> list[Component]:
     return [study, html.Td(verdict.statement), html.Td(verdict_badge(verdict.verdict), title=verdict.reason), html.Td(said)]
 
 
-def _law(reader: Reader, snapshot: Snapshot, *, dark: bool) -> Drawn | None:
+def _law(reader: Reader, snapshot: Snapshot) -> LawReport | None:
     if snapshot.study.law is None:
         return None
     try:
         report = reader.law(snapshot)
     except InputError:
         return None  # nothing to fit yet, which the law's page says
-    if report.fit is None:
-        return None
-    simulated, target = snapshot.record.simulated, snapshot.study.law.target
-    figure = law_figures.law(report.fit, target=target, excluded=report.excluded, simulated=simulated, dark=dark)
-    return Drawn("Learning-rate law (MM1, Figure 6)", fit_card(figure, view=f"{snapshot.record.name} law"))
+    return report if report.fit else None
 
 
-def _title(match: LessonPlot) -> str:
-    figures = ", ".join(dict.fromkeys(LESSONS[name].figure for name in match.lessons))
-    title = f"{TITLES[match.plot]}: {match.metrics[0].rpartition('/')[0] or match.metrics[0]} by {', '.join(match.axes)}"
+def title_of(plot: StudyPlot) -> str:
+    if isinstance(plot, LawReport):
+        return "Learning-rate law (MM1, Figure 6)"
+    figures = ", ".join(dict.fromkeys(LESSONS[name].figure for name in plot.lessons))
+    title = f"{TITLES[plot.plot]}: {plot.metrics[0].rpartition('/')[0] or plot.metrics[0]} by {', '.join(plot.axes)}"
     return f"{title} (MM1, {figures})" if figures else title
 
 
 def _card(slot: int) -> Component:
-    plot = graph(f"lessons-plot-{slot}", label="Lesson plot")
-    return html.Section([html.H2(id=f"lessons-title-{slot}"), plot], id=f"lessons-card-{slot}", className="card", hidden=True)
+    name = f"lessons-plot-{slot}"
+    children = [html.H2(id=f"lessons-title-{slot}"), graph(name, label="Lesson plot")]
+    return card_in_sight(name, children, id=f"lessons-card-{slot}", hidden=True)

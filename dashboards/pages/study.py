@@ -23,6 +23,7 @@ from dashboards.reader import Reader
 from dashboards.snapshot import Snapshot, Version
 from dashboards.widgets import (
     GRID_OPTIONS,
+    card_in_sight,
     chooser,
     clock,
     fit_card,
@@ -64,8 +65,11 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
                 [
-                    html.Section([*base_lines(snapshot), graph("study-matrix", label="Trials by state")], className="card matrix"),
-                    html.Section(
+                    card_in_sight(
+                        "study-matrix", [*base_lines(snapshot), graph("study-matrix", label="Trials by state")], className="card matrix"
+                    ),
+                    card_in_sight(
+                        "study-curves",
                         [
                             html.Div(
                                 [
@@ -78,12 +82,13 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                             graph("study-curves", label="Metric against step"),
                             html.Div(id="study-curves-caption"),
                         ],
-                        className="card",
+                        grows=True,
                     ),
                 ],
                 className="columns",
             ),
-            html.Section(
+            card_in_sight(
+                "study-trials",
                 [
                     html.H2("Trials"),
                     html.Div(id="study-opened", className="opened"),
@@ -91,9 +96,8 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                     dcc.Store(id="study-trials-have"),
                     _grid(num_trials=len(snapshot.trials)),
                 ],
-                className="card",
             ),
-            html.Section([html.H2("Events"), html.Ol(id="study-events", className="events")], className="card"),
+            card_in_sight("study-events", [html.H2("Events"), html.Ol(id="study-events", className="events")]),
         ]
     )
 
@@ -107,58 +111,75 @@ def points(reader: Reader, *, names: Sequence[str]) -> int:
 
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:
+    name = State("study-name", "data")
+
     @app.callback(
         Output("study-progress", "children"),
         Output("study-declaration", "children"),
-        Output("study-events", "children"),
-        Output("study-matrix-made", "data"),
-        Output("study-trials-made", "data"),
-        Input("seen", "data"),
-        Input("dark", "data"),
-        State("study-name", "data"),
-        State("study-matrix-have", "data"),
-        State("study-trials-have", "data"),
-    )
-    def _overview(_seen: object, dark: object, name: object, matrix_have: object, trials_have: object) -> tuple[Any, ...]:
-        snapshot = reader.snapshot(name)
-        results = with_names(reader.results(snapshot), snapshot=snapshot)
-        columns, rows = trial_table(results, snapshot=snapshot)
-        return (
-            progress_strip(snapshot),
-            declaration(reader.registration(snapshot), stale=reader.stale(snapshot)),
-            event_list(reader.read(lambda store: store.events(snapshot.record.name, limit=EVENTS)), snapshot=snapshot),
-            sent.figure(matrix(results, record=snapshot.record, dark=bool(dark)), have=matrix_have),
-            sent.rows(columns, rows, key="trial", have=trials_have),
-        )
-
-    @app.callback(
         Output("study-now", "children"),
-        Output("study-curves-made", "data"),
-        Output("study-meanings", "children"),
-        Output("study-curves-caption", "children"),
         Output("study-log-card", "hidden"),
         Output("study-log", "options"),
         Output("study-log-tail", "children"),
         Input("seen", "data"),
         Input("points", "data"),
+        Input("study-log", "value"),
+        name,
+    )
+    def _standing(_seen: object, _points: object, log: object, name: object) -> tuple[Any, ...]:
+        # one request for all that stands at the top: what each costs the server is most of what a viewer costs
+        snapshot = reader.snapshot(name)
+        declared = declaration(reader.registration(snapshot), stale=reader.stale(snapshot))
+        at_work = now.at_work(reader, snapshot, now=time.time())
+        return progress_strip(snapshot), declared, at_work, *logs.study_part(reader, snapshot, wanted=log)
+
+    @app.callback(
+        Output("study-matrix-made", "data"),
+        Input("study-matrix-seen", "data"),
+        Input("dark", "data"),
+        name,
+        State("study-matrix-have", "data"),
+        prevent_initial_call=True,
+    )
+    def _matrix(_seen: object, dark: object, name: object, have: object) -> Any:
+        snapshot = reader.snapshot(name)
+        results = with_names(reader.results(snapshot), snapshot=snapshot)
+        return sent.figure(matrix(results, record=snapshot.record, dark=bool(dark)), have=have)
+
+    @app.callback(
+        Output("study-curves-made", "data"),
+        Output("study-meanings", "children"),
+        Output("study-curves-caption", "children"),
+        Input("study-curves-seen", "data"),
         Input("study-metric", "value"),
         Input("study-group", "value"),
-        Input("study-log", "value"),
         Input("dark", "data"),
-        State("study-name", "data"),
+        name,
         State("study-curves-have", "data"),
+        prevent_initial_call=True,
     )
-    def _growing(
-        _seen: object, _points: object, metric: object, group: object, log: object, dark: object, name: object, have: object
-    ) -> Any:
-        # one request for all that grows: what each costs the server is most of what a viewer costs
+    def _curves(_seen: object, metric: object, group: object, dark: object, name: object, have: object) -> Any:
         snapshot = reader.snapshot(name)
         view = known_view(reader, snapshot, chosen={"metric": metric, "group": group})
         figure, said = drawing(reader, snapshot, view=view, dark=bool(dark))
         lines = [html.P(line, className="note") for line in said]
-        at_work = now.at_work(reader, snapshot, now=time.time())
-        told = meanings(snapshot.record, [view.metric])
-        return at_work, sent.figure(figure, have=have), told, lines, *logs.study_part(reader, snapshot, wanted=log)
+        return sent.figure(figure, have=have), meanings(snapshot.record, [view.metric]), lines
+
+    @app.callback(
+        Output("study-trials-made", "data"),
+        Input("study-trials-seen", "data"),
+        name,
+        State("study-trials-have", "data"),
+        prevent_initial_call=True,
+    )
+    def _trials(_seen: object, name: object, have: object) -> Any:
+        snapshot = reader.snapshot(name)
+        columns, rows = trial_table(with_names(reader.results(snapshot), snapshot=snapshot), snapshot=snapshot)
+        return sent.rows(columns, rows, key="trial", have=have)
+
+    @app.callback(Output("study-events", "children"), Input("study-events-seen", "data"), name, prevent_initial_call=True)
+    def _events(_seen: object, name: object) -> list[Component]:
+        snapshot = reader.snapshot(name)
+        return event_list(reader.read(lambda store: store.events(snapshot.record.name, limit=EVENTS)), snapshot=snapshot)
 
     @app.callback(Output("study-opened", "children"), Input("study-trials", "selectedRows"), State("study-name", "data"))
     def _opened(rows: object, name: object) -> list[Component]:

@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    made = browser.new_context(viewport={"width": 1280, "height": 3000}, color_scheme="light")  # all cards of a page are in sight
     made.set_default_timeout(15_000)
     yield made
     made.close()

@@ -88,8 +88,11 @@ def main() -> None:
     options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "color_scheme": "dark" if asked.dark else "light"}
     with served(asked.store, more=["--workspace", asked.workspace]) as address, browser_page(**options) as page:
         for name, path in addresses(asked.store, study=asked.study, law=asked.law).items():
+            page.set_viewport_size({"width": width, "height": height})
             page.goto(address + path)
             wait_until_drawn(page)
+            page.set_viewport_size({"width": width, "height": max(height, page.evaluate("document.documentElement.scrollHeight"))})
+            wait_until_drawn(page)  # what stood below the window as well
             page.screenshot(path=asked.to / f"{name}.png", full_page=True)
             print(asked.to / f"{name}.png")
 

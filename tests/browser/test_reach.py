@@ -25,6 +25,7 @@ from tests.dashboards.test_mix import made
 pytestmark = pytest.mark.browser
 
 MANY = {"image_size": [224, 336], "num_tokens": [16, 36, 64, 144, 256]}
+UPDATE = "/_dash-update-component"
 TOKEN = "sixteen letters!"  # noqa: S105
 FOCUSED = """
 () => {
@@ -52,7 +53,7 @@ FOCUSED = """
 """Of what has the focus: whether Tab was there before, whether it has a name and whether a person sees that it has the focus."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Study, str]]:
     """A thousand trials, of which thirty have ended."""
     workspace = Workspace(tmp_path_factory.mktemp("many") / "work")
@@ -102,6 +103,24 @@ def test_table_of_a_thousand_trials_scrolls_filters_sorts_and_keeps_the_selectio
     finish(store, store.jobs("many", state="queued")[0].id, loss=0.5)
     expect(grid).to_have_attribute("aria-rowcount", "32")
     expect(page.locator(f"#study-trials .ag-row[row-id='{chosen}']").first).to_have_class(re.compile("ag-row-selected"))
+
+
+def test_cards_below_the_window_follow_the_news_when_they_come_near(page: Page, many: tuple[Store, Study, str]) -> None:
+    store, _, address = many
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data_json["output"]) if UPDATE in request.url else None)
+    page.set_viewport_size({"width": 1280, "height": 600})
+    page.goto(f"{address}/study/many")
+    expect(page.locator("#study-progress")).to_contain_text("30 of 1000 done")
+    wait_until_drawn(page)
+    asked.clear()  # the page was short at first, and all of it in sight
+    finish(store, store.jobs("many", state="queued")[0].id, loss=0.5)
+    expect(page.locator("#study-progress")).to_contain_text("31 of 1000 done")
+    below = {"study-matrix-made.data", "study-trials-made.data", "study-events.children"}
+    assert below.isdisjoint(asked)
+    page.get_by_role("heading", name="Events").scroll_into_view_if_needed()
+    expect(page.locator("#study-events li", has_text="done")).to_have_count(31)
+    assert "study-events.children" in asked
 
 
 def test_law_of_the_mix_is_drawn_and_the_page_fits_the_window(page: Page, tmp_path: Path) -> None:

@@ -80,13 +80,13 @@ def test_study_has_the_plots_that_its_axes_match(reader: Reader) -> None:
     snapshot = reader.snapshot("mix")
     matches = lessons.study_plots(reader, snapshot)
     assert [match.plot for match in matches] == ["connector_bars", "data_panel"]
-    plots, left = lessons.drawn(reader, snapshot, matches=matches, dark=False)
+    plots, left = lessons.chosen_plots(reader, snapshot, matches=matches)
     assert left == 0
-    assert [plot.title for plot in plots] == [
+    assert [lessons.title_of(plot) for plot in plots] == [
         "Connector, resolution and image tokens: score by connector (MM1, Figure 4)",
         "Data mix: score by mix",
     ]
-    bars = plots[0].figure
+    bars = lessons.drawn(reader, snapshot, plots[0], dark=False)
     assert {trace.name for trace in bars.data} == {"avg_pool", "c_abstractor"}
     assert bars.layout.title.text.startswith("simulated: ")
     assert "no<br>conclusive difference" in bars.layout.title.subtitle.text
@@ -96,8 +96,9 @@ def test_study_has_the_plots_that_its_axes_match(reader: Reader) -> None:
 
 def test_encoders_stand_beside_table_1(reader: Reader) -> None:
     snapshot = reader.snapshot("live")
-    ((title, figure),), _ = lessons.drawn(reader, snapshot, matches=lessons.study_plots(reader, snapshot), dark=True)
-    assert title.endswith("(MM1, Table 1)")
+    (plot,), _ = lessons.chosen_plots(reader, snapshot, matches=lessons.study_plots(reader, snapshot))
+    assert lessons.title_of(plot).endswith("(MM1, Table 1)")
+    figure = lessons.drawn(reader, snapshot, plot, dark=True)
     published = [trace for trace in figure.data if str(trace.name).startswith("MM1")]
     assert len(published) == 3
     assert max(published[2].x) == 66.4
@@ -107,8 +108,9 @@ def test_law_is_drawn_with_published_rates_beside_it(reader: Reader) -> None:
     snapshot = reader.snapshot("rates")
     matches = lessons.study_plots(reader, snapshot)
     assert matches == []
-    plots, _ = lessons.drawn(reader, snapshot, matches=matches, dark=False)
-    assert [plot.title for plot in plots] == ["Learning-rate law (MM1, Figure 6)"]
+    plots, _ = lessons.chosen_plots(reader, snapshot, matches=matches)
+    assert [lessons.title_of(plot) for plot in plots] == ["Learning-rate law (MM1, Figure 6)"]
+    assert lessons.drawn(reader, snapshot, plots[0], dark=False).data
     shown = text(layout(reader, "/lessons/rates"))
     assert "2.2e−5" in shown
     assert "secondary" in shown
@@ -118,7 +120,7 @@ def test_law_is_drawn_with_published_rates_beside_it(reader: Reader) -> None:
 def test_more_plots_than_fit_are_counted(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lessons, "MAX_PLOTS", 1)
     snapshot = reader.snapshot("mix")
-    plots, left = lessons.drawn(reader, snapshot, matches=lessons.study_plots(reader, snapshot), dark=False)
+    plots, left = lessons.chosen_plots(reader, snapshot, matches=lessons.study_plots(reader, snapshot))
     assert (len(plots), left) == (1, 1)
     assert "1 more" in text(lessons.said_of_plots(plots, left=left))
     assert "No lesson plot" in text(lessons.said_of_plots([], left=0))
@@ -129,7 +131,7 @@ def test_study_without_a_finished_trial_has_its_page(tmp_path: Path) -> None:
     fresh = Reader(Workspace(tmp_path).store_url)
     snapshot = fresh.snapshot("mix")
     matches = lessons.study_plots(fresh, snapshot)
-    assert lessons.drawn(fresh, snapshot, matches=matches, dark=False) == ([], 0)
+    assert lessons.chosen_plots(fresh, snapshot, matches=matches) == ([], 0)
     assert "inconclusive" in text(lessons.study_table(fresh, snapshot, matches=matches))
 
 
