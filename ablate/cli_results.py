@@ -32,6 +32,9 @@ def results(
     study: StudyName,
     form: Annotated[str, typer.Option("--format", help="csv, json, parquet, markdown or latex; default: a table.")] = "",
     curves: Annotated[bool, typer.Option("--curves", help="Every recorded point instead of the last ones.")] = False,
+    claim: Annotated[
+        str, typer.Option(metavar="NUMBER|LESSON", help="Only the trials that the verdict on a claim compares, pair by pair.")
+    ] = "",
     workspace: Folder = WORKSPACE,
     store: StoreUrl = None,
 ) -> None:
@@ -40,7 +43,14 @@ def results(
     from ablate.terminal import show_rows
 
     opened, name = open_store_of(workspace, store), study_name_of(study)
-    frame = curves_frame(opened, name) if curves else results_frame(opened, name)
+    if claim:
+        from ablate.conclude import claim_trials
+
+        if curves:
+            raise InputError("--claim gives the values that were compared, and --curves every point: ask for one of them")
+        frame = claim_trials(opened, name, which=claim)
+    else:
+        frame = curves_frame(opened, name) if curves else results_frame(opened, name)
     if not form:
         show_rows(json_rows(frame))
         return

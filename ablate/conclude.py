@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from ablate.analysis.arm_effects import ArmEffects, arm_effects
-from ablate.analysis.effects import USABLE, Effect, adjust, level_effects
+from ablate.analysis.effects import USABLE, Effect, adjust, level_effects, paired_trials
 from ablate.analysis.factors import FactorEffects, factor_effects, vary_together
 from ablate.analysis.importance import Importance, forest_importance
 from ablate.analysis.lr_law import LawReport
@@ -28,7 +28,7 @@ from ablate.guards import Guards, guards_of
 from ablate.history import trained_with, versions_text
 from ablate.metric_scales import scales_of
 from ablate.report import MAX_CURVE_ARMS, Smallest, StudyDesign, StudyReport
-from ablate.results import at_baselines, curves_frame, law_runs, results_frame
+from ablate.results import KEYS, at_baselines, curves_frame, law_runs, results_frame
 from ablate.spent import study_spent
 from ablate.stores import Store, StudyRecord, TrialRecord, find_study
 from ablate.study import Claim, Contrast, Metric, Study
@@ -123,6 +123,28 @@ def judge_claims(
     """A verdict a claim. `paired`: the results as effects pair them; `axes`: axis -> levels, the baseline first."""
     kept = trials_where(study, trials)
     return verdicts(paired, claims=_labelled(study), metric=study.metric, levels=axes, kept=kept)
+
+
+def claim_trials(store: Store, name: str, *, which: str) -> pd.DataFrame:
+    """The trials behind the verdict on each claim that `which` names, by its number from 1 or by its lesson: a row a trial, pair by pair,
+    with the value that was compared. Raises InputError for a claim that is not there."""
+    conclusion, trials = conclude(store, name), store.trials(name)
+    axes, kept = conclusion.record.axes, trials_where(conclusion.study, trials)
+    paired = at_baselines(conclusion.results, axes=axes)
+    found = []
+    for number, verdict in enumerate(conclusion.verdicts, 1):
+        claim, effect = verdict.claim, verdict.effect
+        if which not in (str(number), claim.lesson) or effect is None:
+            continue
+        frame = paired if claim.when is None else paired[paired["trial"].isin(kept[claim.when])]
+        level, baseline = effect.level, effect.baseline
+        rows = paired_trials(frame, axis=effect.axis, level=level, baseline=baseline, metric=effect.metric, axes=tuple(axes))
+        found.append(rows[[*KEYS, *axes]].assign(claim=verdict.statement, metric=effect.metric, value=rows[effect.metric]))
+    if found:
+        return pd.concat(found)[["claim", *KEYS, *axes, "metric", "value"]]
+    names = [f"{number}{f' or {one.claim.lesson}' if one.claim.lesson else ''}" for number, one in enumerate(conclusion.verdicts, 1)]
+    why = f"nothing is compared yet by claim {which}" if any(which in name.split(" or ") for name in names) else f"no claim '{which}'"
+    raise InputError(f"{why} in {name} (its claims: {', '.join(names) or 'none'})")
 
 
 def study_factors(results: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]], metric: str) -> FactorEffects | None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from ablate.analysis.verdicts import Verdict
-from ablate.conclude import conclude
+from ablate.conclude import claim_trials, conclude
 from ablate.errors import InputError
 from ablate.run import run_study
 from ablate.schedule.local import LocalScheduler
-from ablate.stores import open_store
+from ablate.stores import Store, open_store
 from ablate.workspace import Workspace
 from tests.conftest import make_study
 
@@ -19,6 +19,12 @@ SHARES = {"caption": 0.9, "interleaved": 0.0, "text": 0.1}
 
 
 def verdicts_of(folder: Path, *claims: dict[str, Any]) -> list[Verdict]:
+    store, study = measured(folder, *claims)
+    return list(conclude(store, study).verdicts)
+
+
+def measured(folder: Path, *claims: dict[str, Any]) -> tuple[Store, str]:
+    """A study with these claims whose trials have run, and its store."""
     axes = {
         "image_size": [112, 224, 448],
         "connector": ["avg_pool", "c_abstractor"],
@@ -29,7 +35,7 @@ def verdicts_of(folder: Path, *claims: dict[str, Any]) -> list[Verdict]:
     workspace.create()
     store = open_store(workspace.store_url, write=True)
     run_study(study, store=store, workspace=workspace, open_scheduler=lambda _: LocalScheduler(workspace), stop=threading.Event())
-    return list(conclude(store, study.name).verdicts)
+    return store, study.name
 
 
 def test_conclude_size_matters_more_than_the_connector(tmp_path: Path) -> None:
@@ -62,3 +68,26 @@ def test_conclude_claim_with_a_condition_looks_at_its_trials_only(tmp_path: Path
 def test_conclude_condition_that_compares_unlike_things_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"claim on image_size: when: .*compares"):
         verdicts_of(tmp_path, {"axis": "image_size", "expect": "increases", "when": "connector > 3"})
+
+
+def test_claim_trials_are_the_pairs_behind_the_verdict(tmp_path: Path) -> None:
+    lesson = {"lesson": "connector_res", "axis": "image_size", "expect": "increases"}
+    store, name = measured(tmp_path, lesson | {"when": "connector == 'avg_pool'"}, lesson | {"metric": "score/0", "level": 224})
+    both = claim_trials(store, name, which="connector_res")
+    first, second = claim_trials(store, name, which="1"), claim_trials(store, name, which="2")
+    assert len(both) == len(first) + len(second)
+    assert set(first["connector"]) == {"avg_pool"}
+    assert set(second["image_size"]) == {112, 224}
+    assert set(second["metric"]) == {"score/0"}
+    for found, verdict in zip((first, second), conclude(store, name).verdicts, strict=True):
+        assert verdict.effect is not None
+        means = found.groupby("image_size")["value"].mean()
+        assert means[verdict.effect.level] - means[112] == pytest.approx(verdict.effect.mean_diff)
+    with pytest.raises(InputError, match=r"no claim '3' in .* 1 or connector_res, 2 or connector_res"):
+        claim_trials(store, name, which="3")
+
+
+def test_claim_trials_before_the_first_trial_has_ended(tmp_path: Path) -> None:
+    store, name = measured(tmp_path, {"axis": "image_size", "expect": "increases", "when": "num_tokens > 1000"})
+    with pytest.raises(InputError, match="nothing is compared yet by claim 1"):
+        claim_trials(store, name, which="1")

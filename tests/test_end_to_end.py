@@ -89,6 +89,9 @@ def test_main_job_end_to_end(ablate: Ablate, write_study: Callable[..., str], tm
     assert rows[0] == "trial,arm,seed,state,num_tokens,connector,loss,score/0,score/4,score/8"
     assert len(rows) == 7
 
+    assert len(ablate("results", "small", "--claim", "1", "--format", "csv").stdout.splitlines()) == 7
+    assert "ask for one of them" in ablate("results", "small", "--claim", "1", "--curves", code=2).stderr
+
     concluded = json.loads(ablate("effects", "small", "--json").stdout)
     assert (concluded["simulated"], concluded["metric"]) == (True, "loss")
     effect = concluded["effects"][0]

@@ -152,6 +152,20 @@ def seed_differences(
     return dict(zip(pairs.seeds, map(float, pairs.level - pairs.base), strict=True))
 
 
+def paired_trials(frame: pd.DataFrame, *, axis: str, level: Level, baseline: Level, metric: str, axes: Sequence[str]) -> pd.DataFrame:
+    """The rows of `frame` that `level_effects` compares, pair by pair in the order of the seeds, the level's before the baseline's."""
+    _check(frame, needs=[axis, "seed", *axes], confidence=0.95)
+    others = [name for name in axes if name != axis]
+    table = _trials(frame[frame[axis].isin([level, baseline])], axis=axis, others=others, metric=metric)
+    values = _keyed(table)
+    if level not in values or baseline not in values:
+        return frame.iloc[:0]
+    pairs = _pairs(values[level], values[baseline])
+    used = table[table["seed"].isin(pairs.seeds) & table["cell"].isin(pairs.cells) & table["value"].notna()]
+    ordered = used.assign(second=used["level"] != level).sort_values(["seed", "cell", "second"], kind="stable")
+    return frame.loc[ordered.index]
+
+
 def paired_effect(level: Mapping[Any, float], baseline: Mapping[Any, float], *, axis: str, metric: str, confidence: float = 0.95) -> Effect:
     """One number a seed on each side, such as two differences: the mean of `level - baseline` over the seeds that both have."""
     sides = [Values({(0, seed): value for seed, value in side.items()}, {}) for side in (level, baseline)]
@@ -261,7 +275,7 @@ class _Pairs(NamedTuple):
     seeds: Sequence[Any]
     level: "np.ndarray[Any, np.dtype[np.float64]]"
     base: "np.ndarray[Any, np.dtype[np.float64]]"
-    cells: int
+    cells: Sequence[int]
     note: str
 
 
@@ -271,7 +285,7 @@ def _pairs(level: Values, base: Values) -> _Pairs:
     if not (level.missing or base.missing) and sides[0] == sides[1] and len({cell for cell, _ in sides[0]}) == 1:
         places = sorted(sides[0])  # the plain case, of which there may be thousands
         means = [[side.values[place] for place in places] for side in (level, base)]
-        return _Pairs([seed for _, seed in places], np.array(means[0]), np.array(means[1]), 1, "")
+        return _Pairs([seed for _, seed in places], np.array(means[0]), np.array(means[1]), [places[0][0]], "")
     shared = {cell for cell, _ in sides[0]} & {cell for cell, _ in sides[1]}
     planned = [place for place in sides[0] | sides[1] if place[0] in shared]
     whole = [place for place in planned if place in level.values and place in base.values]
@@ -283,7 +297,7 @@ def _pairs(level: Values, base: Values) -> _Pairs:
     if unbalanced := len(whole) - len(seeds) * len(cells):
         notes.append(f"{unbalanced} pairs left out so that every seed is averaged over the same cells")
     means = [[float(np.mean([side.values[cell, seed] for cell in cells])) for seed in seeds] for side in (level, base)]
-    return _Pairs(seeds, np.array(means[0]), np.array(means[1]), len(cells), joined(*notes))
+    return _Pairs(seeds, np.array(means[0]), np.array(means[1]), cells, joined(*notes))
 
 
 def _why(place: Place, *sides: Values) -> str:
@@ -362,7 +376,7 @@ def _effect(
         note=joined(note, pairs.note),
         se=se,
         confidence=confidence,
-        cells=pairs.cells,
+        cells=len(pairs.cells),
         hedges_g_note=FEW_FOR_G if ci and n < SEEDS_FOR_G else "",
     )
 

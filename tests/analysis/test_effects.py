@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from ablate.analysis.effects import FEW_FOR_G, SEEDS_FOR_G, Effect, adjust, level_effects, paired_effect, seed_differences
+from ablate.analysis.effects import FEW_FOR_G, SEEDS_FOR_G, Effect, adjust, level_effects, paired_effect, paired_trials, seed_differences
 from ablate.errors import InputError
 from ablate.results import at_baselines
 
@@ -264,6 +264,20 @@ def test_seed_differences_have_the_mean_of_the_effect() -> None:
     by_seed = seed_differences(frame, axis="kind", level="b", baseline="a", metric="score", axes=["kind", "depth"])
     assert by_seed == pytest.approx({0: 12.0, 1: 12.3, 2: 11.7})
     assert seed_differences(frame, axis="kind", level="z", baseline="a", metric="score", axes=["kind", "depth"]) == {}
+
+
+def test_paired_trials_are_those_that_the_effect_is_the_mean_of() -> None:
+    frame = grid(np.random.default_rng(3), seeds=3)
+    frame.loc[(frame["kind"] == "b") & (frame["size"] == 32) & (frame["seed"] == 1), "score"] = np.nan
+    sides: dict[str, Any] = {"axis": "kind", "level": "b", "baseline": "a", "metric": "score", "axes": ["kind", "size"]}
+    found = paired_trials(frame, **sides)
+    assert found["kind"].tolist() == ["b", "a"] * (3 * 2)
+    assert found["seed"].is_monotonic_increasing
+    assert 32 not in set(found["size"])  # whose pairs were left out with the one that lacks a side
+    (effect,) = level_effects(frame, axis="kind", baseline="a", metric="score", axes=["kind", "size"])
+    means = found.groupby("kind")["score"].mean()
+    assert means["b"] - means["a"] == pytest.approx(effect.mean_diff)
+    assert paired_trials(frame, **sides | {"level": "z"}).empty
 
 
 def test_paired_effect_of_two_sides_uses_the_seeds_both_have() -> None:
