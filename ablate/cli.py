@@ -36,6 +36,7 @@ from ablate.cli_report import report_app
 from ablate.cli_results import results_app
 from ablate.cli_scaling import scales_app
 from ablate.cli_store import archive_app, store_app
+from ablate.cli_surrogate import surrogate_app
 from ablate.collector import paused_collector
 from ablate.errors import AblateError, InputError
 
@@ -53,6 +54,7 @@ app.add_typer(report_app)
 app.add_typer(law_app, name="law")
 app.add_typer(next_app)
 app.add_typer(scales_app)
+app.add_typer(surrogate_app)
 app.add_typer(store_app, name="store")
 app.add_typer(archive_app)
 

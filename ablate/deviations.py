@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 NO_DEVIATION = ("schema", "name", "question", "resources", "hardware", "budget", "trainer_must_be_committed")
 """Keys that say nothing of what is asked, or of how it is answered."""
-NO_RESULT = ("metric.noise_sd", "command.folder", "command.grace_seconds", "command.report", "command.pass_env", "python.folder")
+NO_RESULT = (
+    "metric.noise_sd",
+    "command.folder",
+    "command.grace_seconds",
+    "command.report",
+    "command.pass_env",
+    "python.folder",
+    "surrogate.file",
+)
 """Fields under other keys that enter no result: what `plan` assumes, where a program runs and how it is talked to."""
 
 

@@ -86,8 +86,8 @@ def _checked(found: Composed, *, taken: set[tuple[str, int, int]]) -> Study:
         faults = [fault for fault in faults if fault.path or "'name'" in fault.message]  # a parent may have said what is missing
     problems = list(found.problems)
     if study:
-        study = _without_replaced(study, found)
         study, missing = with_sources(study.with_marks(found.marks))
+        study = _without_replaced(study, found)
         faults += missing
         checks = _Checks(study, places=kept, until=_until(found, faults), mended=bool(faults), whole=found.parents_known)
         study = checks.all()
@@ -207,7 +207,7 @@ class _Checks:
         self.faults.append(Fault(path, message))
 
     def _own_trainer(self) -> None:
-        for key in ("command", "python"):
+        for key in ("command", "python", "surrogate"):
             if getattr(self.study, key) and self.study.trainer != key and not self.mended:
                 self._fault(f"goes with trainer: {key}, and the trainer is {self.study.trainer}; leave one of them out", key)
         if self.study.trainer_must_be_committed and not own_trainer(self.study) and not self.mended:

@@ -6,11 +6,13 @@ As its trainer declares them: nothing is guessed from a name.
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ablate.errors import InputError
 from ablate.results import by_shots
-from ablate.trainers import MODULES
+from ablate.trainers import MODULES, SURROGATE
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ NO_SCALES: Mapping[str, MetricScale] = MappingProxyType({})
 
 def scales_of(spec: Mapping[str, Any]) -> Mapping[str, MetricScale]:
     """Metric -> its scale, of a study as the store keeps it. Of a trainer of one's own, what the study's author wrote of each metric; of
-    one that is not known, nothing."""
+    a surface, what the recorded trainer declares; of one that is not known, nothing."""
     trainer = str(spec.get("trainer"))
+    if trainer == SURROGATE:
+        return _of_surface(spec.get(SURROGATE) or {})
     if own := (spec.get(trainer) or {}).get("metrics"):
         return {str(name): MetricScale(str(meaning)) for name, meaning in own.items()}
     module: Any = importlib.import_module(MODULES[trainer]) if trainer in MODULES else None
@@ -64,6 +68,17 @@ def scales_of(spec: Mapping[str, Any]) -> Mapping[str, MetricScale]:
             name: MetricScale(each.meaning, each.unit, each.low, each.high, each.better, each.chance) for name, each in declared.items()
         }
     return {name: MetricScale(meaning) for name, meaning in (getattr(module, "METRICS", None) or {}).items()}
+
+
+def _of_surface(settings: Mapping[str, Any]) -> Mapping[str, MetricScale]:
+    """Nothing where its file is gone."""
+    from ablate.surface import read_surface  # most studies have none
+
+    try:
+        surface = read_surface(Path(settings.get("file", "")), digest=settings.get("digest", ""))
+    except InputError:
+        return NO_SCALES
+    return {name: MetricScale(**metric.model_dump(exclude={"form"})) for name, metric in surface.metrics.items()}
 
 
 def metric_lines(spec: Mapping[str, Any], metrics: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from ablate.marked_yaml import ARGUMENT, Fault, visible
 from ablate.modules import module_file
 from ablate.repository import git
 from ablate.study import Study
-from ablate.trainer_settings import CommandTrainer, OwnTrainer, PythonTrainer
+from ablate.trainer_settings import CommandTrainer, OwnTrainer, PythonTrainer, SurrogateTrainer
 
 DIGEST_LENGTH = 16
 MAX_SOURCE_BYTES = 50_000_000
@@ -29,6 +29,8 @@ def own_trainer(study: Study) -> tuple[str, OwnTrainer] | None:
 
 def with_sources(study: Study) -> tuple[Study, list[Fault]]:
     """The study knowing its trainer's folder and the digests of its files, and what of them is not there."""
+    if study.surrogate:
+        return _with_surface(study, study.surrogate)
     found = own_trainer(study)
     if found is None:
         return study, []
@@ -80,6 +82,19 @@ def refuse_uncommitted(study: Study) -> None:
     else:
         return
     raise InputError([study.marks.problem(Fault(("trainer_must_be_committed",), f"{wrong}, or leave this key out"))])
+
+
+def _with_surface(study: Study, settings: SurrogateTrainer) -> tuple[Study, list[Fault]]:
+    """A file that an argument names is looked for where the command is given, any other beside the file that names it."""
+    written = study.marks.value(("surrogate", "file")).file
+    path = ((Path() if written.startswith(ARGUMENT) else Path(written).parent) / settings.file).resolve()
+    digest, asked = digest_of(path), settings.digest
+    wrong = f"the content of {visible(str(path), limit=200)} has the digest {digest}, and {visible(asked)} is asked for"
+    located = settings.model_copy(update={"file": str(path), "digest": digest})
+    return study.model_copy(update={"surrogate": located}), [Fault(("surrogate", "file"), wrong)] if digest and asked not in (
+        "",
+        digest,
+    ) else []
 
 
 def _folder(study: Study, key: str) -> Path:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 from ablate.blocks import Design, Grid, Search, Seeds
 from ablate.marked_yaml import Marks, shown
 from ablate.model import Level, Number, StudyModel, Whole
-from ablate.trainer_settings import CommandTrainer, PythonTrainer
+from ablate.trainer_settings import CommandTrainer, PythonTrainer, SurrogateTrainer
 
 DEVICES = frozenset(("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10))))
 """Names that no file can have on Windows, whatever comes after a dot."""
@@ -168,11 +168,13 @@ class Study(StudyModel):
     question: str = ""
     """What the study asks, in a sentence; for people."""
     trainer: str
-    """Who trains: `model_zoo`, `synthetic`, `command` (any program) or `python` (a function)."""
+    """Who trains: `model_zoo`, `synthetic`, `command` (any program), `python` (a function) or `surrogate` (a surface fitted to trials)."""
     command: CommandTrainer | None = None
     """The program of `trainer: command`."""
     python: PythonTrainer | None = None
     """The function of `trainer: python`."""
+    surrogate: SurrogateTrainer | None = None
+    """The surface of `trainer: surrogate`."""
     trainer_must_be_committed: bool = False
     """Whether `run` refuses to start while the files of a `command` or `python` trainer differ from git's last commit."""
     base: dict[str, Any] = Field(default_factory=dict)

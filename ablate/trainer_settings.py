@@ -1,4 +1,5 @@
-"""What a study file says under `command` and `python`: a trainer of somebody else's, the metrics it reports, what one training costs.
+"""What a study file says under `command` and `python`: a trainer of somebody else's, the metrics it reports, what one training costs;
+and under `surrogate`: the surface that stands for one.
 
 The shapes are checked here; what the texts mean (templates, names of fields, functions) is checked where the trainer is made.
 """
@@ -143,3 +144,12 @@ class PythonTrainer(OwnTrainer):
     """`package.module:function`."""
     config: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")] | None = None
     """`package.module:Config`, a pydantic model of the config; default: the form of the base."""
+
+
+class SurrogateTrainer(StudyModel):
+    """A response surface that stands for a trainer: `ablate surrogate` fits one to recorded trials."""
+
+    file: Annotated[str, Field(min_length=1)]
+    """The surface's file."""
+    digest: str = ""
+    """Beginning of the SHA-256 of its content, part of what a trial is; where it is written, the file must have it."""

@@ -14,8 +14,9 @@
                                   read that; `run` refuses it where it is needed here; may be left out
     train(stage, inputs, context) runs one stage; the last value reported under a name is the trial's metric
 
-The shipped trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there. `command` and
-`python` are made from a study's settings for planning; their stages carry those settings, so that a worker needs the stage and no study.
+The shipped trainers import nothing of `ablate`, so the seam is structural: protocols here, plain records over there. `command`, `python`
+and `surrogate` are made from a study's settings for planning; their stages carry those settings, so that a worker needs the stage and no
+study.
 """
 
 import importlib
@@ -36,8 +37,10 @@ TRAINERS = {
     "synthetic": "ablate.synthetic",
     "command": "ablate.command",
     "python": "ablate.python_trainer",
+    "surrogate": "ablate.surrogate",
 }
 """Name -> module: a trainer itself, or one that makes a trainer of what a study says under that name (`trainer_for`)."""
+SURROGATE = "surrogate"
 IMPORTED = "imported"
 """The trainer of studies that `ablate import` made of runs from elsewhere: no file may name it."""
 MODULES = ChainMap(TRAINERS, {IMPORTED: "ablate.imported"})

@@ -9,7 +9,7 @@ from ablate import blocks, study
 from ablate.blocks import Block, Search
 from ablate.model import StudyModel
 from ablate.study import Budget, Claim, Contrast, Hardware, Law, LawDefinitions, Metric, Resources, Study
-from ablate.trainer_settings import CommandTrainer, PythonTrainer
+from ablate.trainer_settings import CommandTrainer, PythonTrainer, SurrogateTrainer
 from tests.conftest import make_study
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "study-format.md").read_text(encoding="utf-8")
@@ -35,6 +35,7 @@ MODELS = {
     LawDefinitions: "law.definitions.",
     CommandTrainer: "command.",
     PythonTrainer: "python.",
+    SurrogateTrainer: "surrogate.",
     **{block: "search." if block is Search else "design." for block in get_args(get_args(Block)[0])},
 }
 KEYS = [(f"{prefix}{info.alias or name}", info) for model, prefix in MODELS.items() for name, info in model.model_fields.items()]
