@@ -147,8 +147,6 @@ def main() -> int:
         ending = waited_for.wait(following.pause_seconds)
         if not ending and following.expects_papers:
             _load_report()
-        elif ending:
-            _be_nice_to_others(0)
     if complaints := following.end():
         print(*complaints, sep="; ", file=sys.stderr)
         return NO_REPORT
@@ -158,6 +156,7 @@ def main() -> int:
 def _listen(waited_for: threading.Event) -> None:
     if sys.stdin.read().encode() != WAITED_FOR:
         os._exit(0)  # in the middle of a write too: MLflow's own transactions and our tags tell the next mirror what is whole
+    _be_nice_to_others(0)  # at once: on a machine that is full the import of MLflow may still be going on at a tenth of a share
     waited_for.set()
 
 
