@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ablate.errors import InputError
+from ablate.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from ablate.stores import Store
@@ -56,16 +56,23 @@ def studies_of(arguments: Sequence[str], *, seeds: int | None = None) -> "list[S
 
 
 def warn_of_lacks(studies: "Sequence[Study]") -> None:
-    """Says what this machine has not of what the studies name, which a run elsewhere may have."""
+    """Says what this machine has not of what the studies name, which a run elsewhere may have: once, with the studies that it concerns."""
     from ablate.lacking import lacks
 
+    told: dict[str, dict[str, list[Problem]]] = {}
     for study in studies:
-        if found := lacks(study):
-            print(*found, sep="\n", file=sys.stderr)
-            print(
-                f"{study.name} needs these where its trials run; `ablate run` without --address does not start it here",
-                file=sys.stderr,
-            )
+        for problem in lacks(study):
+            told.setdefault(problem.message, {}).setdefault(study.name, []).append(problem)
+    for concerned in told.values():
+        places = map(str, next(iter(concerned.values())))  # in the first study: the others lack the same
+        print("\n".join(places) + (f" (concerns {', '.join(concerned)})" if len(concerned) > 1 else ""), file=sys.stderr)
+    if names := list(dict.fromkeys(name for concerned in told.values() for name in concerned)):
+        need = "needs these where its trials run" if len(names) == 1 else "need these where their trials run"
+        print(f"{', '.join(names)} {need}; `ablate run` without --address does not start {_it(names)} here", file=sys.stderr)
+
+
+def _it(names: "Sequence[str]") -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def changes_in(arguments: Sequence[str]) -> list[str]:

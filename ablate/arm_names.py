@@ -1,11 +1,14 @@
 """What the arm that changes nothing stands for: its name, `base`, says no level."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.axes import BASE_LABEL
 from ablate.levels import label_text
 from ablate.stores import TrialRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def shown_names(trials: Iterable[TrialRecord], *, axes: Iterable[str]) -> dict[str, str]:
@@ -14,6 +17,12 @@ def shown_names(trials: Iterable[TrialRecord], *, axes: Iterable[str]) -> dict[s
     if len(known) != 1 or levels.get(known[0]) in (None, BASE_LABEL):
         return {}
     return {BASE_LABEL: f"{BASE_LABEL} ({label_text(levels[known[0]])})"}
+
+
+def with_names(frame: "pd.DataFrame", *, trials: Iterable[TrialRecord], axes: Iterable[str]) -> "pd.DataFrame":
+    """The column `arm` by the names that arms are shown by."""
+    names = shown_names(trials, axes=axes)
+    return frame.assign(arm=[names.get(arm, arm) for arm in frame["arm"].tolist()]) if names else frame
 
 
 def base_note(trials: Iterable[TrialRecord], *, axes: Iterable[str]) -> str:

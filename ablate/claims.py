@@ -13,7 +13,7 @@ from ablate.errors import did_you_mean
 from ablate.fields import config_names, lookup_in
 from ablate.marked_yaml import Fault, Path, visible
 from ablate.model import Level
-from ablate.study import Claim, Contrast, Study
+from ablate.study import READS, Claim, Contrast, Study
 from ablate.trainers import Trainer
 
 
@@ -64,7 +64,7 @@ class Expectations:
                 self._number_axis(name, "law", key)
             elif name is not None:
                 self.metric(name, "law", key)
-        needs = {"N+D": "tokens", "C": "tokens", "N+B": "batch_tokens"}.get(law.form)
+        needs = READS.get(law.form)
         if needs and getattr(law, needs) is None:
             self.fault(f"the form {law.form} reads {needs}; name the axis or the metric that says them: law.{needs}", "law", "form")
 

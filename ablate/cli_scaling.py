@@ -78,8 +78,12 @@ def law_mixture(
         str, typer.Option(metavar="A,B,...", help="Columns of the shares, which sum to 1; of a study those of its axis of mixes.")
     ] = "",
     form: Annotated[
-        str, typer.Option(help="additive, exponential, regmix or joint; the first and last can have a best mix inside.")
-    ] = "additive",
+        str,
+        typer.Option(
+            help="auto, additive, exponential, regmix or joint; additive and joint can have a best mix inside. "
+            "auto: the richest that leaves a degree of freedom."
+        ),
+    ] = "auto",
     metric: Metric = "",
     goal: Goal = "",
     limit: Annotated[

@@ -16,6 +16,7 @@ from ablate.analysis.factors import FactorEffects, factor_effects, vary_together
 from ablate.analysis.importance import Importance, forest_importance
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.verdicts import Verdict, verdicts
+from ablate.arm_names import base_note, with_names
 from ablate.axes import Axis
 from ablate.conditions import Condition, ConditionError, Unknown, parse_condition
 from ablate.design import search_space
@@ -166,8 +167,10 @@ def study_importance(results: pd.DataFrame, *, axes: Mapping[str, Sequence[Any]]
 
 def study_report(store: Store, name: str) -> StudyReport:
     """What the HTML page says of a study."""
-    conclusion = conclude(store, name)
+    trials = store.trials(name)
+    conclusion = conclude(store, name, trials=trials)
     study, record = conclusion.study, conclusion.record
+    curves = curves_frame(store, name, metrics=None if conclusion.results["arm"].nunique() <= MAX_CURVE_ARMS else ())
     states: dict[str, int] = {}
     for state in conclusion.results["state"]:
         states[state] = states.get(state, 0) + 1
@@ -178,8 +181,9 @@ def study_report(store: Store, name: str) -> StudyReport:
         simulated=record.simulated,
         metric=study.metric.name,
         goal=study.metric.goal,
-        results=conclusion.results,
-        curves=curves_frame(store, name, metrics=None if conclusion.results["arm"].nunique() <= MAX_CURVE_ARMS else ()),
+        results=with_names(conclusion.results, trials=trials, axes=record.axes),
+        curves=with_names(curves, trials=trials, axes=record.axes),
+        base=base_note(trials, axes=record.axes),
         effects=conclusion.effects,
         verdicts=conclusion.verdicts,
         law=conclusion.law,

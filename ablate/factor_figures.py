@@ -23,6 +23,7 @@ from ablate.plot_style import (
     layout,
     level_axis,
     level_label,
+    reach,
     series_colour,
     turn,
     value_scale,
@@ -45,7 +46,8 @@ def interaction(
     simulated: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """Means with t intervals over seeds: a line a level of `axis_b` over the levels of `axis_a`. Parallel lines are no interaction.
+    """Means with t intervals over seeds: a series a level of `axis_b` over the levels of `axis_a`. Numbers are joined by lines; parallel
+    ones are no interaction; other levels have no order, and nothing joins them.
 
     `others`: the study's other axes; where they vary, the cells are compared at those of their levels that all have.
     """
@@ -61,6 +63,8 @@ def interaction(
         figure.add_trace(_line(table[names == name], name=f"{escape(axis_b)} {name}", numeric=numeric, index=index, dark=dark))
     figure.update_xaxes(**level_axis(pd.Series(levels, dtype=table[0].dtype), title=axis_a, numeric=numeric))
     figure.update_yaxes(title_text=escape(with_unit(metric, unit)))
+    if not numeric and figure.data:  # beside one another, or their intervals would hide one another
+        figure.update_layout(scattermode="group", scattergap=0.4, yaxis_range=reach(figure.data))
     return add_notes(figure, [f"{found.note[:1].upper()}{found.note[1:]}."] if found.note else [])
 
 
@@ -130,12 +134,12 @@ def importance_bars(
 
 def _line(line: pd.DataFrame, *, name: str, numeric: bool, index: int, dark: bool) -> go.Scatter:
     colour = series_colour(index, dark=dark)
+    lines = {"mode": "lines+markers", "line": {"color": colour, "width": 2, "dash": turn(DASHES, index)}}
     return go.Scatter(
         x=[float(value) for value in line[0]] if numeric else [level_label(value) for value in line[0]],
         y=line["mean"].tolist(),
         name=name,
-        mode="lines+markers",
-        line={"color": colour, "width": 2, "dash": turn(DASHES, index)},
+        **(lines if numeric else {"mode": "markers", "offsetgroup": str(index)}),
         marker={"color": colour, "size": 9, "symbol": turn(SYMBOLS, index)},
         error_y=half_bars(line["half"], width=5),
         customdata=with_seeds(line),

@@ -23,6 +23,7 @@ from ablate.plot_style import (
     SYMBOLS,
     Bounds,
     add_notes,
+    cut_middle,
     cut_notes,
     error_bars,
     escape,
@@ -32,6 +33,7 @@ from ablate.plot_style import (
     layout,
     level_axis,
     level_label,
+    reach,
     series_colour,
     tint,
     turn,
@@ -42,6 +44,10 @@ from ablate.plot_style import (
 
 MAX_NAMED_ARMS = 60
 """Above this many arms the completeness matrix drops the letters in its cells."""
+MAX_WORDS = 4
+"""Seeds up to which a cell of the completeness matrix has room for its state in full."""
+ARM_WIDTH = 32
+"""Characters of an arm's name beside the completeness matrix."""
 MAX_THIN = 5
 """Trials of a group whose curves are drawn beside their band."""
 
@@ -68,7 +74,7 @@ def score_by_level(
     require_columns(done, metrics if len(done) else ())
     numeric = is_numeric(done[axis])
     figure = go.Figure(layout=layout(f"{', '.join(metrics)} by {axis}", simulated=simulated, dark=dark))
-    drawn: list[tuple[pd.DataFrame, Bounds]] = []
+    drawn: list[tuple[str, pd.DataFrame, Bounds]] = []
     for index, metric in enumerate(metrics):
         if done.empty:
             break
@@ -77,11 +83,11 @@ def score_by_level(
         if seeds.empty:
             continue
         means, bounds = over_seeds(seeds, by=["label"], level=level), scales.get(metric, UNKNOWN).bounds
-        drawn.append((means, bounds))
+        drawn.append((metric, means, bounds))
         style = _ScoreStyle(metric, series_colour(index, dark=dark), turn(SYMBOLS, index), numeric)
         figure.add_traces(_score_traces(seeds, means, bounds=bounds, style=style))
     if not numeric and len(drawn) > 1:  # beside one another, or their intervals would hide one another
-        figure.update_layout(scattermode="group", scattergap=0.4, yaxis_range=_reach(figure.data))
+        figure.update_layout(scattermode="group", scattergap=0.4, yaxis_range=reach(figure.data))
     figure.update_xaxes(**level_axis(done[axis], title=axis, numeric=numeric))
     figure.update_yaxes(title_text=escape(with_unit(metrics[0] if len(metrics) == 1 else "score", unit_of(metrics, scales))))
     return add_notes(figure, [*notes, *cut_notes(drawn)])
@@ -149,7 +155,8 @@ def curves_caption(*, band: Band = "range") -> str:
 
 
 def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool = False) -> go.Figure:
-    """Arms down, seeds across, coloured and lettered by the trial's state; a gap is a trial that is not planned."""
+    """Arms down, seeds across, coloured by the trial's state, which stands in the cell: its letter where there are many seeds. A gap is a
+    trial that is not planned. Long names are cut in their middle; pointing at a row says them whole."""
     require_columns(results, ["arm", "seed", "state"])
     states = list(STATES)
     known = {(arm, seed): state for arm, seed, state in zip(*(plain(results[key]) for key in ("arm", "seed", "state")), strict=True)}
@@ -157,15 +164,9 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
     words = [[known.get((arm, seed), "") for seed in columns] for arm in rows]
     codes = [[states.index(word) if word else None for word in row] for row in words]
     arms, seeds = [wrapped(arm) for arm in rows], [f"seed {seed}" for seed in columns]
-    few = len(arms) <= MAX_NAMED_ARMS
-    figure = go.Figure(
-        layout=layout(
-            "Trials by state",
-            simulated=simulated,
-            dark=dark,
-            height=min(2000, 170 + (sum(8 + 16 * _lines(arm) for arm in arms) if few else 8 * len(arms))),
-        )
-    )
+    few, whole = len(arms) <= MAX_NAMED_ARMS, len(columns) <= MAX_WORDS
+    height = min(2000, 170 + (24 if few else 8) * len(arms))
+    figure = go.Figure(layout=layout("Trials by state", simulated=simulated, dark=dark, height=height))
     figure.add_trace(
         go.Heatmap(
             x=seeds,
@@ -177,7 +178,7 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
             showscale=False,
             xgap=2,
             ygap=2 if few else 0,
-            text=[[word[:1] for word in row] for row in words] if few else None,
+            text=[[_in_cell(word, whole=whole) for word in row] for row in words] if few else None,
             texttemplate="%{text}" if few else None,
             textfont={"color": "#000000"},
             customdata=np.array(words, dtype=object),
@@ -187,27 +188,19 @@ def completeness(results: pd.DataFrame, *, simulated: bool = False, dark: bool =
     counts = Counter(plain(results["state"]))
     for state, count in ((state, counts[state]) for state in states if state in counts):
         marker = {"symbol": "square", "size": 12, "color": STATES[state]}
-        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=f"{state} ({count})", marker=marker, hoverinfo="skip"))
+        name = f"{state} ({count})" if whole or not few else f"{state[:1]}: {state} ({count})"
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, hoverinfo="skip"))
     figure.update_layout(showlegend=True)
+    every = -(-len(arms) // MAX_NAMED_ARMS) or 1
+    figure.update_yaxes(tickvals=arms[::every], ticktext=[escape(cut_middle(arm, ARM_WIDTH)) for arm in rows[::every]])
     figure.update_xaxes(side="top", showgrid=False, type="category")
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, type="category")
     return figure
 
 
-def _reach(traces: Iterable[go.Scatter]) -> list[float]:
-    """What the points and their bars span, and a little more: of grouped points plotly would draw everything from 0 on."""
-    ends = [
-        value + sign * (bar or 0.0)
-        for trace in traces
-        for sign, bars in (
-            (1, trace.error_y.array),
-            (-1, trace.error_y.array if trace.error_y.arrayminus is None else trace.error_y.arrayminus),
-        )
-        for value, bar in zip(trace.y, [0.0] * len(trace.y) if bars is None else bars, strict=True)
-        if value is not None
-    ]
-    room = 0.06 * (max(ends) - min(ends)) or 1.0
-    return [min(ends) - room, max(ends) + room]
+def _in_cell(state: str, *, whole: bool) -> str:
+    said = state if whole else state[:1]
+    return f"<span style='color:#ffffff'>{said}</span>" if state == "lost" else said  # black on its brown is not to be read
 
 
 class _ScoreStyle(NamedTuple):

@@ -32,9 +32,10 @@ from ablate.plot_style import (
 RATE = "peak learning rate η"
 CURVES = "Thick: the curve fitted around the best rate. Ring: a rate that cannot be told from the best. Star: optimum."
 CURVE_POINTS = 60
+BEFORE_END = 5
+"""Points of a published line, of 80, between its name and its end."""
 OTHERS = (1, 3, 4, 5, 6)
 """Colours of published laws: those that neither the fit nor its target has."""
-LAW_SYMBOLS = ("square", "cross", "triangle-up", "triangle-down", "x", "square-open", "cross-open", "triangle-up-open")
 
 
 def loss_against_rate(
@@ -87,8 +88,7 @@ def law(
     for trace in _band_traces(fit, grid, at=others, level=level, colour=blue):
         figure.add_trace(trace)
     for index, law in enumerate(published):
-        colour, symbol = series_colour(OTHERS[index % len(OTHERS)], dark=dark), turn(LAW_SYMBOLS, index)
-        for trace in _published_traces(law, grid, at=others, colour=colour, symbol=symbol):
+        for trace in _published_traces(law, grid, at=others, colour=series_colour(OTHERS[index % len(OTHERS)], dark=dark)):
             figure.add_trace(trace)
     for trace in _law_points(fit, excluded, colour=blue, ink=ink_colour(dark)):
         figure.add_trace(trace)
@@ -213,22 +213,26 @@ def _band_traces(fit: LawFit, grid: "np.ndarray[Any, Any]", *, at: Mapping[str, 
     )
 
 
-def _published_traces(
-    law: PublishedLaw, grid: "np.ndarray[Any, Any]", *, at: Mapping[str, float], colour: str, symbol: str
-) -> Iterable[go.Scatter]:
-    """In one piece a kind: where it was fitted, and beyond; where the law has no rate there is no line."""
+def _published_traces(law: PublishedLaw, grid: "np.ndarray[Any, Any]", *, at: Mapping[str, float], colour: str) -> Iterable[go.Scatter]:
+    """In one piece a kind: where it was fitted, and beyond; where the law has no rate there is no line. Its name stands by its end, and it
+    has no markers: those are measured points."""
     held = f" at D = {size_label(at['tokens'])}" if "tokens" in at and set(law.reads) - {"n_params"} else ""
     slope = f": slope {law.slope:.3f}".replace("-", "−") if law.has_slopes and "n_params" in law.reads else ""
     pieces = list(_pieces(sizes_in_range(law, tokens=at.get("tokens")), grid))
+    rightmost = max(sizes[-1] for sizes, _, _ in pieces)
     for index, (sizes, dash, label) in enumerate(pieces):
         name = f"{law.name.upper()}{held}{slope}, {label}"
         rates = [usable_rate(law, size, tokens=at.get("tokens")) for size in sizes]
+        last = max((place for place, rate in enumerate(rates) if rate is not None and sizes[-1] == rightmost), default=None)
+        named = None if last is None else max(0, last - BEFORE_END)  # clear of the target's interval
         yield go.Scatter(
             x=sizes,
             y=rates,
-            mode="lines+markers",
+            mode="lines+text",
+            text=[escape(law.name.upper()) if place == named else "" for place in range(len(sizes))],
+            textposition="bottom left",
+            textfont={"color": colour},
             line={"color": colour, "width": 2, "dash": dash},
-            marker={"color": colour, "size": 8, "symbol": symbol, "maxdisplayed": 5},
             name=escape(name),
             legendgroup=law.name + dash,
             showlegend=label not in [other[2] for other in pieces[:index]],

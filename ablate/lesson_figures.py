@@ -274,7 +274,7 @@ def _said(lessons: Sequence[str]) -> list[str]:
 
 
 def _notes(found: Sequence[LevelMeans], metrics: Sequence[str], scales: Mapping[str, MetricScale]) -> list[str]:
-    drawn = [(each.table, _bounds(metric, scales)) for each, metric in zip(found, metrics, strict=True)]
+    drawn = [(metric, each.table, _bounds(metric, scales)) for each, metric in zip(found, metrics, strict=True)]
     return [*(_sentence(note) for note in dict.fromkeys(each.note for each in found) if note), *cut_notes(drawn)]
 
 

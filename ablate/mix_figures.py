@@ -26,12 +26,15 @@ from ablate.plot_style import (
     with_seeds,
     with_unit,
 )
+from ablate.quantities import interval_text
 from ablate.shares import read_shares
 
 STEPS = 40
 """Of a share, from 0 to 1, on the surface of a law."""
 DOMAIN = {"x": [0.14, 0.9], "y": [0.12, 0.94]}
 """Of the triangle: its corners are named outside of it."""
+TICKS = {"tickformat": ".0%", "tickvals": [0.2, 0.4, 0.6, 0.8]}
+"""Of a side of the triangle: its ends would lie on one another and on the corners' names."""
 EXTRAPOLATED = ("beyond the edge", "outside those tried")
 """In the notes of a best mix, `mixture_optimum.edges`."""
 NO_SHARE = 5e-5
@@ -142,7 +145,7 @@ def _triangle(title: str, *, sources: Sequence[str], colours: Mapping[str, Any],
     figure = go.Figure(layout=layout(title, simulated=simulated, dark=dark, height=500))
     grid = "#3d444d" if dark else "#dfe3e8"
     sides = {
-        f"{letter}axis": {"title": {"text": escape(source)}, "tickformat": ".0%", "gridcolor": grid, "linecolor": ink_colour(dark)}
+        f"{letter}axis": {"title": {"text": escape(source)}, "gridcolor": grid, "linecolor": ink_colour(dark)} | TICKS
         for letter, source in zip("abc", sources, strict=True)
     }
     return figure.update_layout(coloraxis=dict(colours), ternary={"sum": 1, "bgcolor": "rgba(0,0,0,0)", "domain": DOMAIN, **sides})
@@ -242,7 +245,7 @@ def _best_share(best: BestMixture, source: str, *, value: float, index: int, dar
 
 
 def _share_said(source: str, share: float, pair: tuple[float, float] | None) -> str:
-    return f"{source} {_percent(share)} %" + (f" [{_percent(pair[0])}, {_percent(pair[1])}]" if pair else "")
+    return f"{source} {_percent(share)} %" + (f" {interval_text([max(0.0, 100 * end) for end in pair])}" if pair else "")
 
 
 def _percent(share: float) -> str:

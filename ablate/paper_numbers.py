@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ablate.analysis.effects import Effect
-from ablate.analysis.verdicts import LONG, Verdict, decimals
+from ablate.analysis.verdicts import Verdict
 from ablate.fingerprint import fingerprint_of
+from ablate.quantities import LONG, decimals
 from ablate.report import StudyReport
 
 PLAIN = re.compile(rb"[A-Za-z0-9._:+,-]")

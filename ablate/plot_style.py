@@ -117,6 +117,13 @@ def _wrapped(text: str, width: int) -> str:
     return "<br>".join(map(escape, wrap(text, width, drop_whitespace=False))) or escape(text)
 
 
+def cut_middle(text: object, width: int) -> str:
+    """At most `width` characters, what is left out of the middle being `…`: names differ at their ends. Not escaped."""
+    said = str(text)
+    head = width // 2
+    return said if len(said) <= width else f"{said[:head]}…{said[len(said) - (width - head - 1) :]}"
+
+
 def with_unit(name: str, unit: str) -> str:
     return f"{name} ({unit})" if unit else name
 
@@ -188,6 +195,22 @@ def interval_bars(means: pd.DataFrame, *, bounds: Bounds = NO_BOUNDS, width: int
     return error_bars(plus, minus=minus, width=width)
 
 
+def reach(traces: Iterable[go.Scatter]) -> list[float]:
+    """What the points and their bars span, and a little more: of grouped points plotly would draw everything from 0 on."""
+    ends = [
+        value + sign * (bar or 0.0)
+        for trace in traces
+        for sign, bars in (
+            (1, trace.error_y.array),
+            (-1, trace.error_y.array if trace.error_y.arrayminus is None else trace.error_y.arrayminus),
+        )
+        for value, bar in zip(trace.y, [0.0] * len(trace.y) if bars is None else bars, strict=True)
+        if value is not None
+    ]
+    room = 0.06 * (max(ends) - min(ends)) or 1.0
+    return [min(ends) - room, max(ends) + room]
+
+
 def passes(means: pd.DataFrame, *, bounds: Bounds) -> bool:
     """Whether an interval reaches beyond what the metric can be."""
     low, high = bounds
@@ -195,11 +218,17 @@ def passes(means: pd.DataFrame, *, bounds: Bounds) -> bool:
     return below or (high is not None and bool((means["mean"] + means["half"] > high).any()))
 
 
-def cut_notes(drawn: Iterable[tuple[pd.DataFrame, Bounds]]) -> list[str]:
-    """What is to be said of intervals that are not drawn whole."""
-    cut = dict.fromkeys(bounds for means, bounds in drawn if passes(means, bounds=bounds))
-    ends = [" and ".join(f"{end:g}" for end in bounds if end is not None) for bounds in cut]
-    return [f"Cut: intervals are drawn up to {end}, the metric's bounds; pointing at one shows all of it." for end in ends]
+def cut_notes(drawn: Iterable[tuple[str, pd.DataFrame, Bounds]]) -> list[str]:
+    """What is to be said of intervals that are not drawn whole, by the bounds of their own metrics. `drawn`: metric, means, bounds."""
+    cut: dict[Bounds, list[str]] = {}
+    for metric, means, bounds in drawn:
+        if passes(means, bounds=bounds):
+            cut.setdefault(bounds, []).append(metric)
+    ends = {bounds: " and ".join(f"{end:g}" for end in bounds if end is not None) for bounds in cut}
+    shown = "pointing at one shows all of it"
+    return [
+        f"Cut: intervals of {', '.join(metrics)} are drawn up to {ends[bounds]}, their bounds; {shown}." for bounds, metrics in cut.items()
+    ]
 
 
 def with_seeds(means: pd.DataFrame) -> list[str]:

@@ -1,9 +1,15 @@
 """Quantities as people read them: three digits and a unit."""
 
-from math import isfinite
+from collections.abc import Sequence
+from math import floor, isfinite, log10
 
 GIB = 2**30
 UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+LONG = 1e6
+"""Numbers from here on are written with an exponent: nobody reads their digits."""
+FAR = 1e3
+"""Ratio of two ends of one sign from which each has three significant digits: the wide end has no decimals for the narrow one."""
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -54,3 +60,29 @@ def duration_text(seconds: float | None) -> str:
 def joined(*notes: str) -> str:
     """Notes as one, without those that are empty."""
     return "; ".join(note for note in notes if note)
+
+
+def interval_text(interval: Sequence[float]) -> str:
+    """`[39.9, 51.6]`, as every page, table and figure writes it."""
+    return "[{}, {}]".format(*ends_text(interval))
+
+
+def ends_text(interval: Sequence[float]) -> tuple[str, str]:
+    """Both ends to the same place, that of two digits of the half width."""
+    low, high = interval
+    same_sign = low * high > 0
+    if max(abs(low), abs(high)) >= LONG or (same_sign and not 1 / FAR < low / high < FAR):
+        return minus(f"{low:.3g}"), minus(f"{high:.3g}")
+    places = decimals(interval)
+    return minus(f"{low:z.{places}f}"), minus(f"{high:z.{places}f}")
+
+
+def decimals(interval: Sequence[float]) -> int:
+    """Decimal places that show two digits of the half width."""
+    half = (interval[1] - interval[0]) / 2
+    return min(12, max(0, 1 - floor(log10(half) + 1e-9))) if half > 0 else 3
+
+
+def minus(text: str) -> str:
+    """With the minus sign of typography, which a browser does not break from its number."""
+    return text.replace("-", "−")

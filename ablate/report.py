@@ -71,6 +71,8 @@ class StudyReport:
     """Date of the store's last change of it."""
     design: StudyDesign | None = None
     """None for results that no study file declared, such as a CSV's."""
+    base: str = ""
+    """What the arm `base` stands for, where its name does not say it."""
     axes: tuple[str, ...] = ()
     """Axis columns to draw `metrics` against."""
     metrics: tuple[str, ...] = ()

@@ -55,7 +55,10 @@ def _law_drawings(report: StudyReport) -> list[Drawing]:
     law, runs, simulated = report.law, report.law_runs, report.simulated
     drawn: list[Drawing] = []
     if law is not None and runs is not None:
-        caption = "Stars: optimum of a size. Open triangles: the best rate is the end of the grid and is left out of the fit."
+        edges = any(optimum.grid_best is not None and optimum.status.startswith("edge") for optimum in law.optima)
+        caption = "Stars: optimum of a size." + (
+            " Open triangles: the best rate is the end of the grid and is left out of the fit." if edges else ""
+        )
         goal = law.goal or "min"
         draw = partial(
             law_figures.loss_against_rate,

@@ -19,16 +19,15 @@ import pandas as pd
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from ablate.analysis.effects import USABLE, Effect, Interval
-from ablate.analysis.factors import FactorEffects
+from ablate.analysis.effects import USABLE, Effect
+from ablate.analysis.factors import FactorEffects, Term
 from ablate.analysis.law_comparison import SlopeComparison
-from ablate.analysis.laws import Prediction, PublishedLaw, rate_label, size_label
+from ablate.analysis.laws import SCATTER, Prediction, PublishedLaw, rate_label, size_label
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.published import MM1, predict
-from ablate.analysis.verdicts import decimals, minus
 from ablate.deviations import moment
 from ablate.plot_style import CONFIG
-from ablate.quantities import counted, duration_text, money_text, scientific
+from ablate.quantities import counted, decimals, duration_text, interval_text, minus, money_text, scientific
 from ablate.report import StudyReport
 from ablate.report_figures import Drawing, drawings
 
@@ -61,7 +60,6 @@ class _ShareRow:
     name: str
     cells: tuple[str, ...]
     """Share, its interval, the share by chance, degrees of freedom, F, Holm's p."""
-    note: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,9 @@ class _StudyView:
     report: StudyReport
     anchor: str
     arms: tuple[_ArmRow, ...]
+    effect_notes: tuple[str, ...]
     shares: tuple[_ShareRow, ...]
+    share_notes: tuple[str, ...]
     plots: tuple[_Plot, ...]
     law: _LawView | None
     metrics: tuple[str, ...]
@@ -116,6 +116,7 @@ def render_report(studies: Sequence[StudyReport], *, title: str = "Ablation repo
         config=_embedded(json.dumps(CONFIG)),
         hashes=[_csp_hash(plotly_js), _csp_hash(script)],
         missing=MISSING,
+        scatter=SCATTER,
     )
 
 
@@ -142,10 +143,7 @@ def difference(effect: Effect) -> str:
 
 
 def interval(effect: Effect) -> str:
-    if effect.ci is None:
-        return MISSING
-    places = decimals(effect.ci)
-    return minus(f"[{effect.ci[0]:.{places}f}, {effect.ci[1]:.{places}f}]")
+    return MISSING if effect.ci is None else interval_text(effect.ci)
 
 
 def pair(bounds: Sequence[float | None] | None, show: Callable[[float | None], str] = rate) -> str:
@@ -160,11 +158,14 @@ def p_value(value: float | None) -> str:
 
 def _view(report: StudyReport, *, index: int) -> _StudyView:
     metrics = report.shown_metrics
+    noted = [(f"{effect.axis} {effect.level}", effect.note) for effect in report.effects]
     return _StudyView(
         report=report,
         anchor=f"study-{index}",
         arms=_arm_rows(report.results, metrics=metrics),
-        shares=_share_rows(report.factors) if report.factors else (),
+        effect_notes=said_once(noted),
+        shares=tuple(map(_share_row, _terms(report.factors))),
+        share_notes=said_once([(term.name, term.note) for term, _ in _terms(report.factors)]),
         plots=tuple(_plot(f"plot-{index}-{at}", drawing) for at, drawing in enumerate(drawings(report))),
         law=_law_view(report),
         metrics=metrics,
@@ -203,27 +204,34 @@ def _mean_and_sd(values: "pd.Series[float]") -> str:
     return f"{minus(f'{mean:.{places}f}')} ± {sd:.{places}f} (n = {len(finite)})"
 
 
-def _share_rows(found: FactorEffects) -> tuple[_ShareRow, ...]:
-    terms = [*found.main, *found.interactions, *([found.higher] if found.higher else [])]
-    return tuple(
-        _ShareRow(
-            term.name,
-            (
-                number(term.share, 3),
-                _bounds(term.share_ci),
-                number(term.chance, 2),
-                str(term.df),
-                number(term.f, 3),
-                p_value(term.p if term is found.higher else term.p_holm),
-            ),
-            term.note,
-        )
-        for term in terms
+def _terms(found: FactorEffects | None) -> tuple[tuple[Term, float | None], ...]:
+    """Each with the p that is shown of it."""
+    if found is None:
+        return ()
+    higher = ((found.higher, found.higher.p),) if found.higher else ()
+    return (*((term, term.p_holm) for term in (*found.main, *found.interactions)), *higher)
+
+
+def _share_row(shown: tuple[Term, float | None]) -> _ShareRow:
+    term, p = shown
+    cells = (
+        number(term.share, 3),
+        MISSING if term.share_ci is None else interval_text(term.share_ci),
+        number(term.chance, 2),
+        str(term.df),
+        number(term.f, 3),
+        p_value(p),
     )
+    return _ShareRow(term.name, cells)
 
 
-def _bounds(interval: Interval | None) -> str:
-    return pair(interval, lambda bound: number(bound, 3))
+def said_once(notes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Each note with the rows it is about, `All rows` where it is about all. `notes`: row, note or nothing."""
+    about: dict[str, list[str]] = {}
+    for row, note in notes:
+        if note:
+            about.setdefault(note, []).append(row)
+    return tuple(f"{'All rows' if len(rows) == len(notes) > 1 else ', '.join(rows)}: {note}" for note, rows in about.items())
 
 
 def _plot(name: str, drawing: Drawing) -> _Plot:

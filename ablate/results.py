@@ -105,9 +105,10 @@ def law_cell(row: TrialRecord, *, law: Law) -> dict[str, float]:
 
 
 def curves_frame(store: Store, study: str, *, metrics: Iterable[str] | None = None) -> pd.DataFrame:
-    """Every recorded point of the trials' last stages."""
+    """Every recorded point of the trials' last stages, in the order of the plan."""
     trials = {row.chain[-1]: row for row in store.trials(study)}
-    found = store.curve(trials, keys=metrics)
+    place = {job: at for at, job in enumerate(trials)}
+    found = sorted(store.curve(trials, keys=metrics), key=lambda point: place[point[0]])
     rows = [(trials[job].id, trials[job].arm, trials[job].seed, key, step, _number(value)) for job, step, key, value in found]
     return pd.DataFrame(rows, columns=["trial", "arm", "seed", "metric", "step", "value"])
 

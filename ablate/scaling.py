@@ -15,7 +15,7 @@ import pandas as pd
 from ablate.analysis.columns import all_numbers, require_columns
 from ablate.analysis.laws import decades_outside, extrapolation_notes, positive, size_label
 from ablate.analysis.loss_laws import RESAMPLED, Budget, LossAt, LossLaw, fit_loss_law
-from ablate.analysis.mixture_forms import Form
+from ablate.analysis.mixture_forms import Form, Shape
 from ablate.analysis.mixture_laws import MixtureLaw, fit_mixture_law
 from ablate.analysis.mixture_optimum import BestMixture, check_resamples, limits_of
 from ablate.analysis.published_losses import PUBLISHED_LOSSES
@@ -30,6 +30,10 @@ BOOTSTRAP = 1000
 MIX_RESAMPLES = 200
 FORMS: dict[str, Form] = {"additive": "additive", "exponential": "exponential", "regmix": "linear", "joint": "joint"}
 """As the command line says them."""
+AUTO = "auto"
+"""The richest of `BY_RICHNESS` that leaves a degree of freedom."""
+BY_RICHNESS = ("additive", "exponential", "regmix")
+"""Forms of one size, those of more constants first."""
 AT_OPTIONS = {"n_params": ("--params", "--n-params"), "tokens": ("--at-tokens", "--tokens")}
 """What a best mix can be sought at: the option that says the value, and that which names the column."""
 FROM_FLOPS = "train_flops / 6 N"
@@ -152,7 +156,8 @@ def mixture_report(
     progress: Watch | None = None,
 ) -> MixtureReport:
     """The law of the mix and its best mix; where the law has a term for a size that is not said, at the largest size of the runs."""
-    problems = [problem for problem in [_unknown("--form", form, FORMS)] if problem]
+    problems = [problem for problem in [_unknown("--form", form, (AUTO, *FORMS))] if problem]
+    form, why_form = richest_form(rows.frame, sources, sizes=tuple(rows.source.columns.values())) if form == AUTO else (form, "")
     problems += _said(lambda: sense(goal))
     problems += _said(lambda: check_resamples(resamples)) if resamples else []
     if len(set(sources)) < max(2, len(sources)):
@@ -187,7 +192,8 @@ def mixture_report(
     (law,) = laws
     largest = {kind: float(all_numbers(rows.frame, [name])[name].max()) for kind, name in columns.items() if name in law.sizes}
     held = largest | {kind: value for kind, value in asked.items() if kind in largest}
-    notes = [f"the best mix is that at the largest {kind} of the runs" for kind in held if kind not in asked and law.form == "joint"]
+    notes = [why_form] if why_form else []
+    notes += [f"the best mix is that at the largest {kind} of the runs" for kind in held if kind not in asked and law.form == "joint"]
     notes += [f"{AT_OPTIONS[kind][0]} changes nothing: {columns[kind]} does not vary in the runs" for kind in asked if kind not in held]
     if not resamples:
         notes.append("no interval of the best mix: no resamples were asked for")
@@ -199,6 +205,23 @@ def mixture_report(
         bounds=limits, n_params=held.get("n_params"), tokens=held.get("tokens"), resamples=resamples, progress=_of(resamples, progress)
     )
     return MixtureReport(rows.source, form, law, best, held, limits, (*rows.notes, *notes, *law.warnings))
+
+
+def richest_form(frame: pd.DataFrame, sources: Sequence[str], *, sizes: Sequence[str]) -> tuple[str, str]:
+    """Of the forms whose constants these mixes determine with one degree of freedom or more that with most constants, and why; where sizes
+    vary it is the additive one, which has a term for them."""
+    if any(frame[column].nunique() > 1 for column in sizes if column in frame):
+        return "additive", "form additive: chosen because it has a term for the sizes that vary"
+    if any(source not in frame for source in sources):
+        return BY_RICHNESS[0], ""  # the fit says which are missing
+    mixes = len(frame[list(sources)].drop_duplicates())
+    constants = {name: Shape(FORMS[name], len(sources), 0).of_mixture for name in BY_RICHNESS}
+    form = next((name for name in BY_RICHNESS if mixes > constants[name]), BY_RICHNESS[-1])
+    richer = [f"{name} has {constants[name]}" for name in BY_RICHNESS[: BY_RICHNESS.index(form)]]
+    if mixes <= constants[form]:
+        return form, f"form {form}: the one of fewest constants, {constants[form]}; none leaves a degree of freedom of {mixes} mixes"
+    said = f"form {form}: the richest that leaves a degree of freedom of {mixes} mixes, with {constants[form]} constants"
+    return form, said + (f" ({', '.join(richer)})" if richer else "")
 
 
 def scales_report(rows: Rows, *, baseline: Level, metric: str, goal: str) -> ScalesReport:

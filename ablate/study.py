@@ -139,6 +139,10 @@ class LawDefinitions(StudyModel):
     """Training tokens of all runs, where it is one number."""
 
 
+READS = {"N+D": "tokens", "C": "tokens", "N+B": "batch_tokens"}
+"""Form of a law -> what it reads of a trial beside N."""
+
+
 class Law(StudyModel):
     """A hyperparameter law to fit over the study's runs: the best value of `hyperparameter` for each size."""
 

@@ -1,5 +1,6 @@
 """A study's runs, or those of a CSV, meet the analysis of laws: the fit, what it says of a large run, and which runs to make next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from ablate.errors import InputError, did_you_mean
 from ablate.explain import explain
 from ablate.marked_yaml import read
 from ablate.results import LawRuns, law_runs
-from ablate.stores import Store, find_study
-from ablate.study import LawDefinitions, Study
+from ablate.stores import Store, TrialRecord, find_study
+from ablate.study import READS, Law, LawDefinitions, Study
 from ablate.tables import finished_rows, naming, read_csv, sense
 
 NO_LAW = (
@@ -50,8 +51,20 @@ def fit_study_law(store: Store, name: str, asked: Asked | None = None) -> LawRep
     study = Study.model_validate(record.spec)
     if study.law is None:
         raise InputError(NO_LAW.format(name=name))
-    runs = law_runs(store.trials(name), law=study.law, metric=study.metric.name, axes=record.axes)
-    return _fit(study, runs, asked or Asked())
+    trials, asked = store.trials(name), asked or Asked()
+    law = study.law if asked.form is None else _reading(study.law, form=form_of(asked.form), trials=trials, name=name)
+    return _fit(study, law_runs(trials, law=law, metric=study.metric.name, axes=record.axes), asked)
+
+
+def _reading(law: Law, *, form: Form, trials: Sequence[TrialRecord], name: str) -> Law:
+    """The law with the column that a form asked for by hand reads: where its file names none, the axis or metric of that very name."""
+    column = READS.get(form)
+    if column is None or getattr(law, column) is not None:
+        return law
+    if not any(column in row.levels or column in row.metrics for row in trials):
+        said = f"the study '{name}' has no axis or metric of that name; say in its file which it is: law.{column}"
+        raise InputError(f"--form {form} reads {column}: {said}")
+    return law.model_copy(update={column: column})
 
 
 def law_so_far(study: Study, runs: LawRuns | None) -> tuple[LawReport | None, str]:

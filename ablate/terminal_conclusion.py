@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ablate.deviations import moment
+from ablate.quantities import interval_text
 from ablate.terminal import console, number, show_rows
 
 if TYPE_CHECKING:
@@ -256,4 +257,4 @@ def _p(value: "float | None") -> "float | str | None":
 
 
 def _interval(bounds: "Interval | None") -> str | None:
-    return None if bounds is None else f"[{number(bounds[0])}, {number(bounds[1])}]"
+    return None if bounds is None else interval_text(bounds)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from ablate.analysis.law_fit import BEYOND
-from ablate.analysis.laws import NO_CHANGE, ONE_SD, ONE_SE, SYMBOLS, rate_label
+from ablate.analysis.laws import NO_CHANGE, ONE_SD, ONE_SE, SCATTER, SYMBOLS, rates_text
 from ablate.terminal import console, duration, show_rows
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show_law(report: "LawReport", *, simulated: bool) -> None:
         show_rows([_form_row(form) for form in report.forms])
         out.print()
     if left := report.leave_largest_out:
-        interval = f"[{left.interval[0]:.3g}, {left.interval[1]:.3g}]" if left.interval else "no interval"
+        interval = rates_text(left.interval) if left.interval else "no interval"
         said = f"without the largest size, the law puts its best rate at {left.predicted:.3g} {interval}"
         out.print(f"{said}; it lies at {left.found:.3g}, ×{_factor(left.ln_error):.2f}", soft_wrap=True)
     if report.prediction:
@@ -120,7 +120,7 @@ def show_prediction(prediction: "Prediction", *, law: str, source: str) -> None:
     out = console()
     interval = "no interval"
     if prediction.interval and prediction.level:
-        interval = f"{prediction.level:.0%} prediction interval [{prediction.interval[0]:.3g}, {prediction.interval[1]:.3g}]"
+        interval = f"{prediction.level:.0%} prediction interval {rates_text(prediction.interval)}"
     asked = {"parameters": prediction.n_params, "tokens": prediction.tokens, "FLOPs": prediction.compute}
     size = ", ".join(f"{value:.4g} {what}" for what, value in asked.items() if value is not None)
     out.print(f"{law} at {size}: peak learning rate {prediction.lr:.3g}, {interval}", soft_wrap=True)
@@ -150,17 +150,12 @@ def _optimum_row(optimum: "Optimum") -> dict[str, Any]:
             "best rate": optimum.lr,
             f"×/÷ ({ONE_SE})": None if optimum.se_ln is None else _factor(optimum.se_ln),
             "best on the grid": optimum.grid_best,
-            "as good": _as_good(optimum),
+            "near-optimal set": optimum.near_optimal_words or None,
             "runs": None if given else optimum.n_runs,
             "diverged": None if given else optimum.n_diverged,
             "optimum": optimum.standing,
         }
     )
-
-
-def _as_good(optimum: "Optimum") -> str | None:
-    """The rates that cannot be told from the best, as in MM1's figure 6."""
-    return ", ".join(map(rate_label, optimum.near_optimal)) or None
 
 
 def _form_row(form: "FormFit") -> dict[str, Any]:
@@ -169,6 +164,6 @@ def _form_row(form: "FormFit") -> dict[str, Any]:
         "form": form.form,
         "slopes": ", ".join(f"{SYMBOLS[quantity]} {slope:+.3f}" for quantity, slope in slopes) or None,
         "AICc": form.aicc,
-        "scatter (tau)": form.tau,
+        SCATTER: form.tau,
         "note": form.note or None,
     }

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from ablate.analysis.laws import quantity_label, size_label
+from ablate.quantities import interval_text
 from ablate.terminal import console, number, show_rows
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _grouped(notes: Iterable[tuple[str, str]]) -> Iterable[str]:
 
 
 def _interval(pair: tuple[float, float] | None) -> str | None:
-    return None if pair is None else f"[{number(pair[0])}, {number(pair[1])}]"
+    return None if pair is None else interval_text(pair)
 
 
 def _sizes(pair: tuple[float, float] | None) -> str | None:

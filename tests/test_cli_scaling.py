@@ -14,7 +14,7 @@ import pytest
 from ablate.analysis.published_losses import CHINCHILLA_REFIT, PUBLISHED_LOSSES
 from ablate.cli import main
 from ablate.run import run_study
-from ablate.scaling import study_losses
+from ablate.scaling import richest_form, study_losses
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import open_store
 from ablate.study_runs import study_runs
@@ -255,8 +255,26 @@ def test_law_mixture_refuses_with_every_problem(
 
 
 def test_law_mixture_of_too_few_mixtures_says_how_many_constants_there_are(tmp_path: Path, ablate: Ablate) -> None:
-    printed = ablate("law", "mixture", written(tmp_path, mixed(5)), "--sources", ",".join(SOURCES), code=2)
+    printed = ablate("law", "mixture", written(tmp_path, mixed(5)), "--sources", ",".join(SOURCES), "--form", "additive", code=2)
     assert "5 distinct mixtures: the additive form of 3 sources has 7 constants" in printed
+
+
+@pytest.mark.parametrize(("mixes", "form"), [(8, "additive"), (7, "exponential"), (5, "exponential"), (4, "regmix"), (3, "regmix")])
+def test_richest_form_leaves_a_degree_of_freedom_where_one_can(mixes: int, form: str) -> None:
+    """Of three sources the forms have 7, 4 and 3 constants."""
+    frame = pd.concat([mixed(mixes)] * 2)  # a second seed adds no mix
+    found, why = richest_form(frame, SOURCES, sizes=())
+    assert found == form
+    assert why.startswith(f"form {form}: the {'richest that leaves' if mixes > 3 else 'one of fewest constants'}")
+    sized = frame.assign(n=range(len(frame)))
+    assert richest_form(sized, SOURCES, sizes=("n",))[0] == "additive"
+
+
+def test_law_mixture_says_which_form_it_took_and_why(tmp_path: Path, ablate: Ablate) -> None:
+    found = answer_of(ablate("law", "mixture", written(tmp_path, mixed(4)), "--sources", ",".join(SOURCES), "--bootstrap", "0", "--json"))
+    assert found["form"] == "regmix"
+    said = "form regmix: the richest that leaves a degree of freedom of 4 mixes, with 3 constants (additive has 7, exponential has 4)"
+    assert said in found["law"]["warnings"]
 
 
 def test_law_mixture_at_a_size_that_does_not_vary_says_that_it_changes_nothing(tmp_path: Path, ablate: Ablate) -> None:

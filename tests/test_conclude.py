@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from ablate.analysis.verdicts import Verdict
-from ablate.conclude import claim_trials, conclude
+from ablate.conclude import claim_trials, conclude, study_report
 from ablate.errors import InputError
 from ablate.run import run_study
 from ablate.schedule.local import LocalScheduler
 from ablate.stores import Store, open_store
 from ablate.workspace import Workspace
 from tests.conftest import make_study
+from tests.stores.ran import run, workspace_at
 
 SHARES = {"caption": 0.9, "interleaved": 0.0, "text": 0.1}
 
@@ -91,3 +92,14 @@ def test_claim_trials_before_the_first_trial_has_ended(tmp_path: Path) -> None:
     store, name = measured(tmp_path, {"axis": "image_size", "expect": "increases", "when": "num_tokens > 1000"})
     with pytest.raises(InputError, match="nothing is compared yet by claim 1"):
         claim_trials(store, name, which="1")
+
+
+def test_report_names_the_base_by_its_level_and_has_its_curve_first(tmp_path: Path) -> None:
+    workspace = workspace_at(tmp_path)
+    run(make_study(name="one", axes={"connector": ["c_abstractor", "avg_pool"]}, base={"steps": 3}, seeds=2), workspace)
+    store = open_store(workspace.store_url)
+    report = study_report(store, "one")
+    (base,) = (arm for arm in report.results["arm"].unique() if arm.startswith("base"))
+    assert base.startswith("base (")
+    assert list(report.curves["arm"].unique()) == list(report.results["arm"].unique())
+    store.close()

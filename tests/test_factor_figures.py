@@ -37,6 +37,7 @@ def forest(*, factor: str = "a") -> Importance:
 def test_interaction_has_a_line_a_level_with_intervals() -> None:
     figure = factor_figures.interaction(two_by_two(), axis_a="a", axis_b="b", metric="score", unit="points")
     assert [trace.name for trace in figure.data] == ["b b0", "b b1"]
+    assert {trace.mode for trace in figure.data} == {"lines+markers"}
     assert [(list(trace.x), list(trace.y)) for trace in figure.data] == [([0, 1], [2, 6]), ([0, 1], [4, 12])]
     half = stats.t.ppf(0.975, 1) * sqrt(2) / sqrt(2)
     assert list(figure.data[0].error_y.array) == pytest.approx([half, half])
@@ -49,6 +50,8 @@ def test_interaction_of_labels_is_on_a_category_axis_and_says_what_it_is_a_mean_
     figure = factor_figures.interaction(frame, axis_a="b", axis_b="a", metric="score", others=["c"])
     assert figure.layout.xaxis.type == "category"
     assert list(figure.data[0].x) == ["b0", "b1"]
+    assert {trace.mode for trace in figure.data} == {"markers"}  # a line would say that labels have an order
+    assert len({trace.offsetgroup for trace in figure.data}) == len(figure.data)
     assert figure.layout.title.subtitle.text == "Mean over c."
 
 

@@ -74,7 +74,7 @@ def test_score_by_level_draws_no_interval_beyond_what_the_metric_can_be() -> Non
     assert list(mean.error_y.array) == pytest.approx([half, 2.0, 1.0])
     assert list(mean.error_y.arrayminus) == pytest.approx([1.0, 2.0, half])
     assert all(said == f"n = 3, ±{half:.3g}" for said in mean.customdata)
-    assert "drawn up to 0 and 4, the metric's bounds" in figure.layout.title.subtitle.text.replace("<br>", " ")
+    assert "are drawn up to 0 and 4, their bounds" in figure.layout.title.subtitle.text.replace("<br>", " ")
     free = figures.score_by_level(results(), axis="image_size", metrics=["score/0"])
     assert (free.data[1].error_y.arrayminus, free.layout.title.subtitle.text) == (None, None)
 
@@ -175,6 +175,21 @@ def test_completeness_shows_states_and_leaves_unplanned_cells_empty() -> None:
     assert [list(row) for row in figure.data[0].customdata] == [["done", "failed"], ["lost", ""]]
     assert figure.data[0].z[1][1] is None
     assert [trace.name for trace in figure.data[1:]] == ["done (1)", "failed (1)", "lost (1)"]
+    assert [list(row) for row in figure.data[0].text] == [["done", "failed"], ["<span style='color:#ffffff'>lost</span>", ""]]
+
+
+def test_completeness_of_many_seeds_has_letters_that_its_legend_explains() -> None:
+    figure = figures.completeness(pd.DataFrame({"arm": "a", "seed": range(9), "state": "done"}))
+    assert set(figure.data[0].text[0]) == {"d"}
+    assert figure.data[1].name == "d: done (9)"
+
+
+def test_completeness_cuts_long_names_in_the_middle_and_says_them_whole_on_hover() -> None:
+    long = [f"decoder.width=24,train.learning_rate={rate}" for rate in ("0.0005", "0.001")]
+    figure = figures.completeness(pd.DataFrame({"arm": [*long, "base"], "seed": 0, "state": "done"}))
+    assert figure.layout.yaxis.ticktext == ("decoder.width=24…ing_rate=0.0005", "decoder.width=24…ning_rate=0.001", "base")
+    assert [name.replace("<br>", "") for name in figure.data[0].y] == [*long, "base"]
+    assert figure.layout.yaxis.tickvals == figure.data[0].y
 
 
 @pytest.mark.parametrize("dark", [False, True])

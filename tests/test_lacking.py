@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.arguments import warn_of_lacks
 from ablate.attempt import Outcome
 from ablate.cli import main
 from ablate.design import arm_for, make_arms
@@ -95,6 +96,17 @@ def test_validate_says_on_its_line_how_much_is_lacked(
     printed = capsys.readouterr()
     assert printed.out == f"texts.yaml: {said} (texts)\n"
     assert bool(printed.err) == (said != "fine")
+
+
+def test_what_several_studies_lack_is_said_once_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = load_study("texts.yaml"), load_study("texts.yaml", overrides=["name=other"])
+    warn_of_lacks([one])
+    alone = capsys.readouterr().err.splitlines()
+    warn_of_lacks([one, other])
+    both = capsys.readouterr().err.splitlines()
+    assert len(both) == len(alone)
+    assert sum(line.endswith("(concerns texts, other)") for line in both) >= 1
+    assert both[-1] == "texts, other need these where their trials run; `ablate run` without --address does not start them here"
 
 
 def test_run_on_this_machine_refuses_and_leaves_nothing(

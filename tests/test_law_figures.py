@@ -45,6 +45,7 @@ def test_law_draws_fit_band_published_line_and_target() -> None:
     assert (below.line.dash, max(below.x)) == (above.line.dash, min(above.x) / (1.2e9 / 9e6)) == ("dash", 9e6)
     assert names.count("MM1: slope −0.421, extrapolated") == 1
     assert "2403.09611" in inside.hovertemplate
+    assert {trace.mode for trace in (inside, below, above)} == {"lines+text"}
     target = figure.data[-1]
     low, high = fit.interval(3e10) or (nan, nan)
     assert target.y[0] + target.error_y.array[0] == pytest.approx(high)
@@ -73,7 +74,9 @@ def test_law_published_laws_are_each_a_line_of_their_own_where_they_have_a_rate(
     figure = law_figures.law(law_fit(), published=PUBLISHED.values(), at={"tokens": 1e11}, target=3e10)
     lines = [trace for trace in figure.data if str(trace.name).split(":")[0].split(" ")[0].split(",")[0].lower() in PUBLISHED]
     assert len({trace.name.split(":")[0].split(" ")[0].split(",")[0] for trace in lines}) == len(PUBLISHED)
-    assert len({(trace.line.color, trace.marker.symbol) for trace in lines}) == len(PUBLISHED)
+    ends = [text for trace in lines for text in trace.text if text]
+    assert sorted(ends) == sorted(name.upper() for name in PUBLISHED)  # each line is told by its name, and not by its colour alone
+    assert {trace.mode for trace in lines} == {"lines+text"}  # markers are measured points
     (step_law,) = (trace for trace in lines if trace.name.startswith("STEP_LAW at D = 100B: slope −0.713, fitted"))
     assert (step_law.x[0], step_law.x[-1]) == (215e6, 1.07e9)
     assert step_law.y[0] == pytest.approx(STEP_LAW.lr(215e6, tokens=1e11))

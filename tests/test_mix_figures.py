@@ -39,6 +39,11 @@ def test_ternary_has_a_point_a_mix_at_its_shares_and_stars_the_best() -> None:
     assert list(lowest.marker.symbol) == ["star", "circle", "circle"]
 
 
+def test_ternary_has_no_tick_at_its_corners() -> None:
+    sides = ternary(results(), axis="data.mix", sources=SOURCES, metric="score").layout.ternary
+    assert {side.tickvals for side in (sides.aaxis, sides.baxis, sides.caxis)} == {(0.2, 0.4, 0.6, 0.8)}
+
+
 def test_ternary_of_other_than_three_sources_is_refused() -> None:
     with pytest.raises(InputError, match="three sources, found 2: web, text"):
         ternary(results(), axis="data.mix", sources=["web", "text"], metric="score")
@@ -68,7 +73,7 @@ def test_mixture_surface_marks_the_best_mix_with_intervals_and_the_mixes_tried(l
     assert len(tried.a) == len(frame)
     assert tried.customdata[0][1] == "measured, mean of 2"
     said = figure.layout.title.subtitle.text.replace("<br>", " ")
-    assert "web 50 % [40, 60]; pairs 25 % [20, 30]; text 25 %" in said
+    assert "web 50 % [40, 60]; pairs 25 % [20.0, 30.0]; text 25 %" in said
 
 
 def test_mixture_surface_extrapolated_best_is_an_open_star_and_says_so() -> None:

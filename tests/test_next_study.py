@@ -73,7 +73,7 @@ def test_law_that_no_run_narrows_says_stop_and_writes_none(tmp_path: Path) -> No
     found = proposed(workspace, "clear")
     assert found.law is not None
     assert found.law.stop
-    assert "planned with a scatter between sizes of 0.15" in found.law.reason
+    assert "planned with 0.15 as scatter between sizes τ (ln units)" in found.law.reason
     assert found.file == ""
 
 

@@ -15,7 +15,7 @@ from ablate.analysis.lr_law import LawReport
 from ablate.deviations import Deviation, Registration
 from ablate.report import Smallest, StudyDesign
 from ablate.report_figures import drawings
-from ablate.report_page import number, p_value, render_report
+from ablate.report_page import number, p_value, render_report, said_once
 from tests.reported import HOSTILE, SPENT, law, report
 
 
@@ -96,6 +96,24 @@ def test_render_report_missing_numbers_are_dashes_never_zero() -> None:
     assert re.findall(r'class="number">([^<]*)<', row.group()) == ["–", "–", "–", "–", "0", "–", "–", "–"]
     assert "one seed: no interval" in html
     assert "The store says nothing of what the runs cost." in html
+
+
+def test_render_report_says_a_note_of_all_rows_once() -> None:
+    frame = report().results.query("seed == 0")
+    bare = report(results=frame, effects=level_effects(frame, axis="size", baseline=16, metric="score"))
+    assert Page(render_report([bare])).text.count("one seed: no interval") == 1
+    assert said_once([("a", "odd"), ("b", ""), ("c", "odd")]) == ("a, c: odd",)
+    assert said_once([("a", "odd"), ("c", "odd")]) == ("All rows: odd",)
+
+
+def test_captions_explain_open_triangles_only_where_an_optimum_is_an_edge() -> None:
+    found = law()
+    runs = pd.DataFrame(columns=["n_params", "lr", "seed", "score", "status"])
+    edge = replace(found.optima[0], lr=None, status="edge_low", grid_best=1e-4)
+    for optima, told in ((found.optima, False), ((*found.optima, edge), True)):
+        drawn = drawings(report(law=replace(found, optima=optima), law_runs=runs))
+        (caption,) = (drawing.caption for drawing in drawn if drawing.name == "law-runs")
+        assert ("Open triangles" in caption) == told
 
 
 def test_render_report_cost_says_what_the_store_knows() -> None:
@@ -196,7 +214,9 @@ def test_render_report_simulated_study_says_so() -> None:
 
 
 def test_render_report_law_stands_beside_the_published_one() -> None:
-    text = Page(render_report([report(law=law(), target=3e10)])).text
+    found = law()
+    text = Page(render_report([report(law=found, target=3e10)])).text
+    assert all(optimum.near_optimal_words in text for optimum in found.optima)  # as the law's page and `law fit` say them
     for expected in ("η = exp(", "Best rate at 30B", "2.21e-5", "95 % prediction interval", "log-linearity is assumed", "arXiv 2403.09611"):
         assert expected in text
 

@@ -1,5 +1,6 @@
 """The law of a study in a store: what its file says of forms, tokens and definitions reaches the fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ from ablate.errors import InputError
 from ablate.law_figures import law as law_figure
 from ablate.law_figures import loss_against_rate
 from ablate.results import LawRuns
-from ablate.stores import open_store
+from ablate.stores import Store, StudyRecord, TrialRecord, open_store
 from ablate.study_law import Asked, fit_study_law, law_so_far
 from tests.conftest import make_study
 from tests.stores.ran import run, workspace_at
@@ -54,6 +55,39 @@ def test_law_of_a_study_reads_its_own_form_tokens_and_definitions(tmp_path: Path
     with pytest.raises(InputError, match=r"--form N\+X: one of N, N\+D, N\+B, C"):
         fit_study_law(store, "horizons", Asked(form="N+X"))
     store.close()
+
+
+HORIZONS = {1e7: 1.0, 3e7: 4.0, 1e8: 2.0, 3e8: 1.0, 1e9: 4.0}
+"""Tokens of each size, not in step with N."""
+
+
+def test_law_of_a_form_asked_for_by_hand_reads_the_metric_of_that_name(tmp_path: Path) -> None:
+    """The study's file names no tokens; its trials report a metric `tokens`."""
+    axes = {"num_params": list(HORIZONS), "peak_lr": {"log": [5e-5, 2e-3], "points": 8}}
+    law = {"hyperparameter": "peak_lr", "size": "num_params"}
+    workspace = workspace_at(tmp_path)
+    run(make_study(name="bare", axes=axes, base={"noise_sd": 1e-5}, law=law), workspace)
+    store = open_store(workspace.store_url)
+    with pytest.raises(InputError, match=r"--form N\+D reads tokens: the study 'bare' has no axis or metric of that name.*law\.tokens"):
+        fit_study_law(store, "bare", Asked(form="N+D"))
+    report = fit_study_law(_WithTokens(store), "bare", Asked(form="N+D", tokens=2))  # type: ignore[arg-type]
+    assert report.fit is not None
+    assert report.fit.slopes == pytest.approx({"n_params": -0.4214, "tokens": 0.0}, abs=0.01)
+    store.close()
+
+
+class _WithTokens:
+    """A store whose trials report what the trainer of tests does not: a metric `tokens`."""
+
+    def __init__(self, store: Store) -> None:
+        self.studies = store.studies
+        self.store = store
+
+    def study(self, name: str) -> StudyRecord | None:
+        return self.store.study(name)
+
+    def trials(self, name: str) -> list[TrialRecord]:
+        return [replace(row, metrics={**row.metrics, "tokens": HORIZONS[row.levels["num_params"]]}) for row in self.store.trials(name)]
 
 
 @pytest.mark.parametrize("value", [5.2e21, 1e149])

@@ -274,7 +274,7 @@ def cannot_fit(used: Sequence[Optimum], *, form: Form) -> str:
     """Why these optima say nothing of a law of this form; empty where they do."""
     needs = {"C": ("tokens",)}.get(form, FORMS[form][1:])
     if lacking := [name for name in needs if any(getattr(optimum, name) is None for optimum in used)]:
-        return f"form {form}: needs the column {' and '.join(lacking)} for every run"
+        return f"form {form}: needs the column {' and '.join(lacking)} for every run; a study says with law.{lacking[0]} which it is"
     if len(FORMS[form]) > 1 and len(used) - len(FORMS[form]) - 1 < FEWEST_DF:
         constants = len(FORMS[form]) + 1
         return f"form {form}: {len(used)} optima cannot judge {constants} constants; it needs {constants + FEWEST_DF}"

@@ -32,6 +32,8 @@ NO_CHANGE = "no change"
 """The slope 0 of a rate that is the same at all sizes, as under muP."""
 
 OUTSIDE = "outside the rates tried"
+SCATTER = "scatter between sizes τ (ln units)"
+"""SD of the optima around a law that their own errors leave, in the words of every table and sentence."""
 ONE_SE, ONE_SD = "1 SE, about 68 %", "1 SD, about 68 %"
 """Beside a factor ×/÷: intervals are of 95 %, these are not."""
 WEIGHT_DECAY_RATIO = 0.1
@@ -292,6 +294,11 @@ def rate_label(lr: float) -> str:
     """2.21e-5: as a config writes it, so that it can be copied into one."""
     mantissa, exponent = f"{lr:.2e}".split("e")
     return f"{mantissa}e{int(exponent)}"
+
+
+def rates_text(interval: tuple[float, float]) -> str:
+    """`[4.38e-9, 2.86e-4]`."""
+    return f"[{rate_label(interval[0])}, {rate_label(interval[1])}]"
 
 
 def unread_notes(asked: Mapping[Quantity, float | None], *, reads: Collection[Quantity]) -> tuple[str, ...]:

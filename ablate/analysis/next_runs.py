@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ablate.analysis.law_fit import Form, LawFit, fit_power_law, ln_table
-from ablate.analysis.laws import positive, size_label
+from ablate.analysis.laws import SCATTER, positive, size_label
 from ablate.analysis.local_curve import SharedCurve
 from ablate.analysis.lr_law import TARGET, far_out, left_out, require_sizes
 from ablate.analysis.optima import Cell, Goal, Optimum, cells_of, curve_of, finished_runs, rate_step
@@ -181,8 +181,8 @@ class _Plan:
             "what is left is the scatter between sizes, so add sizes instead" if enough else "go on"
         )
         if (fit.tau or 0.0) < USUAL_SCATTER:
-            found = "none was found" if fit.tau is None else f"{fit.tau:.2g} was found"
-            reason += f"; planned with a scatter between sizes of {USUAL_SCATTER:g} (ln units), as in public runs, since {found} here"
+            found = "is not known" if fit.tau is None else f"is {fit.tau:.2g}"
+            reason += f"; planned with {USUAL_SCATTER:g} as {SCATTER}, which public runs have, since that of this fit {found}"
         proposed = tuple(chosen[:count])
         return NextRuns(proposed, stop=enough, reason=reason, sd=before, criterion=self._criterion(proposed, optima))
 

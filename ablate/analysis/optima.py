@@ -18,6 +18,7 @@ import pandas as pd
 
 from ablate.analysis.columns import numbers, require_columns, row_name
 from ablate.analysis.effects import LARGEST, USABLE
+from ablate.analysis.laws import rate_label
 from ablate.analysis.local_curve import SharedCurve, Vertex, Window, fit_shared_curve, rise
 from ablate.errors import InputError
 from ablate.quantities import counted
@@ -92,6 +93,11 @@ class Optimum:
             return ""
         low, high = self.near_optimal[0] == self.grid[0], self.near_optimal[-1] == self.grid[1]
         return "both" if low and high else "lower" if low else "upper" if high else ""
+
+    @property
+    def near_optimal_words(self) -> str:
+        """The near-optimal set as every table shows it."""
+        return ", ".join(map(rate_label, self.near_optimal))
 
     @property
     def standing(self) -> str:

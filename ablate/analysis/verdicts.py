@@ -31,25 +31,24 @@ For `larger_effect_than` A is the claim's own difference and B that of `than`, e
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import floor, inf, log10
+from math import inf
 from typing import Literal, NamedTuple
 
 import pandas as pd
 from scipy import special
 
 from ablate.analysis.compound import compare_sizes, locate_best
-from ablate.analysis.effects import Effect, Interval, adjust, holm, level_effects, seed_differences
+from ablate.analysis.effects import Effect, adjust, holm, level_effects, seed_differences
 from ablate.analysis.power import ALPHA, MAX_SEEDS
 from ablate.analysis.settling import Seeds, Settling, seeds_as_good, seeds_for_difference, seeds_for_distance, settles
 from ablate.analysis.statements import Sides, between, change, levels_of, listed, numeric, sides_of, statement, than_of
 from ablate.errors import did_you_mean
 from ablate.model import Level
+from ablate.quantities import LONG, decimals, interval_text, minus
 from ablate.study import Claim, Metric
 
 Outcome = Literal["supported", "contradicted", "equivalent", "inconclusive"]
 EQUIVALENCE_CONFIDENCE = 0.9
-LONG = 1e6
-"""Numbers from here on are written with an exponent."""
 
 
 @dataclass(frozen=True)
@@ -184,27 +183,13 @@ def numbers_of(effect: Effect, *, unit: str = "", confidence: float | None = Non
     count = f"n = {effect.n} {'seed' if effect.n == 1 else 'seeds'}"
     if interval is None:
         return f"{signed(effect.mean_diff)}{unit and ' ' + unit}, no interval, {count}"
-    if max(map(abs, interval)) >= LONG:  # digits that nobody reads
-        low, high = (minus(f"{bound:.3g}") for bound in interval)
-        return f"{signed(effect.mean_diff)}{unit and ' ' + unit} [{low}, {high}], {count}"
-    places = decimals(interval)
-    low, high = (minus(f"{bound:.{places}f}") for bound in interval)
-    return f"{minus(f'{effect.mean_diff:+.{places}f}')}{unit and ' ' + unit} [{low}, {high}], {count}"
-
-
-def decimals(interval: Interval) -> int:
-    """Decimal places that show two digits of the half width."""
-    half = (interval[1] - interval[0]) / 2
-    return min(12, max(0, 1 - floor(log10(half)))) if half > 0 else 3
+    long = max(map(abs, interval)) >= LONG
+    mean = signed(effect.mean_diff) if long else minus(f"{effect.mean_diff:+.{decimals(interval)}f}")
+    return f"{mean}{unit and ' ' + unit} {interval_text(interval)}, {count}"
 
 
 def signed(value: float) -> str:
     return minus(f"{value:+.3g}")
-
-
-def minus(text: str) -> str:
-    """With the minus sign of typography, which a browser does not break from its number."""
-    return text.replace("-", "−")
 
 
 class _Data(NamedTuple):

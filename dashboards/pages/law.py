@@ -9,7 +9,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html
 from dash.development.base_component import Component
 
 from ablate import law_figures
-from ablate.analysis.laws import Prediction, PublishedLaw, size_label
+from ablate.analysis.laws import Prediction, PublishedLaw, rate_label, size_label
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.published import MM1, PUBLISHED, predict, ranges_label
 from ablate.errors import InputError
@@ -227,7 +227,7 @@ def numbers(
     return html.Div(
         [
             html.P(["N = ", html.Strong(size_label(size)), *said], className="size"),
-            table(head, rows, label="Predictions", numeric=[2, 3, 4, 5, 6]),
+            table(head, rows, label="Predictions", numeric=[2, 3, 5, 6]),
             *(html.P(note, className="note") for note in notes),
         ]
     )
@@ -293,8 +293,8 @@ def _prediction_row(name: Component, formula: str, prediction: Prediction) -> li
     return [
         name,
         formula,
-        number(prediction.lr, 3),
-        f"{number(interval[0], 3)} to {number(interval[1], 3)}" if interval else DASH,
+        rate_label(prediction.lr),
+        " to ".join(map(rate_label, interval)) if interval else DASH,
         prediction.regret_words or DASH,
         number(decay.per_step, 3) if decay else DASH,
         number(decay.torch_adamw, 3) if decay else DASH,

@@ -9,7 +9,7 @@ from dash.development.base_component import Component
 
 from ablate import law_figures
 from ablate.analysis.lr_law import LawReport
-from ablate.analysis.published import predict
+from ablate.analysis.published import MM1, predict
 from ablate.analysis.verdicts import Verdict, numbers_of
 from ablate.errors import InputError
 from ablate.lesson_figures import lesson_figure
@@ -133,7 +133,10 @@ def _register_plot(app: Dash, slot: int, *, reader: Reader, sent: Sent) -> None:
 
 def lessons_table(reader: Reader) -> Component:
     """Every lesson of MM1 with each claim of a study that names it."""
-    return _lesson_rows(LESSONS.values(), tested=all_tested(reader), label="MM1's lessons and the studies' verdicts", none="no study yet")
+    records = [record for record in reader.read(lambda store: store.studies()) if record.spec.get("law")]
+    law = law_group([(record, *_report(reader, reader.snapshot(record.name))) for record in records])
+    label = "MM1's lessons and the studies' verdicts"
+    return _lesson_rows(LESSONS.values(), tested=all_tested(reader), label=label, none="no study yet", more=[law])
 
 
 def studies_with_plots(reader: Reader) -> Component:
@@ -201,6 +204,15 @@ def study_table(reader: Reader, snapshot: Snapshot, *, matches: Sequence[LessonP
     return _lesson_rows(shown, tested=tested, label="Lessons of this study", none="no claim of this study")
 
 
+def law_group(found: Sequence[tuple[StudyRecord, LawReport | None, str]]) -> list[Component]:
+    """Rows of the learning-rate law: no claim, so no verdict, but each study's slope against MM1's. `found`: studies, laws, or why none."""
+    rows = [_law_cells(record, report, why) for record, report, why in found] or [[html.Td("no study yet", colSpan=4, className="note")]]
+    published = [html.Div([html.Strong("Figure 6"), f": best peak learning rate against model size: {MM1.formula}"])]
+    published.append(html.Div(f"{MM1.source}; evidence: {MM1.evidence}", className="note"))
+    first = [html.Th(html.Code("learning_rate_law"), scope="rowgroup", rowSpan=len(rows)), html.Td(published, rowSpan=len(rows))]
+    return [html.Tr([*(first if place == 0 else []), *cells]) for place, cells in enumerate(rows)]
+
+
 def published_rates() -> Component:
     """What MM1 published of its peak learning rates, and its law at the same sizes."""
     rows = [
@@ -258,11 +270,13 @@ def _tested_by(reader: Reader, record: StudyRecord) -> Mapping[str, list[Tested]
     return {lesson: [Tested(record, verdict) for verdict in verdicts if verdict.claim.lesson == lesson] for lesson in claimed}
 
 
-def _lesson_rows(lessons: Iterable[Lesson], *, tested: Mapping[str, Sequence[Tested]], label: str, none: str) -> Component:
-    """A group of rows a lesson, one for each claim on it."""
+def _lesson_rows(
+    lessons: Iterable[Lesson], *, tested: Mapping[str, Sequence[Tested]], label: str, none: str, more: Sequence[list[Component]] = ()
+) -> Component:
+    """A group of rows a lesson, one for each claim on it, and `more` groups."""
     head = ["Lesson", "What MM1 found (arXiv 2403.09611)", "Study", "Claim", "Verdict", "Difference, 95 % interval"]
     top = html.Thead(html.Tr([html.Th(name, scope="col") for name in head]))
-    bodies = [html.Tbody(_group(lesson, tested.get(lesson.id, ()), none=none)) for lesson in lessons]
+    bodies = [html.Tbody(_group(lesson, tested.get(lesson.id, ()), none=none)) for lesson in lessons] + [html.Tbody(rows) for rows in more]
     return html.Div(html.Table([top, *bodies], className="lessons"), className="scroll", role="region", tabIndex=0, **aria(label=label))
 
 
@@ -285,14 +299,34 @@ def _claim_cells(tested: Tested) -> list[Component]:
     return [study, html.Td(verdict.statement), html.Td(verdict_badge(verdict.verdict), title=verdict.reason), html.Td(said)]
 
 
+def _law_cells(record: StudyRecord, report: LawReport | None, why: str) -> list[Component]:
+    links = [dcc.Link(record.name, href=href("study", record.name), className="name"), *simulated_badge(record.simulated)]
+    page = dcc.Link("law", href=href("law", record.name), title=f"The law of {record.name}")
+    study = html.Td([html.Div(links), html.Div(page)])
+    if report is None or report.fit is None:
+        return [study, html.Td(f"No law: {why}", colSpan=3)]
+    slope = next((slope for slope in report.slopes if slope.law == MM1.name), None)
+    if slope is None or slope.difference is None:
+        said = slope.note if slope and slope.note else DASH
+    else:
+        said = f"slope minus MM1's: {number(slope.difference, 3)}" + (f" (p = {number(slope.p, 2)}, df = {slope.df})" if slope.p else "")
+    return [study, html.Td(report.fit.formula), html.Td("fitted, no claim", className="note"), html.Td(said)]
+
+
+def _report(reader: Reader, snapshot: Snapshot) -> tuple[LawReport | None, str]:
+    """The study's law, or why there is none yet."""
+    try:
+        report = reader.law(snapshot)
+    except InputError as error:
+        return None, str(error)
+    return report, "; ".join(report.warnings[:1])
+
+
 def _law(reader: Reader, snapshot: Snapshot) -> LawReport | None:
     if snapshot.study.law is None:
         return None
-    try:
-        report = reader.law(snapshot)
-    except InputError:
-        return None  # nothing to fit yet, which the law's page says
-    return report if report.fit else None
+    report, _ = _report(reader, snapshot)
+    return report if report and report.fit else None  # nothing to fit yet: the law's page says why
 
 
 def title_of(plot: StudyPlot) -> str:

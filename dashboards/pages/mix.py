@@ -10,8 +10,9 @@ from dash.development.base_component import Component
 from ablate import figures, mix_figures
 from ablate.errors import InputError
 from ablate.metric_scales import scales_of
+from ablate.quantities import ends_text
 from ablate.results import KEYS
-from ablate.scaling import FORMS, mix_axes
+from ablate.scaling import AUTO, BY_RICHNESS, mix_axes
 from dashboards.address import Query, choice, href
 from dashboards.changes import Sent
 from dashboards.reader import Mixture, Reader
@@ -20,7 +21,7 @@ from dashboards.widgets import DASH, blank, fit_card, graph, heading, message, n
 
 NAMES = (1,)
 
-SHOWN_FORMS = [form for form in FORMS if form != "joint"]
+SHOWN_FORMS = [AUTO, *BY_RICHNESS]
 """The joint form needs runs at several sizes; `ablate law mixture` fits it."""
 GOALS = {"max": "more", "min": "less"}
 HEIGHT = 560
@@ -253,7 +254,7 @@ def law_said(found: Mixture) -> Component:
 
 
 def _span(pair: tuple[float, float] | None) -> str:
-    return f"{number(pair[0], 3)} to {number(pair[1], 3)}" if pair else DASH
+    return " to ".join(ends_text(pair)) if pair else DASH
 
 
 def _dropdown(key: str, label: str, options: dict[str, str], query: Query, *, default: str) -> Component:

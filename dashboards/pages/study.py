@@ -53,6 +53,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     metrics, groups = curve_metrics(reader, snapshot), groups_of(snapshot)
     metric = choice(query, "metric", allowed=list(metrics), default=first_metric(metrics))
     group = choice(query, "group", allowed=groups, default=first_group(snapshot, groups))
+    working = now.has_work(snapshot)
     return html.Div(
         [
             dcc.Store(id="study-name", data=record.name),
@@ -60,7 +61,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             answer.place(),
             html.Div(id="study-progress", className="strip"),
             control.place(),
-            now.place(),
+            *([now.place()] if working else []),
             logs.study_place(reader, snapshot, query=query),
             html.Section([html.H2("Declaration"), html.Div(id="study-declaration")], className="card"),
             html.Div(
@@ -97,6 +98,7 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
                     _grid(num_trials=len(snapshot.trials)),
                 ],
             ),
+            *([] if working else [now.place()]),
             card_in_sight("study-events", [html.H2("Events"), html.Ol(id="study-events", className="events")]),
         ]
     )

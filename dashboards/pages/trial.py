@@ -41,6 +41,8 @@ NAMES = (2,)
 
 MAX_CURVES = 6
 """Figures that the page has room for."""
+LOG_FIRST = ("running", "failed", "lost")
+"""States in which the log says most: it stands above all else. Of others it stands before the samples, which are long."""
 SEPARATOR = " / "
 """Between stage and metric."""
 
@@ -50,11 +52,14 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
     record, trial = snapshot.record, reader.trial(snapshot, names[1])
     curves = reader.read(lambda store: trial_curves(store, trial))
     attempts = logs.attempt_options(reader.read(lambda store: stages_of(store, trial, trials=snapshot.trials)))
+    log = logs.trial_place(attempts, query=query)
+    log_first = trial.state in LOG_FIRST
     return html.Div(
         [
             dcc.Store(id="trial-place", data=[record.name, trial.id]),
             heading(record, page=trial.id, links=study_links(record, here=href("trial", record.name, trial.id))),
             html.Section([html.H2(trial.id, className="wrap"), html.Div(id="trial-standing")], className="card"),
+            *([log] if log_first else []),
             html.Div(
                 [
                     html.Section([html.H2("Config against the base"), *config_parts(trial, snapshot=snapshot)], className="card"),
@@ -65,8 +70,8 @@ def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
             html.Section([html.H2("Stages"), html.Div(id="trial-stages")], className="card"),
             html.Section([html.H2("Attempts"), html.Div(id="trial-attempts")], className="card"),
             _curves_card(curves, snapshot=snapshot, query=query),
+            *([] if log_first else [log]),
             samples.place(reader, trial, query=query),
-            logs.trial_place(attempts, query=query),
             html.Section([html.H2("On the command line"), *_commands(trial)], className="card"),
         ]
     )

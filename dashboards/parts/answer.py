@@ -7,7 +7,7 @@ from dash import Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
 from ablate.analysis.effects import Effect
-from ablate.analysis.laws import rate_label, size_label
+from ablate.analysis.laws import rate_label, rates_text, size_label
 from ablate.analysis.verdicts import Verdict, numbers_of
 from ablate.arm_names import shown_names
 from ablate.best_arm import BestArm, best_arm
@@ -147,7 +147,7 @@ def _law(reader: Reader, snapshot: Snapshot) -> list[Component]:
         return [html.P([html.Strong("Law: "), "none yet: fewer than two sizes have an optimum inside their grid."])]
     said, prediction = report.fit.formula, report.prediction
     if prediction is not None and prediction.n_params is not None:
-        interval = prediction.interval and f"[{rate_label(prediction.interval[0])}, {rate_label(prediction.interval[1])}]"
+        interval = prediction.interval and rates_text(prediction.interval)
         level = (
             f"{prediction.level:.0%} prediction interval {interval}".replace("%", " %") if prediction.level and interval else "no interval"
         )

@@ -11,9 +11,7 @@ import plotly.graph_objects as go
 from dash import html
 from dash.development.base_component import Component
 
-from ablate import figures
-from ablate.analysis.columns import plain
-from ablate.arm_names import base_note, shown_names
+from ablate import arm_names, figures
 from ablate.curve_points import Band, flops_per_step, placed, seconds_per_step
 from ablate.errors import InputError
 from ablate.stores import TrialRecord
@@ -66,13 +64,12 @@ def first_metric(metrics: Mapping[str, int]) -> str:
 
 def with_names(frame: pd.DataFrame, *, snapshot: Snapshot) -> pd.DataFrame:
     """The arms by the names they are shown by."""
-    names = shown_names(snapshot.trials, axes=snapshot.record.axes)
-    return frame.assign(arm=[names.get(arm, arm) for arm in plain(frame["arm"])]) if names else frame
+    return arm_names.with_names(frame, trials=snapshot.trials, axes=snapshot.record.axes)
 
 
 def base_lines(snapshot: Snapshot) -> list[Component]:
     """What the arm `base` stands for, where several axes say it."""
-    note = base_note(snapshot.trials, axes=snapshot.record.axes)
+    note = arm_names.base_note(snapshot.trials, axes=snapshot.record.axes)
     return [html.P(note, className="note")] if note else []
 
 

@@ -5,7 +5,7 @@ from math import exp
 from dash import html
 from dash.development.base_component import Component
 
-from ablate.analysis.laws import ONE_SD, ONE_SE, SYMBOLS, rate_label, size_label
+from ablate.analysis.laws import ONE_SD, ONE_SE, SCATTER, SYMBOLS, rate_label, size_label
 from ablate.analysis.lr_law import LawReport, cell_label
 from ablate.analysis.next_runs import NextRuns
 from ablate.next_study import Next, OpenClaim
@@ -29,7 +29,7 @@ def optima_table(report: LawReport) -> Component:
             rate_label(optimum.lr) if optimum.lr else DASH,
             f"{exp(optimum.se_ln):.2f}" if optimum.se_ln is not None else DASH,
             rate_label(optimum.grid_best) if optimum.grid_best else DASH,
-            ", ".join(map(rate_label, optimum.near_optimal)) or DASH,
+            optimum.near_optimal_words or DASH,
             optimum.n_runs,
             optimum.n_diverged,
             optimum.standing,
@@ -51,7 +51,7 @@ def forms_table(report: LawReport) -> Component:
         ]
         for form in report.forms
     ]
-    return table(["Form", "Slopes", "AICc", "Scatter between sizes τ", "Note"], rows, label="Forms compared", numeric=[2, 3])
+    return table(["Form", "Slopes", "AICc", SCATTER.capitalize(), "Note"], rows, label="Forms compared", numeric=[2, 3])
 
 
 def next_section(found: Next, *, study: str) -> Component:

@@ -8,6 +8,7 @@ from dash import Dash, Input, Output, State, html
 from dash.development.base_component import Component
 
 from ablate import run_figures
+from ablate.progress import LEFT
 from ablate.quantities import counted, duration_text
 from ablate.stores import AttemptRecord
 from ablate.under_way import UnderWay, slots_in_use, under_way
@@ -31,6 +32,11 @@ def place() -> Component:
         ],
         className="columns even",
     )
+
+
+def has_work(snapshot: Snapshot) -> bool:
+    """Whether something runs or waits: if so, what is at work stands above the results, else below them."""
+    return snapshot.record.active or any(trial.state in LEFT for trial in snapshot.trials)
 
 
 def register(app: Dash, *, reader: Reader, sent: Sent) -> None:

@@ -125,6 +125,7 @@ def test_find_optima_shift_shared_by_a_seed_adds_no_error() -> None:
 def test_find_optima_near_optimal_holds_the_rates_within_a_quarter_percent() -> None:
     optimum = only(sweep(bowl(8e-4), rates=RATES))
     assert optimum.near_optimal == pytest.approx([8e-4])  # one step costs 0.48 %
+    assert optimum.near_optimal_words == "8.00e-4"
     assert len(only(sweep(bowl(8e-4, curvature=0.005), rates=RATES)).near_optimal) == 3
 
 

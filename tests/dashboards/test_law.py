@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ablate.analysis.laws import rate_label
 from ablate.analysis.published import PUBLISHED, predict
 from ablate.errors import InputError
 from ablate.next_study import study_next
@@ -43,7 +44,7 @@ def test_every_published_law_says_its_rate_or_what_it_lacks(reader: Reader) -> N
     assert "DEEPSEEK: it reads the training tokens D through C = 6 N D: say them above." in without
     said = text(law.numbers(report, size=1e9, published=EVERY, at={"tokens": 1e11}))
     assert "say them above" not in said
-    assert f"{predict('step_law', 1e9, tokens=1e11).lr:.3g}" in said
+    assert rate_label(predict("step_law", 1e9, tokens=1e11).lr) in said
     assert "KAPLAN: kaplan has no rate at N = 3e+10" in text(law.numbers(report, size=3e10, published=EVERY))
 
 

@@ -56,7 +56,7 @@ def test_claims_that_name_a_lesson_stand_beside_it(claimed: Reader) -> None:
     assert [tested.verdict and tested.verdict.claim.expect for tested in found["connector_type"]] == ["equivalent", "increases"]
     table = lessons.lessons_table(claimed)
     shown = text(table)
-    assert shown.count("no study yet") == 15
+    assert shown.count("no study yet") == 16  # the law's too
     assert "n = 3 seeds" in shown
     assert "simulated" in shown
     assert "our own" not in shown
@@ -143,3 +143,13 @@ def test_unknown_study_is_refused(reader: Reader) -> None:
 def test_store_without_such_studies_says_what_to_type(tmp_path: Path) -> None:
     Writer(LIVE | {"axes": {"steps": [5]}, "claims": []}, workspace=Workspace(tmp_path))
     assert "ablate run quickstart" in text(lessons.studies_with_plots(Reader(Workspace(tmp_path).store_url)))
+
+
+def test_law_of_a_study_stands_below_the_lessons_with_its_slope_against_mm1s(reader: Reader) -> None:
+    table = lessons.lessons_table(reader)
+    (group,) = (body for body in parts(table) if type(body).__name__ == "Tbody" and "learning_rate_law" in text(body))
+    assert {"/study/rates", "/law/rates"} <= links(group)
+    fit = reader.law(reader.snapshot("rates")).fit
+    assert fit is not None
+    assert fit.formula in text(group)
+    assert "eta = exp(-0.4214 ln N - 0.5535)" in text(group)

@@ -39,6 +39,15 @@ def test_trial_says_state_reason_and_levels(reader: Reader) -> None:
     assert "enter no result" in text(trial.metrics_table(found, metric="score/4"))
 
 
+def test_log_stands_first_of_a_trial_that_failed_and_before_the_samples_of_others(reader: Reader) -> None:
+    snapshot = reader.snapshot("mix")
+    for state, before in (("failed", "trial-final"), ("done", "trial-samples")):
+        place = next(place for place, each in enumerate(snapshot.trials) if each.state == state)
+        ids = [getattr(part, "id", None) for part in parts(page_of(reader, "mix", place))]
+        assert ids.index("trial-log") < ids.index(before)
+        assert (ids.index("trial-log") < ids.index("trial-stages")) == (state == "failed")
+
+
 def test_metrics_begin_with_the_studys_and_name_what_is_not_finite(reader: Reader) -> None:
     found = next(each for each in reader.snapshot("mix").trials if each.state == "done")
     rows = text(trial.metrics_table(found, metric="score/4")).split()

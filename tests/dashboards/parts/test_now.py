@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+import pytest
+
 from ablate.design import make_arms
 from ablate.journal import make_point
 from ablate.planner import make_plan
 from ablate.stores import open_store
 from ablate.study import Study
 from ablate.workspace import Workspace
+from dashboards.pages import find_page
 from dashboards.parts import now
 from dashboards.reader import Reader
-from tests.dashboards.conftest import text
+from tests.dashboards.conftest import parts, text
 from tests.dashboards.filled import LIVE, Writer
 
 
@@ -55,3 +58,10 @@ def test_stage_that_trials_share_is_at_work_before_any_trial_is(tmp_path: Path) 
     shown = text(now.at_work(reader, reader.snapshot("zoo"), now=0.0))
     assert f"at work: {encoder} (of 6 trials)" in shown
     assert "Nothing is at work" not in shown
+
+
+@pytest.mark.parametrize(("name", "above"), [("live", True), ("rates", False)])
+def test_what_is_at_work_stands_below_the_trials_of_a_finished_study(reader: Reader, name: str, above: bool) -> None:
+    page, names = find_page(f"/study/{name}")
+    ids = [getattr(part, "id", None) for part in parts(page.layout(reader, names=names, query={}))]
+    assert (ids.index("study-now") < ids.index("study-trials")) == above
