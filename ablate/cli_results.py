@@ -19,6 +19,7 @@ from ablate.arguments import (
     print_json,
     refuse_for_study,
     study_name_of,
+    study_names_of,
     workspace_of,
 )
 from ablate.errors import InputError
@@ -105,6 +106,34 @@ def effects(
     show_conclusion(conclusion, factors=factors, importance=forest)
     if mixed:
         print("\n! not all of these trials were trained alike:", *mixed, sep="\n  ")
+
+
+@results_app.command()
+def lessons(
+    studies: Annotated[
+        list[str] | None, typer.Argument(metavar="[STUDY]...", help="Names of studies, or their files; default: all.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="markdown; default: a table.")] = "",
+    as_json: Json = False,
+    workspace: Folder = WORKSPACE,
+    store: StoreUrl = None,
+) -> None:
+    """Print MM1's seventeen lessons with the claims that test them: verdicts, what would settle the rest, and the way to the trials."""
+    from ablate.lessons import lesson_rows, markdown, summary, table
+    from ablate.terminal import show_rows
+
+    if form not in ("", "markdown"):
+        raise InputError(f"unknown format '{form}' (markdown)")
+    opened = open_store_of(workspace, store)
+    names = study_names_of(studies) if studies else [record.name for record in opened.studies()]
+    rows = lesson_rows(opened, names)
+    if as_json:
+        print_json({"summary": summary(rows), "lessons": [row.to_json() for row in rows]})
+    elif form:
+        print(markdown(rows), end="")
+    else:
+        show_rows(table(rows))
+        print(f"\n{summary(rows)}")
 
 
 @results_app.command()

@@ -138,13 +138,13 @@ class Reader:
 
         return self._once_apart("verdicts", snapshot.version, judged)
 
-    def lesson_verdicts(self, record: StudyRecord) -> tuple[Verdict, ...]:
-        """On the claims that name a published lesson. Where they are known at this version no trial is read."""
+    def verdicts_of(self, record: StudyRecord) -> tuple[Verdict, ...]:
+        """As `verdicts`; where they are known at this version no trial is read."""
 
-        def named(_store: Store) -> tuple[Verdict, ...]:
-            return tuple(verdict for verdict in self.verdicts(self.snapshot(record.name)) if verdict.claim.lesson)
+        def judged(_store: Store) -> tuple[Verdict, ...]:
+            return self.verdicts(self.snapshot(record.name))
 
-        return self._once_apart("lesson verdicts", [record.name, record.updated, record.active], named)
+        return self._once_apart("verdicts of a record", [record.name, record.updated, record.active], judged)
 
     def guards(self, snapshot: Snapshot) -> Guards:
         """What to read the study's effects with. Raises InputError where its own claims do not fit what was measured."""

@@ -214,7 +214,10 @@ def test_script_that_changed_since_the_plan_is_not_run(tmp_path: Path) -> None:
         ({"env": {"1A": "0"}}, "'1A' is no name of a variable"),
         ({"env": {"A=B": "0"}}, "'A=B' is no name of a variable"),
         ({"pass_env": ["A B"]}, "'A B' is no name of a variable"),
-        ({"extra": {"trainer": "comand"}}, "unknown trainer 'comand' (model_zoo, synthetic, command, python, surrogate); did you mean 'command'?"),
+        (
+            {"extra": {"trainer": "comand"}},
+            "unknown trainer 'comand' (model_zoo, synthetic, command, python, surrogate); did you mean 'command'?",
+        ),
         ({"env": {"RAY_ADDRESS": "x"}}, "RAY_ADDRESS is set by the scheduler"),
         ({"env": {"CUDA_VISIBLE_DEVICES": "0"}}, "CUDA_VISIBLE_DEVICES is set by the scheduler"),
         ({"env": {"A B": "0"}}, "'A B' is no name of a variable"),

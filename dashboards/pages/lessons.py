@@ -1,7 +1,8 @@
 """`/lessons`: MM1's lessons and which study tests them. `/lessons/NAME`: one study's lesson plots beside what MM1 published."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import plotly.graph_objects as go
 from dash import Dash, Input, Output, State, dcc, html, no_update
@@ -10,10 +11,11 @@ from dash.development.base_component import Component
 from ablate import law_figures
 from ablate.analysis.lr_law import LawReport
 from ablate.analysis.published import MM1, predict
-from ablate.analysis.verdicts import Verdict, numbers_of
+from ablate.analysis.verdicts import numbers_of
 from ablate.errors import InputError
 from ablate.lesson_figures import lesson_figure
 from ablate.lesson_match import LessonPlot, Plot, bears_on_lessons, study_lessons
+from ablate.lessons import Tested, tested_by
 from ablate.metric_scales import scales_of
 from ablate.mm1_reference import LEARNING_RATES, LESSONS, Lesson
 from ablate.results import KEYS, at_baselines
@@ -60,14 +62,6 @@ NO_PLOT = (
 
 StudyPlot = LessonPlot | LawReport
 """Of a study's page: what one figure of MM1's shows, or the study's law."""
-
-
-class Tested(NamedTuple):
-    """A lesson's claim in a study; without a verdict `why` says why there is none."""
-
-    record: StudyRecord
-    verdict: Verdict | None
-    why: str = ""
 
 
 def layout(reader: Reader, *, names: Sequence[str], query: Query) -> Component:
@@ -151,7 +145,7 @@ def all_tested(reader: Reader) -> dict[str, list[Tested]]:
     """Lesson -> its claims over all studies. One study whose claims cannot be judged hides no other's."""
     found: dict[str, list[Tested]] = {}
     for record in reader.read(lambda store: store.studies()):
-        for lesson, tested in _tested_by(reader, record).items():
+        for lesson, tested in tested_by(record, partial(reader.verdicts_of, record)).items():
             found.setdefault(lesson, []).extend(tested)
     return found
 
@@ -197,7 +191,7 @@ def said_of_plots(plots: Sequence[StudyPlot], *, left: int) -> Component | None:
 
 def study_table(reader: Reader, snapshot: Snapshot, *, matches: Sequence[LessonPlot]) -> Component:
     """The lessons that the study claims, and those that its plots bear on."""
-    tested = _tested_by(reader, snapshot.record)
+    tested = tested_by(snapshot.record, lambda: reader.verdicts_of(snapshot.record))
     shown = [lesson for name, lesson in LESSONS.items() if name in tested or any(name in match.lessons for match in matches)]
     if not shown:
         return message("No claim of this study names a lesson. One written before the runs gets a verdict:", command=CLAIM)
@@ -256,18 +250,6 @@ def _study_page(reader: Reader, name: str) -> Component:
             *(rates if snapshot.study.law else []),
         ]
     )
-
-
-def _tested_by(reader: Reader, record: StudyRecord) -> Mapping[str, list[Tested]]:
-    """Lesson of MM1 -> the study's claims on it."""
-    claimed = [claim["lesson"] for claim in record.spec.get("claims") or () if claim.get("lesson") in LESSONS]
-    if not claimed:
-        return {}
-    try:
-        verdicts = reader.lesson_verdicts(record)
-    except InputError as error:
-        return {lesson: [Tested(record, None, str(error))] for lesson in claimed}
-    return {lesson: [Tested(record, verdict) for verdict in verdicts if verdict.claim.lesson == lesson] for lesson in claimed}
 
 
 def _lesson_rows(

@@ -71,9 +71,9 @@ def test_study_that_cannot_be_judged_hides_no_other(claimed: Reader) -> None:
 
 def test_verdicts_are_read_once_a_version(claimed: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     record = claimed.snapshot("mix").record
-    claimed.lesson_verdicts(record)
+    claimed.verdicts_of(record)
     monkeypatch.setattr(SqlStore, "trials", lambda *_args, **_named: pytest.fail("trials were read again"))
-    assert len(claimed.lesson_verdicts(record)) == 3
+    assert len(claimed.verdicts_of(record)) == 3
 
 
 def test_study_has_the_plots_that_its_axes_match(reader: Reader) -> None:
