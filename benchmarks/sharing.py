@@ -2,9 +2,9 @@
 
 The plain side runs every stage in every trial, as a sweep without stages does, with the same `train` functions and seeds; final metrics
 must be identical. The encoder's stage is several times a trial's own, as where small models are ablated over one trained encoder. Both
-sides run on one Ray with the same slots, one after the other. Run it with
+sides run on one Ray with the same slots, one after the other. A study by name takes the place of that one. Run it with
 
-    python benchmarks/sharing.py [--slots 2]
+    python benchmarks/sharing.py [mm1/sft_resolution] [--seeds 2] [--slots 2]
 """
 
 import argparse
@@ -85,9 +85,11 @@ def time_plain(plan: Plan, *, slots: int, folder: Path) -> tuple[float, Metrics]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", nargs="?", default=STUDY)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--slots", type=int, default=2)
     options = parser.parse_args()
-    study = load_study(STUDY)
+    study = load_study(options.study).model_copy(update={"seeds": tuple(range(options.seeds))})
     plan = make_plan(study, make_arms(study))
     slots = start_ray(address="local", slots=options.slots)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,7 +99,8 @@ def main() -> None:
     for trial, metrics in ours.items():
         assert metrics == {name: theirs[trial][name] for name in metrics}, f"{trial} ended otherwise"
     print(
-        f"{len(plan.trials)} trials, {len(plan.jobs)} jobs instead of {plan.unshared_jobs}, on {slots} slots; all final metrics identical"
+        f"{study.name}: {len(plan.trials)} trials, {len(plan.jobs)} jobs instead of {plan.unshared_jobs}, on {slots} slots; "
+        "all final metrics identical"
     )
     print(f"ablate          {shared:7.1f} s")
     print(f"plain Tune grid {plain:7.1f} s")
