@@ -145,8 +145,9 @@ def chooser(component_id: str, *, label: str, options: Sequence[str] | Mapping[s
 
 def graph(name: str, *, label: str, min_height: int = 440) -> Component:
     """A figure that callbacks fill: they answer `<name>-made` with what `Sent.figure` says to a viewer who has `<name>-have`."""
-    figure = dcc.Graph(id=name, figure=blank(), config=graph_config(), style={"minHeight": f"{min_height}px"})
-    return html.Div([dcc.Store(id=f"{name}-made"), dcc.Store(id=f"{name}-have"), figure], role="img", **aria(label=label))
+    room = {"minHeight": f"{min_height}px"}  # of both: the figure itself is not there before plotly is
+    figure = dcc.Graph(id=name, figure=blank(), config=graph_config(), style=room)
+    return html.Div([dcc.Store(id=f"{name}-made"), dcc.Store(id=f"{name}-have"), figure], role="img", style=room, **aria(label=label))
 
 
 def graph_config() -> Any:
