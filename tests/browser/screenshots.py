@@ -91,8 +91,11 @@ def main() -> None:
             page.set_viewport_size({"width": width, "height": height})
             page.goto(address + path)
             wait_until_drawn(page)
-            page.set_viewport_size({"width": width, "height": max(height, page.evaluate("document.documentElement.scrollHeight"))})
-            wait_until_drawn(page)  # what stood below the window as well
+            tall = height
+            while (now := page.evaluate("document.documentElement.scrollHeight")) > tall:
+                tall = now  # what stood below the window is drawn now
+                page.set_viewport_size({"width": width, "height": tall})
+                wait_until_drawn(page)
             page.screenshot(path=asked.to / f"{name}.png", full_page=True)
             print(asked.to / f"{name}.png")
 
