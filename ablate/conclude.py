@@ -129,7 +129,8 @@ def judge_claims(
 def claim_trials(store: Store, name: str, *, which: str) -> pd.DataFrame:
     """The trials behind the verdict on each claim that `which` names, by its number from 1 or by its lesson: a row a trial, pair by pair,
     with the value that was compared. Raises InputError for a claim that is not there."""
-    conclusion, trials = conclude(store, name), store.trials(name)
+    trials = store.trials(name)
+    conclusion = conclude(store, name, trials=trials)
     axes, kept = conclusion.record.axes, trials_where(conclusion.study, trials)
     paired = at_baselines(conclusion.results, axes=axes)
     found = []
